@@ -1,0 +1,1 @@
+//! Sockets and key file under the authenticator core.

@@ -1,0 +1,1 @@
+//! The courier of a single node: mailboxes and waiters in this process.

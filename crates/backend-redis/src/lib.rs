@@ -1,0 +1,1 @@
+//! Hot on Redis or Valkey.

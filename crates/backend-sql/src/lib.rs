@@ -1,0 +1,1 @@
+//! Ledger, Directory, Vault and, on SQLite, Hot.

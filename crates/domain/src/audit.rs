@@ -1,0 +1,216 @@
+//! What the audit says: one entry per change, written in the change's own transaction.
+
+use serde::{Deserialize, Serialize};
+use statement::{ChallengeId, DeviceId, IntegrationId, TenantId, TicketId, UserId};
+
+use crate::challenge::{Decision, Method, Mode, Purpose};
+use crate::guard::{Alert, Reason};
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(
+    missing_docs,
+    reason = "each name says what happened; docs/events.md describes them"
+)]
+pub enum Event {
+    ChallengeCreated,
+    ChallengeDecided,
+    ChallengeRedeemed,
+    ChallengeLapsed,
+    AnswerRefused,
+    AnswerWithheld,
+    RedeemRefused,
+    CodeFailed,
+    Alert,
+    TicketCreated,
+    TicketClaimed,
+    TicketCancelled,
+    DeviceEnrolled,
+    DeviceRevoked,
+    FactorCreated,
+    FactorReset,
+    FactorLocked,
+    UserCreated,
+    TenantCreated,
+    IntegrationCreated,
+    KeyCreated,
+    KeyRevoked,
+}
+
+impl Event {
+    /// All events.
+    pub const ALL: [Self; 22] = [
+        Self::ChallengeCreated,
+        Self::ChallengeDecided,
+        Self::ChallengeRedeemed,
+        Self::ChallengeLapsed,
+        Self::AnswerRefused,
+        Self::AnswerWithheld,
+        Self::RedeemRefused,
+        Self::CodeFailed,
+        Self::Alert,
+        Self::TicketCreated,
+        Self::TicketClaimed,
+        Self::TicketCancelled,
+        Self::DeviceEnrolled,
+        Self::DeviceRevoked,
+        Self::FactorCreated,
+        Self::FactorReset,
+        Self::FactorLocked,
+        Self::UserCreated,
+        Self::TenantCreated,
+        Self::IntegrationCreated,
+        Self::KeyCreated,
+        Self::KeyRevoked,
+    ];
+
+    /// Its name in the API.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ChallengeCreated => "challenge_created",
+            Self::ChallengeDecided => "challenge_decided",
+            Self::ChallengeRedeemed => "challenge_redeemed",
+            Self::ChallengeLapsed => "challenge_lapsed",
+            Self::AnswerRefused => "answer_refused",
+            Self::AnswerWithheld => "answer_withheld",
+            Self::RedeemRefused => "redeem_refused",
+            Self::CodeFailed => "code_failed",
+            Self::Alert => "alert",
+            Self::TicketCreated => "ticket_created",
+            Self::TicketClaimed => "ticket_claimed",
+            Self::TicketCancelled => "ticket_cancelled",
+            Self::DeviceEnrolled => "device_enrolled",
+            Self::DeviceRevoked => "device_revoked",
+            Self::FactorCreated => "factor_created",
+            Self::FactorReset => "factor_reset",
+            Self::FactorLocked => "factor_locked",
+            Self::UserCreated => "user_created",
+            Self::TenantCreated => "tenant_created",
+            Self::IntegrationCreated => "integration_created",
+            Self::KeyCreated => "key_created",
+            Self::KeyRevoked => "key_revoked",
+        }
+    }
+
+    /// From its name in the API.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|event| event.name() == name)
+    }
+}
+
+/// The chained part: opaque ids and reasons, nothing that names a person.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(
+    missing_docs,
+    reason = "ids by the name of their kind; docs/events.md describes the rest"
+)]
+pub struct Public {
+    #[serde(rename = "type")]
+    pub event: Event,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub challenge: Option<ChallengeId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<UserId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub integration: Option<IntegrationId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<TicketId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purpose: Option<Purpose>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Decision>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub factor: Option<Method>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alert: Option<Alert>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<Reason>,
+    /// Why, in one word: `forged`, `foreign`, `wrong_session`, `hard_cap`, ..
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+}
+
+/// The erasable part: what names a person or their place.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "named after what they hold")]
+pub struct Private {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    /// Who did it: an integration's key hint, or the operator's user id on the admin socket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// The reason that a person gave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl Private {
+    /// Whether there is anything to keep.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// One audit entry, before its place in a lane is known.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// Whose.
+    pub tenant: TenantId,
+    /// The chained part.
+    pub public: Public,
+    /// The erasable part.
+    pub private: Private,
+}
+
+impl Entry {
+    /// An entry that says only that `event` happened.
+    #[must_use]
+    pub fn new(tenant: TenantId, event: Event) -> Self {
+        let public = Public {
+            event,
+            challenge: None,
+            user: None,
+            integration: None,
+            device: None,
+            ticket: None,
+            mode: None,
+            purpose: None,
+            decision: None,
+            factor: None,
+            alert: None,
+            reasons: Vec::new(),
+            cause: None,
+        };
+        Self {
+            tenant,
+            public,
+            private: Private::default(),
+        }
+    }
+
+    /// With a change to the chained part.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Public)) -> Self {
+        change(&mut self.public);
+        self
+    }
+
+    /// With a change to the erasable part.
+    #[must_use]
+    pub fn privately(mut self, change: impl FnOnce(&mut Private)) -> Self {
+        change(&mut self.private);
+        self
+    }
+}

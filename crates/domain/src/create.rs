@@ -1,0 +1,118 @@
+//! What a request becomes: the challenge that is already there, or a new one that may end an older one.
+
+use std::sync::Arc;
+
+use statement::{ChallengeId, IntegrationId, Timestamp, sha256};
+
+use crate::challenge::{Challenge, Methods, Mode, Purpose};
+use crate::guard::{self, Verdict};
+
+/// How many decoys of one user are remembered for merging. Above it the oldest is forgotten; it still
+/// expires by itself. Twice the most live challenges of a user, so that nobody meets it by accident.
+pub const MAX_REMEMBERED_DECOYS: usize = 24;
+/// At most this many details.
+pub const MAX_DETAILS: usize = 8;
+/// Longest label of a detail, in characters.
+pub const MAX_LABEL: usize = 32;
+/// Longest value of a detail, in characters.
+pub const MAX_VALUE: usize = 128;
+
+/// A line of client text, shown as "NAME says".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Detail {
+    /// What it is.
+    pub label: String,
+    /// What it says.
+    pub value: String,
+}
+
+/// Hash of what is asked for: two requests of one session with the same hash are one challenge.
+#[must_use]
+pub fn request_hash(
+    purpose: Purpose,
+    methods: Methods,
+    first_factor: bool,
+    details: &[Detail],
+) -> [u8; 32] {
+    let mut bytes = vec![purpose as u8, methods.bits(), u8::from(first_factor)];
+    for text in details
+        .iter()
+        .flat_map(|detail| [&detail.label, &detail.value])
+    {
+        bytes.extend_from_slice(&(text.len() as u64).to_be_bytes());
+        bytes.extend_from_slice(text.as_bytes());
+    }
+    sha256(&[&bytes])
+}
+
+/// Who asks for what, as far as merging goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Slot {
+    /// The caller.
+    pub integration: IntegrationId,
+    /// Hash of its browser session.
+    pub session: [u8; 32],
+    /// Hash of what it asks for.
+    pub request: [u8; 32],
+}
+
+/// What to do with a request.
+#[derive(Clone, Debug)]
+pub enum Plan {
+    /// It is this one again: same id, same number, no second ring.
+    Merge(Arc<Challenge>),
+    /// A new one.
+    New {
+        /// How it reaches its user, and why.
+        verdict: Verdict,
+        /// Challenges of the same session that end as superseded.
+        supersedes: Vec<ChallengeId>,
+        /// Decoys that are forgotten to make room.
+        forgets: Vec<ChallengeId>,
+    },
+}
+
+/// Plans a request against the user's live challenges. Another browser session never merges and never
+/// supersedes.
+#[must_use]
+pub fn plan(
+    policy: &guard::Policy,
+    cell: &guard::Cell,
+    live: &[Arc<Challenge>],
+    slot: &Slot,
+    facts: &guard::Facts,
+    now: Timestamp,
+) -> Plan {
+    let live = || live.iter().filter(|challenge| !challenge.is_past(now));
+    let same_session = |challenge: &&Arc<Challenge>| {
+        challenge.integration == slot.integration && challenge.session == slot.session
+    };
+    let is_merge =
+        |challenge: &&Arc<Challenge>| same_session(challenge) && challenge.request == slot.request;
+    if let Some(open) = live().find(is_merge) {
+        return Plan::Merge(Arc::clone(open));
+    }
+    let supersedes = live()
+        .filter(same_session)
+        .map(|challenge| challenge.id)
+        .collect();
+    let others = live()
+        .filter(|challenge| !same_session(challenge))
+        .map(Arc::as_ref);
+    let verdict = guard::judge_create(policy, cell, others, facts, now);
+    let decoys: Vec<ChallengeId> = live()
+        .filter(|c| c.mode == Mode::Decoy && !same_session(c))
+        .map(|c| c.id)
+        .collect();
+    let surplus = (decoys.len() + 1).saturating_sub(MAX_REMEMBERED_DECOYS);
+    let forgets = if verdict.mode == Mode::Decoy {
+        decoys[..surplus].to_vec()
+    } else {
+        Vec::new()
+    };
+    Plan::New {
+        verdict,
+        supersedes,
+        forgets,
+    }
+}

@@ -1,0 +1,267 @@
+//! Who there is: tenants, integrations, users, their devices and factors.
+
+use serde::{Deserialize, Serialize};
+use statement::{DeviceId, FactorId, IntegrationId, PublicKey, TenantId, Timestamp, UserId};
+
+use crate::challenge::{Method, Methods, Purpose};
+use crate::cookie::CookieId;
+
+/// Longest name of a user, integration, tenant or device, in characters.
+pub const MAX_NAME: usize = 64;
+/// Most active devices of a user: one person's phones and desktops.
+pub const MAX_DEVICES: usize = 5;
+
+/// A name that can be stored and shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Empty, or nothing but white space.
+    #[error("must not be empty")]
+    Empty,
+    /// Longer than [`MAX_NAME`].
+    #[error("must have at most 64 characters")]
+    TooLong,
+    /// Holds a control or formatting character.
+    #[error("must not hold control characters")]
+    Control,
+}
+
+/// Trims and checks a name. Control characters and the bidirectional overrides, which could make a prompt
+/// lie, are refused.
+///
+/// # Errors
+/// [`NameError`].
+pub fn name(text: &str) -> Result<String, NameError> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Err(NameError::Empty);
+    }
+    if text.chars().count() > MAX_NAME {
+        return Err(NameError::TooLong);
+    }
+    if !text.chars().all(is_plain) {
+        return Err(NameError::Control);
+    }
+    Ok(text.to_owned())
+}
+
+/// Whether a character may be shown in a prompt.
+#[must_use]
+pub fn is_plain(c: char) -> bool {
+    !c.is_control()
+        && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// An organisation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tenant {
+    /// Its id.
+    pub id: TenantId,
+    /// Its name; `default` exists from the start.
+    pub name: String,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
+/// What an API key may do beside asking for challenges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Scope {
+    /// Ask for challenges; the default, and the only default.
+    Challenges,
+    /// See users.
+    UsersRead,
+    /// Change users and enrol devices.
+    UsersWrite,
+    /// Read the sign-in log: shows silent, withheld and decoys.
+    EventsRead,
+}
+
+impl Scope {
+    /// All scopes.
+    pub const ALL: [Self; 4] = [
+        Self::Challenges,
+        Self::UsersRead,
+        Self::UsersWrite,
+        Self::EventsRead,
+    ];
+
+    /// Its name in the API.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Challenges => "challenges",
+            Self::UsersRead => "users:read",
+            Self::UsersWrite => "users:write",
+            Self::EventsRead => "events:read",
+        }
+    }
+
+    /// From its name in the API.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scope| scope.name() == name)
+    }
+}
+
+/// A relying party.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Integration {
+    /// Its id.
+    pub id: IntegrationId,
+    /// Whose.
+    pub tenant: TenantId,
+    /// What prompts call it.
+    pub name: String,
+    /// Why it asks unless it says otherwise.
+    pub purpose: Purpose,
+    /// The ways to pass that it allows.
+    pub methods: Methods,
+    /// What its keys may do.
+    pub scopes: Vec<Scope>,
+    /// Whether it always verifies a first factor before it asks.
+    pub verifies_first_factor: bool,
+    /// Whether it is told who exists instead of getting decoys.
+    pub reveal_users: bool,
+    /// When it was registered.
+    pub created: Timestamp,
+}
+
+/// A secret by which an integration proves itself; only its hash is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiKey {
+    /// SHA-256 of the key: 256 random bits need no slow hash.
+    pub hash: [u8; 32],
+    /// Whose.
+    pub integration: IntegrationId,
+    /// The first characters, to tell keys apart.
+    pub hint: String,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When it ends, if it does.
+    pub expires: Option<Timestamp>,
+    /// When it was revoked.
+    pub revoked: Option<Timestamp>,
+}
+
+impl ApiKey {
+    /// Whether it works.
+    #[must_use]
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        self.revoked.is_none() && self.expires.is_none_or(|expires| now < expires)
+    }
+}
+
+/// A person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// Their id.
+    pub id: UserId,
+    /// Whose.
+    pub tenant: TenantId,
+    /// The name by which integrations know them.
+    pub name: String,
+    /// Raised by a report, revocation or reset: ends all older device cookies.
+    pub epoch: u32,
+    /// When their factors were last reset.
+    pub reset: Option<Timestamp>,
+    /// When they were made.
+    pub created: Timestamp,
+}
+
+/// An enrolled authenticator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// Its id.
+    pub id: DeviceId,
+    /// Whose.
+    pub tenant: TenantId,
+    /// Whose.
+    pub user: UserId,
+    /// What it calls itself.
+    pub name: String,
+    /// Its public key; the private one never leaves the device.
+    pub key: PublicKey,
+    /// When it was enrolled.
+    pub created: Timestamp,
+    /// When it was revoked. Kept for ever: what was ever bound stays known (NIST 800-63B-4 §4.1).
+    pub revoked: Option<Timestamp>,
+}
+
+/// A user's TOTP secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TotpFactor {
+    /// Its id.
+    pub id: FactorId,
+    /// The secret, sealed (AAD: tenant, user, factor).
+    pub secret: Vec<u8>,
+    /// The last step that was accepted.
+    pub last_step: u64,
+    /// Whether the cap was reached: dead until bound anew.
+    pub locked: bool,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
+/// One stored recovery code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredCode {
+    /// Its public id.
+    pub id: [u8; 5],
+    /// The set it belongs to.
+    pub factor: FactorId,
+    /// Salt of the hash.
+    pub salt: [u8; crate::recovery::SALT_LEN],
+    /// Argon2id over the peppered secret.
+    pub hash: [u8; 32],
+    /// Whether it was used.
+    pub used: bool,
+}
+
+/// A user with everything that bears on a sign-in: one joined read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserRecord {
+    /// The person.
+    pub user: User,
+    /// Their devices, revoked ones included.
+    pub devices: Vec<Device>,
+    /// Their TOTP secret.
+    pub totp: Option<TotpFactor>,
+    /// Their recovery codes.
+    pub recovery: Vec<StoredCode>,
+    /// Device cookies that were killed one by one.
+    pub killed_cookies: Vec<CookieId>,
+}
+
+impl UserRecord {
+    /// The devices that can answer.
+    pub fn active_devices(&self) -> impl Iterator<Item = &Device> {
+        self.devices
+            .iter()
+            .filter(|device| device.revoked.is_none())
+    }
+
+    /// The ways in which this user could pass a challenge.
+    #[must_use]
+    pub fn methods(&self) -> Methods {
+        let has = [
+            (Method::Push, self.active_devices().next().is_some()),
+            (
+                Method::Totp,
+                self.totp.as_ref().is_some_and(|totp| !totp.locked),
+            ),
+            (
+                Method::RecoveryCode,
+                self.recovery.iter().any(|code| !code.used),
+            ),
+        ];
+        has.into_iter()
+            .filter(|(_, has)| *has)
+            .map(|(method, _)| method)
+            .collect()
+    }
+
+    /// Whether this user has any factor, working or not: a locked factor doesn't make them new again.
+    #[must_use]
+    pub fn is_enrolled(&self) -> bool {
+        !self.methods().is_empty() || self.totp.is_some()
+    }
+}

@@ -1,0 +1,1 @@
+//! The REST edge and the operators' edge.

@@ -1,0 +1,1 @@
+//! Hosted pages: the sign-in page.

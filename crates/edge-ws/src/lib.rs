@@ -1,0 +1,1 @@
+//! The device gateway: WebSocket in front of session and app.

@@ -1,0 +1,1 @@
+//! What every HTTP edge shares: client address, bounds, problems.

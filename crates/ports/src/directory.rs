@@ -1,0 +1,170 @@
+//! The directory: tenants, integrations, users, devices, factors, tickets.
+
+use std::sync::Arc;
+
+use domain::audit::Entry;
+use domain::directory::{
+    ApiKey, Device, Integration, StoredCode, Tenant, TotpFactor, User, UserRecord,
+};
+use domain::ticket::{Claim, Ticket};
+use statement::{DeviceId, IntegrationId, TenantId, TicketId, Timestamp, UserId};
+
+use crate::{BoxFuture, StoreError};
+
+/// How somebody names a user.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum UserRef {
+    /// By id.
+    Id(UserId),
+    /// By the name under which integrations know them.
+    Name(String),
+}
+
+/// An integration with the key that proved it.
+#[derive(Clone, Debug)]
+pub struct KeyOwner {
+    /// The integration.
+    pub integration: Integration,
+    /// The key.
+    pub key: ApiKey,
+}
+
+/// One change, stored with its audit entries in one transaction.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// A new organisation; its name must be free.
+    CreateTenant(Tenant),
+    /// A new integration with its first key; its name must be free in the tenant.
+    CreateIntegration(Integration, ApiKey),
+    /// Another key of an integration, which must have fewer than two live ones.
+    CreateKey(ApiKey),
+    /// Ends a key, named by integration and hint.
+    RevokeKey(IntegrationId, String, Timestamp),
+    /// A new user; the name must be free in the tenant.
+    CreateUser(User),
+    /// A new ticket; open ones of the same user are cancelled.
+    CreateTicket(Ticket),
+    /// A device claims an open ticket that hasn't expired.
+    ClaimTicket(TicketId, Claim),
+    /// Ends an open or claimed ticket.
+    CancelTicket(TicketId),
+    /// Uses a claimed ticket: the device is enrolled, with a TOTP secret if one comes along.
+    Enrol {
+        /// The ticket, which must be claimed by the device's key.
+        ticket: TicketId,
+        /// The device; its user must have fewer than [`domain::directory::MAX_DEVICES`] active ones.
+        device: Device,
+        /// The TOTP secret that comes with it.
+        totp: Option<TotpFactor>,
+    },
+    /// Ends a device and raises its user's epoch.
+    RevokeDevice(DeviceId, Timestamp),
+    /// A TOTP secret in place of the one before, counter reset.
+    PutTotp(UserId, TotpFactor),
+    /// Locks a TOTP factor whose cap is reached.
+    LockTotp(UserId),
+    /// A set of recovery codes in place of the one before.
+    PutRecoveryCodes(UserId, Vec<StoredCode>),
+    /// Removes all factors, revokes all devices, cancels all tickets, raises the epoch.
+    ResetUser(UserId, Timestamp),
+}
+
+/// Why a change didn't happen. Nothing was stored.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DirectoryError {
+    /// The name is in use.
+    #[error("the name is taken")]
+    NameTaken,
+    /// There is no such thing, or it isn't in a state that allows the change.
+    #[error("not found, or not in a state that allows this")]
+    NotFound,
+    /// One more than is allowed.
+    #[error("the limit is reached")]
+    Limit,
+    /// Not stored.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A stretch of a list.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// After this one: a cursor from the last page.
+    pub after: Option<[u8; 16]>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// A page of a list.
+#[derive(Clone, Debug)]
+pub struct Listed<T> {
+    /// The items, in the order in which they were made.
+    pub items: Vec<T>,
+    /// Where the next page starts; `None` at the end.
+    pub next: Option<[u8; 16]>,
+}
+
+/// Who there is.
+///
+/// Obligations: reads are as fresh as the last change that this process made; another process's change is
+/// seen within a second. A change and its audit entries are one durable transaction.
+pub trait Directory: Send + Sync {
+    /// The owner of a key by the key's SHA-256; dead keys too, so that the caller can say why.
+    fn key_owner(&self, hash: [u8; 32])
+    -> BoxFuture<'_, Result<Option<Arc<KeyOwner>>, StoreError>>;
+
+    /// A user with everything that bears on a sign-in.
+    fn user(
+        &self,
+        tenant: TenantId,
+        user: UserRef,
+    ) -> BoxFuture<'_, Result<Option<Arc<UserRecord>>, StoreError>>;
+
+    /// The user who owns a device.
+    fn device_owner(
+        &self,
+        device: DeviceId,
+    ) -> BoxFuture<'_, Result<Option<Arc<UserRecord>>, StoreError>>;
+
+    /// An integration by id.
+    fn integration(
+        &self,
+        id: IntegrationId,
+    ) -> BoxFuture<'_, Result<Option<Arc<Integration>>, StoreError>>;
+
+    /// A ticket by id.
+    fn ticket(&self, id: TicketId) -> BoxFuture<'_, Result<Option<Ticket>, StoreError>>;
+
+    /// A ticket by the hash of its link's secret.
+    fn ticket_by_secret(&self, hash: [u8; 32])
+    -> BoxFuture<'_, Result<Option<Ticket>, StoreError>>;
+
+    /// A ticket by typed code: the try is counted durably against the open tickets of that user before the
+    /// hash is compared, and the last wrong one cancels them.
+    fn ticket_by_code(
+        &self,
+        user: String,
+        hash: [u8; 32],
+    ) -> BoxFuture<'_, Result<Option<Ticket>, StoreError>>;
+
+    /// All tenants, oldest first.
+    fn tenants(&self) -> BoxFuture<'_, Result<Vec<Tenant>, StoreError>>;
+
+    /// Integrations of a tenant.
+    fn integrations(&self, tenant: TenantId)
+    -> BoxFuture<'_, Result<Vec<Integration>, StoreError>>;
+
+    /// Keys of an integration.
+    fn keys(&self, id: IntegrationId) -> BoxFuture<'_, Result<Vec<ApiKey>, StoreError>>;
+
+    /// Users of a tenant.
+    fn users(
+        &self,
+        tenant: TenantId,
+        page: Page,
+    ) -> BoxFuture<'_, Result<Listed<User>, StoreError>>;
+
+    /// Makes a change.
+    fn apply(&self, change: Change, audit: Vec<Entry>)
+    -> BoxFuture<'_, Result<(), DirectoryError>>;
+}

@@ -1,0 +1,87 @@
+//! The vault: every key. Private keys never leave it.
+
+use statement::{
+    Certificate, ChallengeId, FactorId, PublicKey, Signature, TenantId, TicketId, UserId,
+};
+use zeroize::Zeroizing;
+
+use crate::{BoxFuture, StoreError};
+
+/// What a sealed value belongs to: part of what is authenticated, so that a row moved elsewhere doesn't open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SealFor {
+    /// A challenge's number.
+    Number(TenantId, ChallengeId),
+    /// A ticket's number.
+    TicketNumber(TenantId, TicketId),
+    /// A TOTP secret.
+    Totp(TenantId, UserId, FactorId),
+}
+
+/// A keyed hash's purpose; each has its own key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MacKey {
+    /// Device cookies.
+    DeviceCookie,
+    /// Hot-state shards.
+    Shard,
+    /// The stand-in ids of unknown users.
+    UnknownUser,
+}
+
+/// A sealed value that doesn't open: changed, moved, or sealed under a key that is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("sealed value does not open")]
+pub struct SealError;
+
+/// A challenge-signing key's certificate with the identity's signature.
+#[derive(Clone, Debug)]
+pub struct Certified {
+    /// The key's number, as challenges store it.
+    pub number: u32,
+    /// What is certified.
+    pub certificate: Certificate,
+    /// The identity key's signature.
+    pub signature: Signature,
+}
+
+/// Keys. Synchronous where no more than a few microseconds of CPU are spent.
+pub trait Vault: Send + Sync {
+    /// Seals with AES-256-GCM under the newest key; the key's version travels with the value.
+    fn seal(&self, purpose: SealFor, plain: &[u8]) -> Vec<u8>;
+
+    /// Opens what [`Vault::seal`] made.
+    ///
+    /// # Errors
+    /// [`SealError`].
+    fn open(&self, purpose: SealFor, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError>;
+
+    /// HMAC-SHA-256 of the parts laid end to end.
+    fn mac(&self, key: MacKey, parts: &[&[u8]]) -> [u8; 32];
+
+    /// The identity key that devices pin.
+    fn identity(&self) -> &PublicKey;
+
+    /// The challenge-signing keys in use, newest first.
+    fn certified(&self) -> &[Certified];
+
+    /// Signs challenge bytes with the newest key: its number and the signature.
+    fn sign_challenge(&self, document: &[u8]) -> (u32, Signature);
+
+    /// Signs a receipt: `claims` is the JSON of a JWT's payload. The compact JWS.
+    fn sign_receipt(&self, claims: &[u8]) -> String;
+
+    /// The receipt keys' public halves as a JSON Web Key Set (RFC 7517).
+    fn receipt_jwks(&self) -> String;
+
+    /// The audit key's public half.
+    fn audit_key(&self) -> &PublicKey;
+
+    /// Argon2id over the peppered secret, off the caller's thread and at most a few at once, because one
+    /// costs as much as 180 ceremonies (NIST 800-63B-4 §3.1.2.2).
+    fn stretch(
+        &self,
+        secret: Zeroizing<Vec<u8>>,
+        salt: [u8; domain::recovery::SALT_LEN],
+    ) -> BoxFuture<'_, Result<[u8; 32], StoreError>>;
+}

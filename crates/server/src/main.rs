@@ -1,0 +1,2 @@
+//! The programs: serve, demo, admin, doctor.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The server half of one device connection, without I/O.

@@ -1,0 +1,3 @@
+//! The shapes that cross a socket: the device gateway's protobuf and the REST bodies. No behaviour.
+
+pub mod device;

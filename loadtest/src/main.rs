@@ -1,0 +1,2 @@
+//! Drives a running Countersign with real authenticators and measures it.
+fn main() {}
