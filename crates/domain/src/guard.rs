@@ -3,11 +3,14 @@
 //! The policy here is the smallest that is safe: one ringing challenge per user, a bound on live ones, and
 //! no release rule. Signatures are meant to stay; see ARCHITECTURE.md.
 
-use serde::{Deserialize, Serialize};
-use statement::{ChallengeId, Timestamp};
+use std::time::Duration;
 
-use crate::challenge::{Challenge, Decision, Method, Methods, Mode};
+use serde::{Deserialize, Serialize};
+use statement::{ChallengeId, DeviceId, Timestamp};
+
+use crate::challenge::{Challenge, Decided, Decision, Method, Methods, Mode, Proof};
 use crate::cookie::CookieId;
+use crate::directory::MAX_DEVICES;
 
 /// Bounds of the guard.
 #[derive(Clone, Copy, Debug)]
@@ -30,12 +33,56 @@ impl Default for Policy {
     }
 }
 
+/// How long after an approval its device may ask for a new TOTP secret.
+pub const REBIND_WINDOW: Duration = Duration::from_secs(10 * 60);
+
+/// The first bytes of a device id: enough to tell the few devices of one user apart.
+pub type DeviceTag = [u8; 4];
+
+/// The tag of a device.
+#[must_use]
+pub fn device_tag(device: DeviceId) -> DeviceTag {
+    let id = device.as_bytes();
+    [id[0], id[1], id[2], id[3]]
+}
+
 /// What is remembered per user: a small value, stored by compare-and-set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cell {
     /// Open challenges whose outcome has not been applied yet. Taking one out is what makes applying it
     /// happen once.
     pub open: Vec<ChallengeId>,
+    /// The highest answer counter settled per device (its low 32 bits), at most one per active device.
+    pub counters: Vec<(DeviceTag, u32)>,
+    /// The device of the last approved push, and when.
+    pub approved: Option<(DeviceTag, Timestamp)>,
+}
+
+impl Cell {
+    /// Notes a settled answer; says whether its counter is not above the last one, as a copied key's would be.
+    #[must_use]
+    pub fn note_counter(&mut self, device: DeviceId, counter: u64) -> Option<Alert> {
+        let tag = device_tag(device);
+        let counter = u32::try_from(counter).unwrap_or(u32::MAX);
+        match self.counters.iter_mut().find(|(other, _)| *other == tag) {
+            Some((_, last)) if counter <= *last => return Some(Alert::ClonedKey),
+            Some((_, last)) => *last = counter,
+            None => {
+                if self.counters.len() == MAX_DEVICES {
+                    self.counters.remove(0);
+                }
+                self.counters.push((tag, counter));
+            }
+        }
+        None
+    }
+
+    /// Whether `device` approved a push within [`REBIND_WINDOW`].
+    #[must_use]
+    pub fn may_rebind(&self, device: DeviceId, now: Timestamp) -> bool {
+        self.approved
+            .is_some_and(|(tag, at)| tag == device_tag(device) && now.since(at) < REBIND_WINDOW)
+    }
 }
 
 /// What is known about a request when it comes in.
@@ -181,13 +228,11 @@ pub const fn judge_approval(
 
 /// Applies the outcome of an open challenge, once; `None` if it was applied before.
 #[must_use]
-pub fn applied(
-    mut cell: Cell,
-    id: ChallengeId,
-    _decision: Decision,
-    _now: Timestamp,
-) -> Option<Cell> {
+pub fn applied(mut cell: Cell, id: ChallengeId, decided: &Decided) -> Option<Cell> {
     let at = cell.open.iter().position(|open| *open == id)?;
     cell.open.swap_remove(at);
+    if let (Decision::Approved, Some(Proof::Push(device))) = (decided.decision, decided.proof) {
+        cell.approved = Some((device_tag(device), decided.at));
+    }
     Some(cell)
 }

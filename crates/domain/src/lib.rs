@@ -4,6 +4,7 @@
 //! `state + facts + now (+ rng) -> new state or typed refusal`, and every bound is a constant with a reason.
 
 pub mod answer;
+pub mod api_key;
 pub mod attempts;
 pub mod audit;
 pub mod challenge;

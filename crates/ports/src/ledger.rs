@@ -249,10 +249,11 @@ pub trait Ledger: Send + Sync {
     /// Redeems an approval exactly once.
     fn redeem(&self, item: Redeem) -> BoxFuture<'_, Result<Redeemed, StoreError>>;
 
-    /// Ends an approval that nobody redeemed. `false` if there was none.
+    /// Ends an approval that nobody redeemed, with the effects of that. `false` if there was none.
     fn lapse(
         &self,
         challenge: ChallengeId,
+        effects: Vec<Effect>,
         audit: Entry,
     ) -> BoxFuture<'_, Result<bool, StoreError>>;
 
