@@ -3,33 +3,16 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use statement::{PublicKey, TenantId, TicketId, Timestamp, UserId, crockford, sha256};
+use statement::{PublicKey, TenantId, TicketId, Timestamp, UserId, crockford};
+pub use statement::{
+    TICKET_CODE_LEN as CODE_LEN, TICKET_SECRET_LEN as SECRET_LEN, ticket_code_hash as code_hash,
+    ticket_secret_hash as secret_hash,
+};
 
 /// How long a ticket lives; NIST allows ten minutes.
 pub const LIFE: Duration = Duration::from_secs(5 * 60);
-/// Length of a link's secret in bytes: 128 bits, NIST wants 112.
-pub const SECRET_LEN: usize = 16;
-/// Length of a typed code in bytes: 40 bits together with the user's name.
-pub const CODE_LEN: usize = 5;
 /// Wrong typed codes after which a ticket is cancelled.
 pub const MAX_CODE_TRIES: u8 = 5;
-
-/// The hash under which a link's secret is stored and signed.
-#[must_use]
-pub fn secret_hash(secret: &[u8]) -> [u8; 32] {
-    sha256(&[b"countersign/ticket-secret/v1\0", secret])
-}
-
-/// The hash under which a typed code is signed. The name goes in as it was typed, trimmed.
-#[must_use]
-pub fn code_hash(user: &str, code: &[u8; CODE_LEN]) -> [u8; 32] {
-    sha256(&[
-        b"countersign/ticket-code/v1\0",
-        user.trim().as_bytes(),
-        &[0],
-        code,
-    ])
-}
 
 /// What somebody typed as a code.
 #[must_use]

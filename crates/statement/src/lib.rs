@@ -10,7 +10,9 @@ pub mod crockford;
 mod enrol;
 mod ids;
 mod keys;
+mod link;
 mod login;
+mod number;
 mod server_key;
 mod time;
 
@@ -23,7 +25,12 @@ pub use ids::{
 pub use keys::{
     Algorithm, BadSignature, KeyError, PublicKey, SIGNATURE_LEN, Signature, SigningKey,
 };
+pub use link::{
+    EnrolLink, LinkError, ServerUrl, TICKET_CODE_LEN, TICKET_SECRET_LEN, UrlError,
+    ticket_code_hash, ticket_secret_hash,
+};
 pub use login::Login;
+pub use number::{TypedNumberError, typed_number};
 pub use server_key::{CHALLENGE_LABEL, Certificate, IdentityHash, SignedChallenge, fingerprint};
 pub use time::Timestamp;
 
