@@ -72,12 +72,13 @@ impl fmt::Debug for Rider {
 }
 
 /// A commit that was accepted.
-#[must_use = "a commit with a rider is nothing until a ledger write carries it"]
+#[must_use = "a commit with a rider is nothing until a write carries it"]
 #[derive(Debug)]
 pub struct Committed {
     /// The version that it made.
     pub version: u64,
-    /// What the caller hands to [`crate::Ledger::open`], which makes it durable; `None` if it is stored.
+    /// What the caller hands to [`crate::Ledger::open`] or [`Hot::flush`], which make it durable; `None` if it
+    /// is stored. Whoever holds it keeps everybody else from the user's state: hand it on at once.
     pub rider: Option<Rider>,
 }
 
@@ -91,4 +92,7 @@ pub trait Hot: Send + Sync {
 
     /// Replaces the state that `change.version` names.
     fn commit(&self, change: HotChange) -> BoxFuture<'_, Result<Committed, HotError>>;
+
+    /// Stores a commit that no [`crate::Ledger::open`] carries. On an error it never happened.
+    fn flush(&self, rider: Rider) -> BoxFuture<'_, Result<(), StoreError>>;
 }

@@ -118,6 +118,8 @@ pub enum Settled {
     Already(Decided),
     /// It expired first. The expiry itself is settled by whoever sweeps.
     Late,
+    /// [`Decision::Expired`], but the ledger's clock says that it hasn't yet.
+    Early,
     /// There is no such challenge.
     Unknown,
     /// The device isn't active.
