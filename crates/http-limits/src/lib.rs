@@ -1,1 +1,18 @@
-//! What every HTTP edge shares: client address, bounds, problems.
+//! What every HTTP edge shares: who the client is, how much it may send, and what a refusal looks like.
+//!
+//! Architecture invariant: no edge writes an error body of its own. It returns a [`Problem`], whose [`Code`]s
+//! are a closed set, each explained in docs/problems.md; [`front`] gives it the request's id.
+
+mod body;
+mod cidr;
+mod client;
+mod code;
+mod front;
+mod problem;
+
+pub use body::{BODY_DEADLINE, Json, MAX_BODY, Query, read_body};
+pub use cidr::{BadCidr, Cidr};
+pub use client::ClientAddr;
+pub use code::Code;
+pub use front::{Front, RequestId, RequestIds, front};
+pub use problem::{PROBLEM_JSON, Problem};
