@@ -1,1 +1,131 @@
-//! Use cases: load, ask the domain, store, deliver.
+//! Use cases: load, ask the domain, store, deliver. All edges share them.
+//!
+//! Architecture invariant: nothing here spawns or reads a clock. Every use case takes one [`Call`], so it has
+//! one `now`, and nobody is told a decision before it is durable.
+
+mod answer;
+mod caller;
+mod challenges;
+mod code;
+mod create;
+mod document;
+mod error;
+mod events;
+mod factors;
+mod gateway;
+mod live;
+mod management;
+mod redeem;
+mod settle;
+mod sweep;
+mod tickets;
+
+use std::sync::Arc;
+
+use domain::guard;
+use ports::{Courier, Directory, Hot, Ledger, Vault};
+use rand::CryptoRng;
+use statement::{ServerUrl, Timestamp};
+
+pub use answer::{Answer, AnswerResult, Answered};
+pub use caller::{Actor, Caller};
+pub use challenges::{ChallengeView, Watch};
+pub use create::{CreateRequest, Created, FIRST_FACTOR_LIFE, FirstFactor, RequestContext};
+pub use error::Error;
+pub use events::{EventFilter, EventView};
+pub use factors::NewFactor;
+pub use gateway::{
+    Claim, Claimed, Connected, EnrolError, Enrolled, Login, LoginError, TicketProof,
+};
+pub use management::{NewIntegration, NewKey, UserView};
+pub use redeem::Receipt;
+pub use tickets::{NewTicket, TicketRequest, TicketView};
+
+/// What one request is given: the time, once, and randomness.
+pub struct Call {
+    /// The server's clock when the request came in.
+    pub now: Timestamp,
+    /// A CSPRNG of its own.
+    pub rng: Box<dyn CryptoRng + Send>,
+}
+
+impl Call {
+    fn random<const N: usize>(&mut self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.rng.fill_bytes(&mut bytes);
+        bytes
+    }
+}
+
+/// What the operator set.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where browsers and devices reach this server.
+    pub public_url: ServerUrl,
+    /// The guard's bounds.
+    pub guard: guard::Policy,
+}
+
+/// The stores and helpers that use cases stand on.
+pub struct Ports {
+    /// Live challenges and cells.
+    pub hot: Arc<dyn Hot>,
+    /// The durable record.
+    pub ledger: Arc<dyn Ledger>,
+    /// Who there is.
+    pub directory: Arc<dyn Directory>,
+    /// Devices and waiters.
+    pub courier: Arc<dyn Courier>,
+    /// Keys.
+    pub vault: Arc<dyn Vault>,
+}
+
+/// The use cases.
+pub struct App {
+    settings: Settings,
+    hot: Arc<dyn Hot>,
+    ledger: Arc<dyn Ledger>,
+    directory: Arc<dyn Directory>,
+    courier: Arc<dyn Courier>,
+    vault: Arc<dyn Vault>,
+}
+
+impl App {
+    /// Puts use cases on top of ports.
+    #[must_use]
+    pub fn new(settings: Settings, ports: Ports) -> Self {
+        let Ports {
+            hot,
+            ledger,
+            directory,
+            courier,
+            vault,
+        } = ports;
+        Self {
+            settings,
+            hot,
+            ledger,
+            directory,
+            courier,
+            vault,
+        }
+    }
+
+    /// The courier, for edges that hold sockets.
+    #[must_use]
+    pub fn courier(&self) -> &Arc<dyn Courier> {
+        &self.courier
+    }
+
+    /// The vault, for edges that publish keys.
+    #[must_use]
+    pub fn vault(&self) -> &Arc<dyn Vault> {
+        &self.vault
+    }
+
+    /// Where this server is reached.
+    #[must_use]
+    pub fn public_url(&self) -> &str {
+        self.settings.public_url.as_str()
+    }
+}

@@ -71,9 +71,10 @@ impl Attempts {
             return Err(Refusal::TooSoon);
         }
         let failures = self.failures + 1;
-        let delay = match failures.checked_sub(FREE_FAILURES) {
-            None => 0,
-            Some(step) => DELAYS_S[usize::from(step).min(DELAYS_S.len() - 1)],
+        let delay = match (counter, failures.checked_sub(FREE_FAILURES)) {
+            // a wrong number ended its challenge: there is nothing to try again soon
+            (Counter::Device(_), _) | (_, None) => 0,
+            (_, Some(step)) => DELAYS_S[usize::from(step).min(DELAYS_S.len() - 1)],
         };
         Ok(Self {
             failures,

@@ -79,8 +79,6 @@ pub enum Effect {
         /// Its public id.
         code: [u8; 5],
     },
-    /// Counts a failure.
-    Fail(Counter),
     /// Forgets counted failures.
     Reset(Counter),
     /// Kills one device cookie.
@@ -244,7 +242,7 @@ pub trait Ledger: Send + Sync {
     /// Opens a challenge with its audit row, its replay key and the hot commit that rides along.
     fn open(&self, item: Open) -> BoxFuture<'_, Result<Opened, StoreError>>;
 
-    /// Settles decisions of one user together, in order. Each is judged alone: one that fails doesn't
+    /// Settles decisions together, in order. Each is judged alone: one that fails doesn't
     /// keep the others back.
     fn settle(&self, items: Vec<Settle>) -> BoxFuture<'_, Result<Vec<Settled>, StoreError>>;
 

@@ -1,0 +1,352 @@
+//! A device's answer: verified, read, judged, settled, told.
+
+use std::sync::Arc;
+
+use domain::answer::{Crossed, Meaning};
+use domain::attempts::Counter;
+use domain::audit::{Entry, Event};
+use domain::challenge::{Challenge, Collect, Decision, Proof, State};
+use domain::directory::{Device, UserRecord};
+use domain::guard::{self, Alert, Release};
+use ports::{Effect, HotUser, Settle, Settled, StoreError, UserRef};
+use statement::{AnswerDecision, ChallengeId};
+
+use crate::settle::decided_entry;
+use crate::{App, Call, Connected};
+
+/// An answer as it came from a device.
+#[derive(Clone)]
+pub struct Answer {
+    /// Which challenge.
+    pub challenge: ChallengeId,
+    /// What the person chose.
+    pub decision: AnswerDecision,
+    /// The digits that they typed.
+    pub number: String,
+    /// Whether the device checked its owner.
+    pub user_verified: bool,
+    /// The device's counter.
+    pub counter: u64,
+    /// The signature over the answer statement.
+    pub signature: Vec<u8>,
+}
+
+/// What the device is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// What became of the answer.
+    pub result: AnswerResult,
+    /// Whether the device should ask for a new TOTP secret.
+    pub totp_rebind: bool,
+}
+
+/// What became of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerResult {
+    /// Decided, by this answer or an earlier one.
+    Settled(State),
+    /// Right, but not released.
+    Withheld,
+    /// The challenge expired first.
+    Late,
+    /// Unknown, not this user's, or the signature doesn't verify: all alike.
+    Refused,
+}
+
+const fn only(result: AnswerResult) -> Answered {
+    Answered {
+        result,
+        totp_rebind: false,
+    }
+}
+
+impl App {
+    /// Decides a challenge by a device's answer. A second answer is told the stored decision.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was decided then, and the device may send the answer again.
+    pub async fn answer(
+        &self,
+        call: &mut Call,
+        connected: &Connected,
+        answer: Answer,
+    ) -> Result<Answered, StoreError> {
+        let record = self.ledger.lookup(answer.challenge).await?;
+        let own = record.filter(|record| {
+            let challenge = &record.challenge;
+            challenge.tenant == connected.tenant
+                && challenge.user == connected.user
+                && challenge.reaches_devices()
+        });
+        let Some(record) = own else {
+            return self.refuse(connected, answer.challenge, "foreign").await;
+        };
+        let user = self
+            .directory
+            .user(connected.tenant, UserRef::Id(connected.user))
+            .await?;
+        let device = user.as_ref().and_then(|user| {
+            user.active_devices()
+                .find(|device| device.id == connected.device)
+        });
+        let (Some(user), Some(device)) = (&user, device) else {
+            return self.refuse(connected, answer.challenge, "revoked").await;
+        };
+        if !verifies(&answer, device, &record.challenge) {
+            return self.refuse(connected, answer.challenge, "forged").await;
+        }
+        match record.state {
+            State::Pending => {
+                self.decide(call, user, device, record.challenge, answer)
+                    .await
+            }
+            State::Decided(decided) => {
+                let late_report = answer.decision == AnswerDecision::Report
+                    && decided.decision == Decision::Approved
+                    && decided.collect == Collect::Open;
+                if late_report {
+                    self.lapse_reported(&record.challenge, device).await?;
+                }
+                Ok(only(AnswerResult::Settled(record.state)))
+            }
+        }
+    }
+
+    async fn refuse(
+        &self,
+        connected: &Connected,
+        challenge: ChallengeId,
+        cause: &str,
+    ) -> Result<Answered, StoreError> {
+        let entry = Entry::new(connected.tenant, Event::AnswerRefused).with(|public| {
+            public.challenge = Some(challenge);
+            public.user = Some(connected.user);
+            public.device = Some(connected.device);
+            public.cause = Some(cause.to_owned());
+        });
+        self.ledger.record(entry).await?;
+        Ok(only(AnswerResult::Refused))
+    }
+
+    async fn decide(
+        &self,
+        call: &mut Call,
+        user: &UserRecord,
+        device: &Device,
+        challenge: Arc<Challenge>,
+        answer: Answer,
+    ) -> Result<Answered, StoreError> {
+        let hot = self
+            .load_user(call, challenge.tenant, challenge.user)
+            .await?;
+        let others = hot
+            .live
+            .iter()
+            .filter(|c| c.id != challenge.id && !c.is_past(call.now));
+        let others = self.numbers_of(others);
+        let number = self.number_of(&challenge)?;
+        let meaning = domain::answer::read(
+            &challenge,
+            &number,
+            answer.decision,
+            &answer.number,
+            &others,
+        );
+        if meaning.decision == Decision::Approved {
+            let release =
+                guard::judge_approval(&self.settings.guard, &hot.cell, &challenge, call.now);
+            if release == Release::Withheld {
+                let entry = decided_entry(&challenge, Decision::Approved, None);
+                let entry = entry.with(|public| {
+                    public.event = Event::AnswerWithheld;
+                    public.decision = None;
+                    public.device = Some(device.id);
+                });
+                self.ledger.record(entry).await?;
+                return Ok(only(AnswerResult::Withheld));
+            }
+        }
+        let items = settle_items(&challenge, device, &meaning, &others);
+        let answers = self.settle_and_tell(call, items).await?;
+        let result = match answers.first() {
+            Some(Settled::Settled(decided)) => {
+                self.after_settled(call, user, device, &challenge, &meaning, answer.counter)
+                    .await?;
+                AnswerResult::Settled(State::Decided(*decided))
+            }
+            Some(Settled::Already(decided)) => AnswerResult::Settled(State::Decided(*decided)),
+            Some(Settled::Late) => AnswerResult::Late,
+            _ => return self.refuse_unsettled(device, &challenge).await,
+        };
+        let approved = matches!(
+            result,
+            AnswerResult::Settled(State::Decided(d)) if d.decision == Decision::Approved
+        );
+        Ok(Answered {
+            result,
+            totp_rebind: approved && needs_totp(user),
+        })
+    }
+
+    async fn refuse_unsettled(
+        &self,
+        device: &Device,
+        challenge: &Challenge,
+    ) -> Result<Answered, StoreError> {
+        let entry = Entry::new(challenge.tenant, Event::AnswerRefused).with(|public| {
+            public.challenge = Some(challenge.id);
+            public.user = Some(challenge.user);
+            public.device = Some(device.id);
+            public.cause = Some("revoked".to_owned());
+        });
+        self.ledger.record(entry).await?;
+        Ok(only(AnswerResult::Refused))
+    }
+
+    /// What follows from a settled answer and may fail without unsettling it: alarms, and a device that
+    /// reached its cap.
+    async fn after_settled(
+        &self,
+        call: &mut Call,
+        user: &UserRecord,
+        device: &Device,
+        challenge: &Challenge,
+        meaning: &Meaning,
+        counter: u64,
+    ) -> Result<(), StoreError> {
+        let mut alerts = Vec::new();
+        if meaning.crossed.is_some() {
+            alerts.push(Alert::ConcurrentLogin);
+        }
+        let hot = self.hot.load(challenge.tenant, challenge.user).await?;
+        if let Some(alert) = self
+            .note_counter(call, hot, challenge, device, counter)
+            .await?
+        {
+            alerts.push(alert);
+        }
+        for alert in alerts {
+            let entry = Entry::new(challenge.tenant, Event::Alert).with(|public| {
+                public.challenge = Some(challenge.id);
+                public.user = Some(challenge.user);
+                public.device = Some(device.id);
+                public.alert = Some(alert);
+            });
+            self.ledger.record(entry).await?;
+        }
+        if counts_against_device(challenge, meaning) {
+            self.cap_device(call, user, device).await?;
+        }
+        Ok(())
+    }
+
+    /// A late "not me" on an approval that nobody redeemed yet: it lapses, and so do the cookies.
+    async fn lapse_reported(
+        &self,
+        challenge: &Challenge,
+        device: &Device,
+    ) -> Result<(), StoreError> {
+        let entry = Entry::new(challenge.tenant, Event::ChallengeLapsed).with(|public| {
+            public.challenge = Some(challenge.id);
+            public.user = Some(challenge.user);
+            public.integration = Some(challenge.integration);
+            public.device = Some(device.id);
+            public.cause = Some("reported".to_owned());
+        });
+        let effects = vec![Effect::RaiseEpoch];
+        if self.ledger.lapse(challenge.id, effects, entry).await? {
+            self.courier.wake(challenge.id);
+        }
+        Ok(())
+    }
+}
+
+/// Whether the device signed exactly this over exactly these challenge bytes.
+fn verifies(answer: &Answer, device: &Device, challenge: &Challenge) -> bool {
+    let statement = statement::Answer {
+        challenge: &challenge.document,
+        device: device.id,
+        decision: answer.decision,
+        number: &answer.number,
+        user_verified: answer.user_verified,
+        counter: answer.counter,
+    };
+    statement.verify(&device.key, &answer.signature).is_ok()
+}
+
+/// Whether the user has no TOTP secret that works.
+pub(crate) fn needs_totp(user: &UserRecord) -> bool {
+    user.totp.as_ref().is_none_or(|totp| totp.locked)
+}
+
+/// A wrong number counts against the device only where the context was familiar and no other sign-in's
+/// number was typed: a stranger's prompt can't lock a device.
+fn counts_against_device(challenge: &Challenge, meaning: &Meaning) -> bool {
+    meaning.decision == Decision::Mismatch && meaning.crossed.is_none() && challenge.is_familiar()
+}
+
+fn settle_items(
+    challenge: &Arc<Challenge>,
+    device: &Device,
+    meaning: &Meaning,
+    others: &[(Arc<Challenge>, domain::number::Number)],
+) -> Vec<(Arc<Challenge>, Settle)> {
+    let proof = Some(Proof::Push(device.id));
+    let mut effects = Vec::new();
+    let strangers = matches!(meaning.decision, Decision::Denied | Decision::Reported);
+    if let (true, Some(cookie)) = (strangers, challenge.cookie) {
+        effects.push(Effect::KillCookie(cookie));
+    }
+    if meaning.decision == Decision::Reported {
+        effects.push(Effect::RaiseEpoch);
+    }
+    if meaning.decision == Decision::Approved && challenge.is_familiar() {
+        effects.push(Effect::Reset(Counter::Device(device.id)));
+    }
+    let item = |challenge: &Arc<Challenge>, decision, effects| {
+        let settle = Settle {
+            challenge: challenge.id,
+            decision,
+            proof,
+            after_expiry: false,
+            device: Some(device.id),
+            effects,
+            audit: decided_entry(challenge, decision, proof),
+        };
+        (Arc::clone(challenge), settle)
+    };
+    let mut items = vec![item(challenge, meaning.decision, effects)];
+    if let Some(Crossed { other, ends: true }) = meaning.crossed {
+        let crossed = others.iter().find(|(challenge, _)| challenge.id == other);
+        items.extend(crossed.map(|(other, _)| item(other, Decision::Mismatch, Vec::new())));
+    }
+    items
+}
+
+impl App {
+    /// Notes a settled answer's counter in the user's cell.
+    async fn note_counter(
+        &self,
+        call: &mut Call,
+        mut hot: HotUser,
+        challenge: &Challenge,
+        device: &Device,
+        counter: u64,
+    ) -> Result<Option<Alert>, StoreError> {
+        let (tenant, user) = (challenge.tenant, challenge.user);
+        for _ in 0..crate::live::MAX_TRIES {
+            let mut cell = hot.cell.clone();
+            if let Some(alert) = cell.note_counter(device.id, counter) {
+                return Ok(Some(alert));
+            }
+            if self
+                .commit_cell(call, tenant, user, hot.version, cell)
+                .await?
+            {
+                return Ok(None);
+            }
+            hot = self.hot.load(tenant, user).await?;
+        }
+        Err(StoreError::Overloaded)
+    }
+}

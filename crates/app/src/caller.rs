@@ -1,0 +1,97 @@
+//! Who calls: an integration with a key, or an operator on the admin socket.
+
+use std::fmt;
+use std::sync::Arc;
+
+use domain::api_key::ApiKeyText;
+use domain::directory::{Integration, Scope};
+use ports::KeyOwner;
+use statement::TenantId;
+
+use crate::{App, Call, Error};
+
+/// An integration that proved itself.
+#[derive(Clone, Debug)]
+pub struct Caller(Arc<KeyOwner>);
+
+impl Caller {
+    /// The integration.
+    #[must_use]
+    pub fn integration(&self) -> &Integration {
+        &self.0.integration
+    }
+
+    /// Its tenant.
+    #[must_use]
+    pub fn tenant(&self) -> TenantId {
+        self.0.integration.tenant
+    }
+
+    /// Demands a scope.
+    ///
+    /// # Errors
+    /// [`Error::ScopeMissing`].
+    pub fn demand(&self, scope: Scope) -> Result<(), Error> {
+        if self.0.integration.scopes.contains(&scope) {
+            return Ok(());
+        }
+        Err(Error::ScopeMissing(scope.name()))
+    }
+
+    /// Who this is, for the audit.
+    #[must_use]
+    pub fn actor(&self) -> Actor {
+        Actor::Integration {
+            name: self.0.integration.name.clone(),
+            key: self.0.key.hint.clone(),
+        }
+    }
+}
+
+/// Who makes a change, for the audit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Actor {
+    /// An integration, by one of its keys.
+    Integration {
+        /// Its name.
+        name: String,
+        /// The key's first characters.
+        key: String,
+    },
+    /// Somebody on the admin socket, by their user id on this machine.
+    Operator {
+        /// The peer's uid.
+        uid: u32,
+    },
+    /// The person themselves, on a device of theirs.
+    Owner,
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Integration { name, key } => write!(f, "{name} ({key}..)"),
+            Self::Operator { uid } => write!(f, "operator (uid {uid})"),
+            Self::Owner => f.write_str("the user"),
+        }
+    }
+}
+
+impl App {
+    /// Finds the integration of an API key. Unknown, damaged and dead keys are all alike to the caller.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`], [`Error::Store`].
+    pub async fn authenticate(&self, call: &Call, key: &str) -> Result<Caller, Error> {
+        let key = ApiKeyText::parse(key).ok_or(Error::Unauthenticated)?;
+        let owner = self
+            .directory
+            .key_owner(key.hash())
+            .await?
+            .ok_or(Error::Unauthenticated)?;
+        if !owner.key.is_live(call.now) {
+            return Err(Error::Unauthenticated);
+        }
+        Ok(Caller(owner))
+    }
+}

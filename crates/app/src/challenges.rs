@@ -1,0 +1,159 @@
+//! Looking at a challenge, waiting for it, taking it back.
+
+use std::sync::Arc;
+
+use domain::challenge::{Challenge, Collect, Decided, Decision, Method, State};
+use ports::{BoxFuture, LedgerRecord, Settled};
+use statement::{ChallengeId, Timestamp};
+
+use crate::settle::plain;
+use crate::{App, Call, Caller, Error};
+
+/// A challenge as its integration sees it. Says nothing of how, or whether, it reached anybody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChallengeView {
+    /// Which.
+    pub id: ChallengeId,
+    /// Where it stands.
+    pub state: State,
+    /// What passed it.
+    pub factor: Option<Method>,
+    /// When it ends by itself.
+    pub expires: Timestamp,
+    /// Whether its approval was redeemed.
+    pub redeemed: bool,
+    /// Whether its approval can no longer be redeemed.
+    pub lapsed: bool,
+}
+
+impl ChallengeView {
+    pub(crate) const fn pending(challenge: &Challenge) -> Self {
+        Self {
+            id: challenge.id,
+            state: State::Pending,
+            factor: None,
+            expires: challenge.expires,
+            redeemed: false,
+            lapsed: false,
+        }
+    }
+
+    fn of(challenge: &Challenge, state: State, now: Timestamp) -> Self {
+        let State::Decided(decided) = state else {
+            return Self::pending(challenge);
+        };
+        let Decided {
+            decision,
+            proof,
+            collect,
+            ..
+        } = decided;
+        let approved = decision == Decision::Approved;
+        let lapsed = match collect {
+            Collect::Open => decided.window_closed(now),
+            Collect::Lapsed => true,
+            Collect::Redeemed => false,
+        };
+        Self {
+            id: challenge.id,
+            state,
+            factor: proof
+                .map(domain::challenge::Proof::method)
+                .filter(|_| approved),
+            expires: challenge.expires,
+            redeemed: collect == Collect::Redeemed,
+            lapsed: approved && lapsed,
+        }
+    }
+}
+
+/// A look at a challenge, and a wake-up for its next change.
+pub struct Watch {
+    /// Where it stands now.
+    pub view: ChallengeView,
+    /// Resolves at the next change; `None` if it is decided, or too many wait.
+    pub change: Option<BoxFuture<'static, ()>>,
+}
+
+impl App {
+    /// Where a challenge of the caller's stands.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for unknown and foreign ones alike; [`Error::Store`].
+    pub async fn challenge(
+        &self,
+        call: &mut Call,
+        caller: &Caller,
+        id: ChallengeId,
+    ) -> Result<ChallengeView, Error> {
+        self.own_challenge(call, caller, id)
+            .await
+            .map(|(_, view)| view)
+    }
+
+    /// Like [`App::challenge`], with a wake-up that was set before the look, so that no change is missed.
+    ///
+    /// # Errors
+    /// As [`App::challenge`].
+    pub async fn watch_challenge(
+        &self,
+        call: &mut Call,
+        caller: &Caller,
+        id: ChallengeId,
+    ) -> Result<Watch, Error> {
+        let change = self.courier.wait(id);
+        let view = self.challenge(call, caller, id).await?;
+        let change = change.filter(|_| view.state == State::Pending);
+        Ok(Watch { view, change })
+    }
+
+    /// Takes a challenge back. One that is decided already stays as it is.
+    ///
+    /// # Errors
+    /// As [`App::challenge`].
+    pub async fn cancel_challenge(
+        &self,
+        call: &mut Call,
+        caller: &Caller,
+        id: ChallengeId,
+    ) -> Result<ChallengeView, Error> {
+        let (challenge, view) = self.own_challenge(call, caller, id).await?;
+        if view.state != State::Pending {
+            return Ok(view);
+        }
+        let item = plain(&challenge, Decision::Cancelled);
+        self.settle_and_tell(call, vec![(Arc::clone(&challenge), item)])
+            .await?;
+        self.challenge(call, caller, id).await
+    }
+
+    /// A challenge of the caller's with its state. A pending one past its time is settled as expired first,
+    /// so that nobody is told of an end that another answer could still beat.
+    pub(crate) async fn own_challenge(
+        &self,
+        call: &mut Call,
+        caller: &Caller,
+        id: ChallengeId,
+    ) -> Result<(Arc<Challenge>, ChallengeView), Error> {
+        let record = self.ledger.lookup(id).await?.ok_or(Error::NotFound)?;
+        let LedgerRecord {
+            challenge,
+            mut state,
+            ..
+        } = record;
+        if challenge.integration != caller.integration().id || challenge.tenant != caller.tenant() {
+            return Err(Error::NotFound);
+        }
+        if state == State::Pending && challenge.is_past(call.now) {
+            let item = self.expiry(&challenge);
+            let answers = self
+                .settle_and_tell(call, vec![(Arc::clone(&challenge), item)])
+                .await?;
+            if let Some(Settled::Settled(decided) | Settled::Already(decided)) = answers.first() {
+                state = State::Decided(*decided);
+            }
+        }
+        let view = ChallengeView::of(&challenge, state, call.now);
+        Ok((challenge, view))
+    }
+}

@@ -1,0 +1,254 @@
+//! Codes on a sign-in: TOTP and recovery codes. Counted durably before anything is compared; whatever goes
+//! wrong reads the same from outside.
+
+use std::sync::Arc;
+
+use domain::attempts::{Attempts, Counter};
+use domain::audit::{Entry, Event};
+use domain::challenge::{Challenge, Decision, Method, Proof, State};
+use domain::directory::UserRecord;
+use domain::recovery::RecoveryCode;
+use domain::totp;
+use ports::{Change, Counted, Effect, NoticeKind, SealFor, Settle, Settled, StoreError, UserRef};
+use statement::ChallengeId;
+use subtle::ConstantTimeEq as _;
+use zeroize::Zeroizing;
+
+use crate::settle::decided_entry;
+use crate::{App, Call, Caller, ChallengeView, Error};
+
+/// What a code proved, and what accepting it uses up.
+struct Passed {
+    proof: Proof,
+    effect: Effect,
+}
+
+impl App {
+    /// Tries a code on a sign-in. A challenge that is decided already stays as it is and uses no code up.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::CodeWrong`] (also for a spent budget), [`Error::Store`].
+    pub async fn submit_code(
+        &self,
+        call: &mut Call,
+        caller: &Caller,
+        id: ChallengeId,
+        code: &str,
+    ) -> Result<ChallengeView, Error> {
+        let (challenge, view) = self.own_challenge(call, caller, id).await?;
+        if view.state != State::Pending {
+            return Ok(view);
+        }
+        let user = UserRef::Id(challenge.user);
+        let record = self.directory.user(challenge.tenant, user).await?;
+        let passed = match Typed::read(code) {
+            Some(Typed::Totp(code)) if challenge.methods.has(Method::Totp) => {
+                self.try_totp(call, &challenge, record.as_deref(), &code)
+                    .await?
+            }
+            Some(Typed::Recovery(code)) if challenge.methods.has(Method::RecoveryCode) => {
+                self.try_recovery(&challenge, record.as_deref(), code)
+                    .await?
+            }
+            _ => return Err(Error::CodeWrong),
+        };
+        let Some(Passed { proof, effect }) = passed else {
+            return Err(Error::CodeWrong);
+        };
+        let settle = Settle {
+            challenge: id,
+            decision: Decision::Approved,
+            proof: Some(proof),
+            after_expiry: false,
+            device: None,
+            effects: vec![effect],
+            audit: decided_entry(&challenge, Decision::Approved, Some(proof)),
+        };
+        let answers = self
+            .settle_and_tell(call, vec![(Arc::clone(&challenge), settle)])
+            .await?;
+        match answers.first() {
+            Some(Settled::Locked | Settled::Replayed | Settled::Spent) => {
+                let cause = "used_before";
+                self.ledger
+                    .record(failed_entry(&challenge, proof.method(), cause))
+                    .await?;
+                return Err(Error::CodeWrong);
+            }
+            Some(Settled::Settled(_)) if proof.method() == Method::RecoveryCode => {
+                let text = "A recovery code was used to sign in. If it wasn't you, tell your \
+                            administrator now.";
+                self.tell_notice(call, &challenge, NoticeKind::RecoveryCodeUsed, text);
+            }
+            _ => {}
+        }
+        self.challenge(call, caller, id).await
+    }
+
+    async fn try_totp(
+        &self,
+        call: &mut Call,
+        challenge: &Challenge,
+        record: Option<&UserRecord>,
+        code: &str,
+    ) -> Result<Option<Passed>, Error> {
+        let counter = Counter::Totp(challenge.user);
+        let Counted::Counted(attempts) = self.ledger.count_attempt(counter).await? else {
+            return Ok(None);
+        };
+        let factor = record
+            .and_then(|r| r.totp.as_ref())
+            .filter(|totp| !totp.locked);
+        // a user without a secret is compared against one that no code matches, to take as long
+        let (secret, last_step) = match factor {
+            Some(factor) => (self.totp_secret(challenge, factor)?, factor.last_step),
+            None => (Zeroizing::new([0; totp::SECRET_LEN]), u64::MAX),
+        };
+        let step = totp::check(&secret, code, last_step, call.now);
+        if let (Some(factor), Some(step)) = (factor, step) {
+            let proof = Proof::Totp(factor.id);
+            let effect = Effect::BurnStep {
+                factor: factor.id,
+                step,
+            };
+            return Ok(Some(Passed { proof, effect }));
+        }
+        self.ledger
+            .record(failed_entry(challenge, Method::Totp, "wrong"))
+            .await?;
+        if factor.is_some() {
+            self.after_failure(call, challenge, counter, attempts)
+                .await?;
+        }
+        Ok(None)
+    }
+
+    /// Locks a factor at its cap, and tells the owner of failures that add up (OWASP: a failed second
+    /// factor after a right password is worth knowing).
+    async fn after_failure(
+        &self,
+        call: &Call,
+        challenge: &Challenge,
+        counter: Counter,
+        attempts: Attempts,
+    ) -> Result<(), Error> {
+        if attempts.tells_owner() {
+            let text = format!(
+                "{} wrong codes in a row were tried for your account. If it wasn't you, somebody \
+                 knows your password.",
+                attempts.failures
+            );
+            self.tell_notice(call, challenge, NoticeKind::RepeatedFailures, &text);
+        }
+        if attempts.is_locked(counter) {
+            let entry = Entry::new(challenge.tenant, Event::FactorLocked).with(|public| {
+                public.user = Some(challenge.user);
+                public.factor = Some(Method::Totp);
+                public.cause = Some("hard_cap".to_owned());
+            });
+            self.directory
+                .apply(Change::LockTotp(challenge.user), vec![entry])
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn try_recovery(
+        &self,
+        challenge: &Challenge,
+        record: Option<&UserRecord>,
+        code: RecoveryCode,
+    ) -> Result<Option<Passed>, Error> {
+        let stored = record
+            .and_then(|record| record.recovery.iter().find(|stored| stored.id == code.id))
+            .filter(|stored| !stored.used);
+        let Some(stored) = stored else {
+            let cause = "unknown_code";
+            self.ledger
+                .record(failed_entry(challenge, Method::RecoveryCode, cause))
+                .await?;
+            return Ok(None);
+        };
+        let counter = Counter::RecoveryCode(challenge.user, code.id);
+        if !matches!(
+            self.ledger.count_attempt(counter).await?,
+            Counted::Counted(_)
+        ) {
+            return Ok(None);
+        }
+        let secret = Zeroizing::new(code.secret.to_vec());
+        let hash = self.vault.stretch(secret, stored.salt).await?;
+        if !bool::from(hash.ct_eq(&stored.hash)) {
+            self.ledger
+                .record(failed_entry(challenge, Method::RecoveryCode, "wrong"))
+                .await?;
+            return Ok(None);
+        }
+        let effect = Effect::SpendCode { code: code.id };
+        Ok(Some(Passed {
+            proof: Proof::RecoveryCode(stored.factor),
+            effect,
+        }))
+    }
+
+    /// Opens the TOTP secret of a challenge's user.
+    fn totp_secret(
+        &self,
+        challenge: &Challenge,
+        factor: &domain::directory::TotpFactor,
+    ) -> Result<totp::Secret, StoreError> {
+        self.open_totp(
+            SealFor::Totp(challenge.tenant, challenge.user, factor.id),
+            &factor.secret,
+        )
+    }
+
+    /// Opens a sealed TOTP secret.
+    pub(crate) fn open_totp(
+        &self,
+        purpose: SealFor,
+        sealed: &[u8],
+    ) -> Result<totp::Secret, StoreError> {
+        let wrong = || StoreError::Inconsistent("a TOTP secret doesn't open".into());
+        let plain = self.vault.open(purpose, sealed).map_err(|_| wrong())?;
+        let mut secret = Zeroizing::new([0; totp::SECRET_LEN]);
+        if plain.len() != secret.len() {
+            return Err(wrong());
+        }
+        secret.copy_from_slice(&plain);
+        Ok(secret)
+    }
+}
+
+/// What was typed.
+enum Typed {
+    Totp(Zeroizing<String>),
+    Recovery(RecoveryCode),
+}
+
+impl Typed {
+    fn read(code: &str) -> Option<Self> {
+        let compact: String = code
+            .chars()
+            .filter(|c| !c.is_whitespace())
+            .take(64)
+            .collect();
+        let compact = Zeroizing::new(compact);
+        let is_totp = compact.len() == usize::from(totp::DIGITS)
+            && compact.bytes().all(|byte| byte.is_ascii_digit());
+        if is_totp {
+            return Some(Self::Totp(compact));
+        }
+        RecoveryCode::parse(&compact).map(Self::Recovery)
+    }
+}
+
+fn failed_entry(challenge: &Challenge, method: Method, cause: &str) -> Entry {
+    Entry::new(challenge.tenant, Event::CodeFailed).with(|public| {
+        public.challenge = Some(challenge.id);
+        public.user = Some(challenge.user);
+        public.integration = Some(challenge.integration);
+        public.factor = Some(method);
+        public.cause = Some(cause.to_owned());
+    })
+}

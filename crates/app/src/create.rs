@@ -1,0 +1,576 @@
+//! Create: one request, one challenge; the same for users who don't exist.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::audit::{Entry, Event};
+use domain::challenge::{
+    Challenge, DEFAULT_TTL, Decision, MAX_TTL, MIN_TTL, Methods, Mode, Purpose, State,
+};
+use domain::cookie::{CookieId, DeviceCookie};
+use domain::create::{self, Detail, Plan, Slot};
+use domain::directory::{UserRecord, is_plain};
+use domain::guard::{self, Facts, Verdict};
+use domain::number::{DEFAULT_DIGITS, Number};
+use ports::{
+    Hint, HotChange, HotError, HotUser, MacKey, Open, Opened, Replay, ReplayKey, SealFor,
+    StoreError, UserRef,
+};
+use statement::{ChallengeId, Timestamp, UserId, sha256};
+
+use crate::document::{Document, reduce_agent};
+use crate::live::MAX_TRIES;
+use crate::settle::plain;
+use crate::{App, Call, Caller, ChallengeView, Error};
+
+/// How old an asserted first factor may be.
+pub const FIRST_FACTOR_LIFE: Duration = Duration::from_secs(10 * 60);
+/// How far ahead an integration's clock may be.
+const CLOCK_SKEW: Duration = Duration::from_secs(60);
+/// Longest `User-Agent` that is looked at, in bytes.
+const MAX_AGENT: usize = 512;
+
+/// That the caller checked a first factor, and when.
+#[derive(Clone, Debug)]
+pub struct FirstFactor {
+    /// Which, in the caller's words: `password`, `windows_hello`, ..
+    pub method: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What the caller tells of the browser.
+#[derive(Clone, Default)]
+pub struct RequestContext {
+    /// Random, made by the caller, one per browser session: 22 to 128 of `[A-Za-z0-9_-]`.
+    pub browser_session: String,
+    /// The browser's address.
+    pub ip: Option<std::net::IpAddr>,
+    /// Its `User-Agent`.
+    pub user_agent: Option<String>,
+    /// The device cookie that an earlier redeem gave it.
+    pub device_cookie: Option<String>,
+}
+
+/// A request for a challenge.
+#[derive(Clone)]
+pub struct CreateRequest {
+    /// Who is asked.
+    pub user: UserRef,
+    /// Where the sign-in happens.
+    pub context: RequestContext,
+    /// The first factor that was checked.
+    pub first_factor: Option<FirstFactor>,
+    /// Why; the integration's registered purpose if absent.
+    pub purpose: Option<Purpose>,
+    /// The ways to pass; all registered ones if absent.
+    pub methods: Option<Methods>,
+    /// How long it lives; 90 s if absent.
+    pub ttl: Option<Duration>,
+    /// What the person should see.
+    pub details: Vec<Detail>,
+}
+
+/// A challenge as its caller gets it: the only place where the number appears.
+#[derive(Clone, Debug)]
+pub struct Created {
+    /// Its state.
+    pub view: ChallengeView,
+    /// The number to show; `None` once decided.
+    pub number: Option<Number>,
+    /// How many digits it has.
+    pub digits: u8,
+    /// The ways to pass: requested and registered ones.
+    pub methods: Methods,
+}
+
+/// A checked request.
+struct Wanted {
+    session: [u8; 32],
+    request: [u8; 32],
+    first_factor: bool,
+    purpose: Purpose,
+    methods: Methods,
+    ttl: Duration,
+    details: Vec<Detail>,
+    address: Option<String>,
+    browser: Option<String>,
+}
+
+/// Who is asked: somebody, or the stand-in of an unknown name.
+struct Target {
+    id: UserId,
+    name: String,
+    record: Option<Arc<UserRecord>>,
+}
+
+impl App {
+    /// Creates a challenge, or returns the one that the same browser session has open for the same thing.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`]; [`Error::UserUnknown`] and [`Error::NotEnrolled`] only to integrations that may
+    /// know; [`Error::OtherRequest`]; [`Error::Store`].
+    pub async fn create_challenge(
+        &self,
+        call: &mut Call,
+        caller: &Caller,
+        request: CreateRequest,
+        replay: Option<ReplayKey>,
+    ) -> Result<Created, Error> {
+        let wanted = check(call.now, caller, &request)?;
+        if let Some(created) = self.replayed(call, caller, replay).await? {
+            return Ok(created);
+        }
+        let target = self.target(caller, &request.user).await?;
+        let cookie = self.valid_cookie(call.now, caller, &target, &request.context);
+        for _ in 0..MAX_TRIES {
+            let hot = self.load_user(call, caller.tenant(), target.id).await?;
+            let attempt = Attempt {
+                caller,
+                wanted: &wanted,
+                target: &target,
+                cookie,
+                replay,
+            };
+            if let Some(created) = self.try_create(call, &attempt, hot).await? {
+                return Ok(created);
+            }
+        }
+        Err(StoreError::Overloaded.into())
+    }
+
+    async fn replayed(
+        &self,
+        call: &mut Call,
+        caller: &Caller,
+        replay: Option<ReplayKey>,
+    ) -> Result<Option<Created>, Error> {
+        let Some(key) = replay else { return Ok(None) };
+        match self.ledger.recall(key).await? {
+            None => Ok(None),
+            Some(Replay::Challenge(id)) => self.created_again(call, caller, id).await.map(Some),
+            Some(Replay::OtherRequest | Replay::Reply { .. }) => Err(Error::OtherRequest),
+        }
+    }
+
+    /// A challenge that exists, as its creator sees it.
+    async fn created_again(
+        &self,
+        call: &mut Call,
+        caller: &Caller,
+        id: ChallengeId,
+    ) -> Result<Created, Error> {
+        let (challenge, view) = self.own_challenge(call, caller, id).await?;
+        let number = match view.state {
+            State::Pending => Some(self.number_of(&challenge)?),
+            State::Decided(_) => None,
+        };
+        Ok(Created {
+            view,
+            number,
+            digits: challenge.digits,
+            methods: challenge.methods,
+        })
+    }
+
+    async fn target(&self, caller: &Caller, user: &UserRef) -> Result<Target, Error> {
+        let tenant = caller.tenant();
+        let reveal = caller.integration().reveal_users;
+        match (self.directory.user(tenant, user.clone()).await?, user) {
+            (Some(record), _) if reveal && !record.is_enrolled() => Err(Error::NotEnrolled),
+            (Some(record), _) => Ok(Target {
+                id: record.user.id,
+                name: record.user.name.clone(),
+                record: Some(record),
+            }),
+            (None, _) if reveal => Err(Error::UserUnknown),
+            (None, UserRef::Id(id)) => Ok(Target {
+                id: *id,
+                name: id.to_string(),
+                record: None,
+            }),
+            (None, UserRef::Name(name)) => {
+                let parts: [&[u8]; 2] = [tenant.as_bytes(), name.as_bytes()];
+                let mac = self.vault.mac(MacKey::UnknownUser, &parts);
+                let mut id = [0; UserId::LEN];
+                id.copy_from_slice(&mac[..UserId::LEN]);
+                Ok(Target {
+                    id: UserId::from_bytes(id),
+                    name: name.clone(),
+                    record: None,
+                })
+            }
+        }
+    }
+
+    fn valid_cookie(
+        &self,
+        now: Timestamp,
+        caller: &Caller,
+        target: &Target,
+        context: &RequestContext,
+    ) -> Option<CookieId> {
+        use subtle::ConstantTimeEq as _;
+        let (cookie, mac) = DeviceCookie::decode(context.device_cookie.as_deref()?)?;
+        let bytes = cookie.signed_bytes(caller.tenant(), target.id, caller.integration().id);
+        let right: bool = self
+            .vault
+            .mac(MacKey::DeviceCookie, &[&bytes])
+            .ct_eq(&mac)
+            .into();
+        let record = target.record.as_ref()?;
+        let counts = right
+            && cookie.is_current(record.user.epoch, now)
+            && !record.killed_cookies.contains(&cookie.id);
+        counts.then_some(cookie.id)
+    }
+
+    /// One try against one version of the hot state; `None` if the state moved on.
+    async fn try_create(
+        &self,
+        call: &mut Call,
+        attempt: &Attempt<'_>,
+        hot: HotUser,
+    ) -> Result<Option<Created>, Error> {
+        let Attempt {
+            caller,
+            wanted,
+            target,
+            cookie,
+            ..
+        } = *attempt;
+        let slot = Slot {
+            integration: caller.integration().id,
+            session: wanted.session,
+            request: wanted.request,
+        };
+        let facts = Facts {
+            enrolled: target
+                .record
+                .as_ref()
+                .is_some_and(|record| record.is_enrolled()),
+            first_factor: wanted.first_factor,
+            cookie,
+            methods: wanted.methods,
+        };
+        let plan = create::plan(
+            &self.settings.guard,
+            &hot.cell,
+            &hot.live,
+            &slot,
+            &facts,
+            call.now,
+        );
+        match plan {
+            Plan::Merge(open) => self.merge(call, caller, open).await,
+            Plan::New {
+                verdict,
+                supersedes,
+                forgets,
+            } => {
+                let superseded = self.supersede(&hot, &supersedes).await?;
+                self.open_new(call, attempt, hot, verdict, superseded, forgets)
+                    .await
+            }
+        }
+    }
+
+    /// Gives an open challenge again. If it was decided while its removal from hot state was under way, the
+    /// state is brought up to date and the request planned anew.
+    async fn merge(
+        &self,
+        call: &mut Call,
+        caller: &Caller,
+        open: Arc<Challenge>,
+    ) -> Result<Option<Created>, Error> {
+        let created = self.created_again(call, caller, open.id).await?;
+        if let State::Decided(decided) = created.view.state {
+            let (tenant, user) = (open.tenant, open.user);
+            let hot = self.hot.load(tenant, user).await?;
+            self.apply_outcomes(call, tenant, user, hot, &[(open.id, Some(decided))])
+                .await?;
+            return Ok(None);
+        }
+        Ok(Some(created))
+    }
+
+    /// Ends the session's older challenges before the new one exists, so that two of one slot are never
+    /// approvable at once. Returns them with what they ended as.
+    async fn supersede(
+        &self,
+        hot: &HotUser,
+        ids: &[ChallengeId],
+    ) -> Result<Vec<(Arc<Challenge>, Option<domain::challenge::Decided>)>, Error> {
+        let older: Vec<Arc<Challenge>> = hot
+            .live
+            .iter()
+            .filter(|c| ids.contains(&c.id))
+            .map(Arc::clone)
+            .collect();
+        if older.is_empty() {
+            return Ok(Vec::new());
+        }
+        let items = older
+            .iter()
+            .map(|c| plain(c, Decision::Superseded))
+            .collect();
+        let answers = self.ledger.settle(items).await?;
+        let ended = older
+            .into_iter()
+            .zip(answers)
+            .map(|(challenge, answer)| match answer {
+                ports::Settled::Settled(decided) => {
+                    self.tell_decided(&challenge, decided);
+                    (challenge, Some(decided))
+                }
+                ports::Settled::Already(decided) => (challenge, Some(decided)),
+                _ => (challenge, None),
+            });
+        Ok(ended.collect())
+    }
+
+    async fn open_new(
+        &self,
+        call: &mut Call,
+        attempt: &Attempt<'_>,
+        hot: HotUser,
+        verdict: Verdict,
+        superseded: Vec<(Arc<Challenge>, Option<domain::challenge::Decided>)>,
+        forgets: Vec<ChallengeId>,
+    ) -> Result<Option<Created>, Error> {
+        let Attempt {
+            caller,
+            target,
+            replay,
+            ..
+        } = *attempt;
+        let gone = |id: &ChallengeId| superseded.iter().any(|(c, _)| c.id == *id);
+        let stays = hot
+            .live
+            .iter()
+            .filter(|c| !c.is_past(call.now) && !gone(&c.id));
+        let taken: Vec<Number> = self.numbers_of(stays).into_iter().map(|(_, n)| n).collect();
+        let (challenge, number) = self.make(call, attempt, &verdict, &taken);
+        let challenge = Arc::new(challenge);
+        let mut cell = hot.cell.clone();
+        for (older, decided) in &superseded {
+            let applied = decided.and_then(|d| guard::applied(cell.clone(), older.id, &d));
+            cell = applied.unwrap_or(cell);
+        }
+        let past = hot
+            .live
+            .iter()
+            .filter(|c| c.is_past(call.now))
+            .map(|c| c.id);
+        let change = HotChange {
+            tenant: caller.tenant(),
+            user: target.id,
+            version: hot.version,
+            cell: guard::opened(cell, &challenge),
+            add: vec![Arc::clone(&challenge)],
+            remove: past
+                .chain(superseded.iter().map(|(c, _)| c.id))
+                .chain(forgets)
+                .collect(),
+            op_id: call.random(),
+            derived: false,
+        };
+        let committed = match self.hot.commit(change).await {
+            Ok(committed) => committed,
+            Err(HotError::Conflict(_)) => return Ok(None),
+            Err(HotError::Store(error)) => return Err(error.into()),
+        };
+        let audit = created_entry(attempt, &challenge, &verdict);
+        let open = Open {
+            challenge: Arc::clone(&challenge),
+            replay,
+            audit,
+            rider: committed.rider,
+        };
+        if self.ledger.open(open).await? == Opened::Replayed {
+            return self.replayed(call, caller, replay).await;
+        }
+        if challenge.mode == Mode::Ring {
+            let hint = Hint::Prompt(Arc::clone(&challenge));
+            self.courier
+                .tell_user(challenge.tenant, challenge.user, hint);
+        }
+        Ok(Some(Created {
+            view: ChallengeView::pending(&challenge),
+            number: Some(number),
+            digits: challenge.digits,
+            methods: challenge.methods,
+        }))
+    }
+
+    /// Puts a challenge together. The number is drawn last, so that all bytes that reach a device are the
+    /// same whatever it is.
+    fn make(
+        &self,
+        call: &mut Call,
+        attempt: &Attempt<'_>,
+        verdict: &Verdict,
+        taken: &[Number],
+    ) -> (Challenge, Number) {
+        let Attempt {
+            caller,
+            wanted,
+            target,
+            cookie,
+            ..
+        } = *attempt;
+        let integration = caller.integration();
+        let parts: [&[u8]; 2] = [integration.tenant.as_bytes(), target.id.as_bytes()];
+        let shard = self.vault.mac(MacKey::Shard, &parts);
+        let shard = u16::from_be_bytes([shard[0], shard[1]]);
+        let id = ChallengeId::new(call.now, shard, call.random());
+        let expires = call.now.plus(wanted.ttl);
+        let document = Document {
+            id,
+            integration,
+            user: target.id,
+            user_name: &target.name,
+            origin: self.settings.public_url.as_str(),
+            session: wanted.session,
+            created: call.now,
+            expires,
+            nonce: call.random(),
+            purpose: wanted.purpose,
+            digits: DEFAULT_DIGITS,
+            address: wanted.address.as_deref(),
+            browser: wanted.browser.clone(),
+            details: &wanted.details,
+        }
+        .encode();
+        let (signing_key, signature) = self.vault.sign_challenge(&document);
+        let number = Number::draw(&mut *call.rng, DEFAULT_DIGITS, taken);
+        let seal_for = SealFor::Number(integration.tenant, id);
+        let challenge = Challenge {
+            id,
+            tenant: integration.tenant,
+            integration: integration.id,
+            user: target.id,
+            session: wanted.session,
+            request: wanted.request,
+            purpose: wanted.purpose,
+            methods: wanted.methods,
+            digits: DEFAULT_DIGITS,
+            mode: verdict.mode,
+            created: call.now,
+            expires,
+            number: self.vault.seal(seal_for, number.as_str().as_bytes()),
+            document,
+            signature: signature.to_vec(),
+            signing_key,
+            first_factor: wanted.first_factor,
+            cookie,
+        };
+        (challenge, number)
+    }
+}
+
+/// What one try to create stands on.
+#[derive(Clone, Copy)]
+struct Attempt<'a> {
+    caller: &'a Caller,
+    wanted: &'a Wanted,
+    target: &'a Target,
+    cookie: Option<CookieId>,
+    replay: Option<ReplayKey>,
+}
+
+fn created_entry(attempt: &Attempt<'_>, challenge: &Challenge, verdict: &Verdict) -> Entry {
+    Entry::new(challenge.tenant, Event::ChallengeCreated)
+        .with(|public| {
+            public.challenge = Some(challenge.id);
+            public.user = Some(challenge.user);
+            public.integration = Some(challenge.integration);
+            public.mode = Some(challenge.mode);
+            public.purpose = Some(challenge.purpose);
+            public.reasons.clone_from(&verdict.reasons);
+        })
+        .privately(|private| {
+            private.name = Some(attempt.target.name.clone());
+            private.address.clone_from(&attempt.wanted.address);
+            private.agent.clone_from(&attempt.wanted.browser);
+        })
+}
+
+fn check(now: Timestamp, caller: &Caller, request: &CreateRequest) -> Result<Wanted, Error> {
+    let integration = caller.integration();
+    let session = session_hash(&request.context.browser_session)
+        .map_err(|why| Error::invalid("context.browser_session", why))?;
+    if let UserRef::Name(name) = &request.user {
+        domain::directory::name(name).map_err(Error::name("user"))?;
+    }
+    let first_factor = integration.verifies_first_factor
+        || request.first_factor.as_ref().is_some_and(|first| {
+            first.at <= now.plus(CLOCK_SKEW) && now.since(first.at) <= FIRST_FACTOR_LIFE
+        });
+    let requested = request
+        .methods
+        .unwrap_or(Methods::ALL)
+        .and(integration.methods);
+    let methods = if first_factor {
+        requested
+    } else {
+        requested.and(Methods::PUSH)
+    };
+    if methods.is_empty() {
+        let why = if first_factor {
+            "none of these is registered for this integration"
+        } else {
+            "without a first factor of the last ten minutes only push is offered"
+        };
+        return Err(Error::invalid("methods", why));
+    }
+    let ttl = request.ttl.unwrap_or(DEFAULT_TTL);
+    if !(MIN_TTL..=MAX_TTL).contains(&ttl) {
+        return Err(Error::invalid("ttl_s", "must be between 30 and 300"));
+    }
+    check_details(&request.details)?;
+    let purpose = request.purpose.unwrap_or(integration.purpose);
+    let agent = request.context.user_agent.as_deref();
+    let agent = agent.map(|agent| &agent[..agent.floor_char_boundary(MAX_AGENT)]);
+    Ok(Wanted {
+        session,
+        request: create::request_hash(purpose, methods, first_factor, &request.details),
+        first_factor,
+        purpose,
+        methods,
+        ttl,
+        details: request.details.clone(),
+        address: request.context.ip.map(|ip| ip.to_string()),
+        browser: agent.map(reduce_agent),
+    })
+}
+
+/// The hash under which a browser session is kept.
+pub(crate) fn session_hash(session: &str) -> Result<[u8; 32], &'static str> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    if !(22..=128).contains(&session.len()) || !session.bytes().all(allowed) {
+        return Err("must be 22 to 128 of A-Z, a-z, 0-9, _ and -, random");
+    }
+    Ok(sha256(&[
+        b"countersign/browser-session/v1\0",
+        session.as_bytes(),
+    ]))
+}
+
+fn check_details(details: &[Detail]) -> Result<(), Error> {
+    if details.len() > create::MAX_DETAILS {
+        return Err(Error::invalid("details", "at most 8"));
+    }
+    for Detail { label, value } in details {
+        let fits = |text: &str, most: usize| {
+            !text.trim().is_empty() && text.chars().count() <= most && text.chars().all(is_plain)
+        };
+        if !fits(label, create::MAX_LABEL) || !fits(value, create::MAX_VALUE) {
+            return Err(Error::invalid(
+                "details",
+                "labels of 1 to 32 and values of 1 to 128 plain characters",
+            ));
+        }
+    }
+    Ok(())
+}

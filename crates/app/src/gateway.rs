@@ -1,0 +1,483 @@
+//! What a connected device may do: prove itself, enrol, read what is pending.
+
+use std::sync::Arc;
+
+use domain::audit::{Entry, Event};
+use domain::challenge::{Challenge, Mode};
+use domain::directory::{Device, TotpFactor, UserRecord};
+use domain::number::{DEFAULT_DIGITS, Number};
+use domain::ticket::{self, Claim as StoredClaim, Ticket, TicketState};
+use domain::totp;
+use ports::{Certified, Change, DirectoryError, NoticeKind, SealFor, StoreError, UserRef};
+use statement::{
+    DeviceId, EnrolClaim, EnrolConfirm, FactorId, PublicKey, TenantId, TicketId, UserId,
+};
+use zeroize::Zeroizing;
+
+use crate::answer::needs_totp;
+use crate::{Actor, App, Call};
+
+/// A device's login.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// The tenant that it names.
+    pub tenant: TenantId,
+    /// The device.
+    pub device: DeviceId,
+    /// The connection's nonce.
+    pub nonce: [u8; 32],
+    /// The signature over the login statement.
+    pub signature: Vec<u8>,
+}
+
+/// A device that proved itself. Only [`App::login`] makes one.
+#[derive(Clone, Debug)]
+pub struct Connected {
+    /// Its tenant.
+    pub tenant: TenantId,
+    /// Its user.
+    pub user: UserId,
+    /// The device.
+    pub device: DeviceId,
+    /// The user's name.
+    pub user_name: String,
+    /// The organisation's name; empty where there is only one.
+    pub organisation: String,
+    /// Whether the user has no working TOTP secret.
+    pub totp_rebind: bool,
+}
+
+/// Why a login failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LoginError {
+    /// Unknown, revoked, or the signature doesn't verify: all alike.
+    #[error("login refused")]
+    Refused,
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What a new device shows for a ticket.
+#[derive(Clone)]
+pub enum TicketProof {
+    /// The secret in a link.
+    Secret([u8; ticket::SECRET_LEN]),
+    /// User name and typed code.
+    Code {
+        /// The name.
+        user: String,
+        /// The code.
+        code: [u8; ticket::CODE_LEN],
+    },
+}
+
+/// A new device's claim on a ticket.
+#[derive(Clone)]
+pub struct Claim {
+    /// What it shows.
+    pub proof: TicketProof,
+    /// Its public key.
+    pub key: PublicKey,
+    /// What it calls itself.
+    pub device_name: String,
+    /// The connection's nonce.
+    pub nonce: [u8; 32],
+    /// The signature over the enrolment statement.
+    pub signature: Vec<u8>,
+}
+
+/// A claimed ticket, waiting for its number.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    /// How many digits to type; 0: confirm with none.
+    pub digits: u8,
+    ticket: TicketId,
+    hash: [u8; 32],
+    nonce: [u8; 32],
+    key: PublicKey,
+}
+
+/// A new device, enrolled.
+#[derive(Clone)]
+pub struct Enrolled {
+    /// Its tenant.
+    pub tenant: TenantId,
+    /// Its id.
+    pub device: DeviceId,
+    /// The user's name.
+    pub user_name: String,
+    /// The organisation's name; empty where there is only one.
+    pub organisation: String,
+    /// The user's TOTP secret: new, or the one that works already.
+    pub totp: totp::Secret,
+}
+
+/// Why an enrolment failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EnrolError {
+    /// The ticket is unknown, used, expired or cancelled, or the number was wrong: all alike.
+    #[error("enrolment refused")]
+    Refused,
+    /// The claim isn't signed by the key that it names.
+    #[error("signature does not verify")]
+    BadSignature,
+    /// The device's name can't be shown.
+    #[error("device name: {0}")]
+    Name(#[from] domain::directory::NameError),
+    /// The user has as many devices as are allowed.
+    #[error("too many devices")]
+    TooManyDevices,
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<DirectoryError> for EnrolError {
+    fn from(error: DirectoryError) -> Self {
+        match error {
+            DirectoryError::NameTaken | DirectoryError::NotFound => Self::Refused,
+            DirectoryError::Limit => Self::TooManyDevices,
+            DirectoryError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+impl App {
+    /// The keys that a connecting device is shown.
+    #[must_use]
+    pub fn hello(&self) -> (&PublicKey, &[Certified]) {
+        (self.vault.identity(), self.vault.certified())
+    }
+
+    /// Checks a device's login.
+    ///
+    /// # Errors
+    /// [`LoginError`].
+    pub async fn login(&self, _call: &mut Call, login: Login) -> Result<Connected, LoginError> {
+        let record = self.directory.device_owner(login.device).await?;
+        let record = record.ok_or(LoginError::Refused)?;
+        let mut active = record.active_devices();
+        let device =
+            active.find(|device| device.id == login.device && device.tenant == login.tenant);
+        let device = device.ok_or(LoginError::Refused)?;
+        let statement = statement::Login {
+            server: &self.vault.identity().identity_hash(),
+            tenant: device.tenant,
+            device: device.id,
+            nonce: &login.nonce,
+        };
+        statement
+            .verify(&device.key, &login.signature)
+            .map_err(|_| LoginError::Refused)?;
+        Ok(Connected {
+            tenant: device.tenant,
+            user: device.user,
+            device: device.id,
+            user_name: record.user.name.clone(),
+            organisation: self.organisation(device.tenant).await?,
+            totp_rebind: needs_totp(&record),
+        })
+    }
+
+    /// The tenant's name where there are several; the word never shows where there is one.
+    async fn organisation(&self, tenant: TenantId) -> Result<String, StoreError> {
+        let tenants = self.directory.tenants().await?;
+        let own = tenants
+            .iter()
+            .find(|other| other.id == tenant && tenants.len() > 1);
+        Ok(own.map(|tenant| tenant.name.clone()).unwrap_or_default())
+    }
+
+    /// The user's challenges that a device shows: those that ring, or, when a person pulls, all.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn pending(
+        &self,
+        call: &mut Call,
+        connected: &Connected,
+        silent: bool,
+    ) -> Result<Vec<Arc<Challenge>>, StoreError> {
+        let hot = self
+            .load_user(call, connected.tenant, connected.user)
+            .await?;
+        let shown = |challenge: &Arc<Challenge>| {
+            !challenge.is_past(call.now)
+                && challenge.reaches_devices()
+                && (silent || challenge.mode == Mode::Ring)
+        };
+        Ok(hot.live.into_iter().filter(shown).collect())
+    }
+
+    /// Claims a ticket for a new device, which then types the number that the ticket's owner sees.
+    ///
+    /// # Errors
+    /// [`EnrolError`].
+    pub async fn claim(&self, call: &mut Call, claim: Claim) -> Result<Claimed, EnrolError> {
+        let device_name = domain::directory::name(&claim.device_name)?;
+        let (hash, ticket) = match &claim.proof {
+            TicketProof::Secret(secret) => {
+                let hash = ticket::secret_hash(secret);
+                (hash, self.directory.ticket_by_secret(hash).await?)
+            }
+            TicketProof::Code { user, code } => {
+                let hash = ticket::code_hash(user, code);
+                (
+                    hash,
+                    self.directory
+                        .ticket_by_code(user.trim().to_owned(), hash)
+                        .await?,
+                )
+            }
+        };
+        let ticket = ticket.filter(|ticket| ticket.state_name(call.now) == "open");
+        let ticket = ticket.ok_or(EnrolError::Refused)?;
+        let server = self.vault.identity().identity_hash();
+        let statement = EnrolClaim {
+            ticket: &hash,
+            server: &server,
+            nonce: &claim.nonce,
+        };
+        statement
+            .verify(&claim.key, &claim.signature)
+            .map_err(|_| EnrolError::BadSignature)?;
+        let number = ticket.confirm.then(|| {
+            let number = Number::draw(&mut *call.rng, DEFAULT_DIGITS, &[]);
+            let purpose = SealFor::TicketNumber(ticket.tenant, ticket.id);
+            self.vault.seal(purpose, number.as_str().as_bytes())
+        });
+        let digits = if ticket.confirm { DEFAULT_DIGITS } else { 0 };
+        let entry = ticket_entry(&ticket, Event::TicketClaimed)
+            .privately(|private| private.agent = Some(device_name.clone()));
+        let stored = StoredClaim {
+            key: claim.key.clone(),
+            device_name,
+            number,
+        };
+        self.directory
+            .apply(Change::ClaimTicket(ticket.id, stored), vec![entry])
+            .await?;
+        Ok(Claimed {
+            digits,
+            ticket: ticket.id,
+            hash,
+            nonce: claim.nonce,
+            key: claim.key,
+        })
+    }
+
+    /// Ends an enrolment: the number must match; a wrong one cancels the ticket.
+    ///
+    /// # Errors
+    /// [`EnrolError`].
+    pub async fn confirm(
+        &self,
+        call: &mut Call,
+        claimed: Claimed,
+        number: &str,
+        signature: &[u8],
+    ) -> Result<Enrolled, EnrolError> {
+        let ticket = self.directory.ticket(claimed.ticket).await?;
+        let ticket = ticket.filter(|ticket| ticket.state_name(call.now) == "claimed");
+        let ticket = ticket.ok_or(EnrolError::Refused)?;
+        let TicketState::Claimed(claim) = &ticket.state else {
+            return Err(EnrolError::Refused);
+        };
+        if claim.key != claimed.key {
+            return Err(EnrolError::Refused);
+        }
+        let statement = EnrolConfirm {
+            ticket: &claimed.hash,
+            nonce: &claimed.nonce,
+            number,
+        };
+        statement
+            .verify(&claim.key, signature)
+            .map_err(|_| EnrolError::BadSignature)?;
+        if !self.ticket_number_matches(&ticket, claim, number)? {
+            let entry = ticket_entry(&ticket, Event::TicketCancelled)
+                .with(|public| public.cause = Some("wrong_number".to_owned()));
+            self.directory
+                .apply(Change::CancelTicket(ticket.id), vec![entry])
+                .await?;
+            return Err(EnrolError::Refused);
+        }
+        self.enrol(call, &ticket, claim).await
+    }
+
+    fn ticket_number_matches(
+        &self,
+        ticket: &Ticket,
+        claim: &StoredClaim,
+        typed: &str,
+    ) -> Result<bool, StoreError> {
+        let Some(sealed) = &claim.number else {
+            return Ok(typed.is_empty());
+        };
+        Ok(self.ticket_number(ticket, sealed)?.matches(typed))
+    }
+
+    /// Opens a claimed ticket's number.
+    pub(crate) fn ticket_number(
+        &self,
+        ticket: &Ticket,
+        sealed: &[u8],
+    ) -> Result<Number, StoreError> {
+        let wrong = || StoreError::Inconsistent("a ticket's number doesn't open".into());
+        let purpose = SealFor::TicketNumber(ticket.tenant, ticket.id);
+        let plain = self.vault.open(purpose, sealed).map_err(|_| wrong())?;
+        std::str::from_utf8(&plain)
+            .ok()
+            .and_then(Number::parse)
+            .ok_or_else(wrong)
+    }
+
+    async fn enrol(
+        &self,
+        call: &mut Call,
+        ticket: &Ticket,
+        claim: &StoredClaim,
+    ) -> Result<Enrolled, EnrolError> {
+        let user = self
+            .directory
+            .user(ticket.tenant, UserRef::Id(ticket.user))
+            .await?;
+        let user = user.ok_or(EnrolError::Refused)?;
+        let (secret, new_factor) = match user.totp.as_ref().filter(|totp| !totp.locked) {
+            Some(factor) => {
+                let purpose = SealFor::Totp(ticket.tenant, ticket.user, factor.id);
+                (self.open_totp(purpose, &factor.secret)?, None)
+            }
+            None => {
+                let (secret, factor) = self.new_totp(call, ticket.tenant, ticket.user);
+                (secret, Some(factor))
+            }
+        };
+        let device = Device {
+            id: DeviceId::from_bytes(call.random()),
+            tenant: ticket.tenant,
+            user: ticket.user,
+            name: claim.device_name.clone(),
+            key: claim.key.clone(),
+            created: call.now,
+            revoked: None,
+        };
+        let id = device.id;
+        let mut audit = vec![
+            ticket_entry(ticket, Event::DeviceEnrolled)
+                .with(|public| public.device = Some(id))
+                .privately(|private| private.agent = Some(claim.device_name.clone())),
+        ];
+        if new_factor.is_some() {
+            audit.push(factor_entry(ticket.tenant, ticket.user, &Actor::Owner));
+        }
+        self.directory
+            .apply(
+                Change::Enrol {
+                    ticket: ticket.id,
+                    device,
+                    totp: new_factor,
+                },
+                audit,
+            )
+            .await?;
+        let text = format!(
+            "\"{}\" was added to your account. If it wasn't you, tell your administrator now.",
+            claim.device_name
+        );
+        self.notify(
+            call,
+            ticket.tenant,
+            ticket.user,
+            NoticeKind::DeviceEnrolled,
+            &text,
+        );
+        Ok(Enrolled {
+            tenant: ticket.tenant,
+            device: id,
+            user_name: user.user.name.clone(),
+            organisation: self.organisation(ticket.tenant).await?,
+            totp: secret,
+        })
+    }
+
+    /// Draws a TOTP secret and seals it as a factor of the user's.
+    pub(crate) fn new_totp(
+        &self,
+        call: &mut Call,
+        tenant: TenantId,
+        user: UserId,
+    ) -> (totp::Secret, TotpFactor) {
+        let secret: totp::Secret = Zeroizing::new(call.random());
+        let id = FactorId::from_bytes(call.random());
+        let sealed = self
+            .vault
+            .seal(SealFor::Totp(tenant, user, id), secret.as_slice());
+        let factor = TotpFactor {
+            id,
+            secret: sealed,
+            last_step: 0,
+            locked: false,
+            created: call.now,
+        };
+        (secret, factor)
+    }
+
+    /// Gives a new TOTP secret to a device that approved a push within the last ten minutes, if the user's
+    /// own is locked or missing.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn rebind_totp(
+        &self,
+        call: &mut Call,
+        connected: &Connected,
+    ) -> Result<Option<totp::Secret>, StoreError> {
+        let (tenant, user) = (connected.tenant, connected.user);
+        let record = self.directory.user(tenant, UserRef::Id(user)).await?;
+        let active = |record: &Arc<UserRecord>| {
+            record
+                .active_devices()
+                .any(|device| device.id == connected.device)
+        };
+        let Some(_) = record.filter(|record| active(record) && needs_totp(record)) else {
+            return Ok(None);
+        };
+        let hot = self.load_user(call, tenant, user).await?;
+        if !hot.cell.may_rebind(connected.device, call.now) {
+            return Ok(None);
+        }
+        let (secret, factor) = self.new_totp(call, tenant, user);
+        let entry = factor_entry(tenant, user, &Actor::Owner)
+            .with(|public| public.device = Some(connected.device));
+        match self
+            .directory
+            .apply(Change::PutTotp(user, factor), vec![entry])
+            .await
+        {
+            Ok(()) => {}
+            Err(DirectoryError::Store(error)) => return Err(error),
+            Err(_) => return Ok(None),
+        }
+        let text = "A new code generator was set up from one of your devices.";
+        self.notify(call, tenant, user, NoticeKind::FactorCreated, text);
+        Ok(Some(secret))
+    }
+}
+
+pub(crate) fn ticket_entry(ticket: &Ticket, event: Event) -> Entry {
+    Entry::new(ticket.tenant, event).with(|public| {
+        public.ticket = Some(ticket.id);
+        public.user = Some(ticket.user);
+    })
+}
+
+pub(crate) fn factor_entry(tenant: TenantId, user: UserId, by: &Actor) -> Entry {
+    Entry::new(tenant, Event::FactorCreated)
+        .with(|public| {
+            public.user = Some(user);
+            public.factor = Some(domain::challenge::Method::Totp);
+        })
+        .privately(|private| private.by = Some(by.to_string()))
+}

@@ -1,0 +1,198 @@
+//! A user's hot state, brought up to date with the ledger before anybody builds on it.
+
+use std::sync::Arc;
+
+use domain::challenge::{Challenge, Decided, Decision, State};
+use domain::guard;
+use domain::number::Number;
+use ports::{HotChange, HotError, HotUser, SealFor, Settle, Settled, StoreError};
+use statement::{ChallengeId, TenantId, UserId};
+
+use crate::{App, Call};
+
+/// How often a change is tried anew when somebody else changed the same user first. Each try that fails
+/// means that another one got through, so this many losses in a row mean a flood on one user.
+pub(crate) const MAX_TRIES: usize = 16;
+
+impl App {
+    /// Loads a user's hot state. Whatever the cell lists as open but the ledger has decided, or should have,
+    /// is settled and applied first: this is where a crash between two writes heals.
+    pub(crate) async fn load_user(
+        &self,
+        call: &mut Call,
+        tenant: TenantId,
+        user: UserId,
+    ) -> Result<HotUser, StoreError> {
+        let mut hot = self.hot.load(tenant, user).await?;
+        for _ in 0..MAX_TRIES {
+            let Some(stale) = find_stale(&hot, call) else {
+                return Ok(hot);
+            };
+            let mut outcomes = Vec::with_capacity(stale.len());
+            for id in stale {
+                outcomes.push((id, self.outcome_of(call, id).await?));
+            }
+            hot = self
+                .apply_outcomes(call, tenant, user, hot, &outcomes)
+                .await?;
+        }
+        Err(StoreError::Overloaded)
+    }
+
+    /// What the ledger says of a challenge that the cell lists as open.
+    async fn outcome_of(
+        &self,
+        call: &Call,
+        id: ChallengeId,
+    ) -> Result<Option<Decided>, StoreError> {
+        let Some(record) = self.ledger.lookup(id).await? else {
+            return Ok(None);
+        };
+        match record.state {
+            State::Decided(decided) => Ok(Some(decided)),
+            State::Pending if record.challenge.is_past(call.now) => {
+                let item = self.expiry(&record.challenge);
+                match self.ledger.settle(vec![item]).await?.first() {
+                    Some(Settled::Settled(decided) | Settled::Already(decided)) => {
+                        Ok(Some(*decided))
+                    }
+                    _ => Ok(None),
+                }
+            }
+            // neither decided nor past: its open never became durable here, or another node's clock is ahead
+            State::Pending => Ok(None),
+        }
+    }
+
+    /// Applies outcomes to a loaded state and stores it; on a conflict, to the newest state.
+    pub(crate) async fn apply_outcomes(
+        &self,
+        call: &mut Call,
+        tenant: TenantId,
+        user: UserId,
+        mut hot: HotUser,
+        outcomes: &[(ChallengeId, Option<Decided>)],
+    ) -> Result<HotUser, StoreError> {
+        for _ in 0..MAX_TRIES {
+            let mut cell = hot.cell.clone();
+            for (id, decided) in outcomes {
+                cell = match decided {
+                    Some(decided) => guard::applied(cell.clone(), *id, decided).unwrap_or(cell),
+                    None => {
+                        cell.open.retain(|open| open != id);
+                        cell
+                    }
+                };
+            }
+            let remove: Vec<ChallengeId> = hot
+                .live
+                .iter()
+                .filter(|c| c.is_past(call.now) || outcomes.iter().any(|(id, _)| *id == c.id))
+                .map(|challenge| challenge.id)
+                .collect();
+            let change = HotChange {
+                tenant,
+                user,
+                version: hot.version,
+                cell: cell.clone(),
+                add: Vec::new(),
+                remove: remove.clone(),
+                op_id: call.random(),
+                derived: true,
+            };
+            match self.hot.commit(change).await {
+                Ok(committed) => {
+                    let mut live = hot.live;
+                    live.retain(|challenge| !remove.contains(&challenge.id));
+                    return Ok(HotUser {
+                        version: committed.version,
+                        cell,
+                        live,
+                    });
+                }
+                Err(HotError::Conflict(_)) => hot = self.hot.load(tenant, user).await?,
+                Err(HotError::Store(error)) => return Err(error),
+            }
+        }
+        Err(StoreError::Overloaded)
+    }
+
+    /// Stores a cell that only repeats what the ledger holds; `false` if the state moved on.
+    pub(crate) async fn commit_cell(
+        &self,
+        call: &mut Call,
+        tenant: TenantId,
+        user: UserId,
+        version: u64,
+        cell: guard::Cell,
+    ) -> Result<bool, StoreError> {
+        let (add, remove, op_id) = (Vec::new(), Vec::new(), call.random());
+        let derived = true;
+        let change = HotChange {
+            tenant,
+            user,
+            version,
+            cell,
+            add,
+            remove,
+            op_id,
+            derived,
+        };
+        match self.hot.commit(change).await {
+            Ok(_) => Ok(true),
+            Err(HotError::Conflict(_)) => Ok(false),
+            Err(HotError::Store(error)) => Err(error),
+        }
+    }
+
+    /// Opens a challenge's sealed number.
+    pub(crate) fn number_of(&self, challenge: &Challenge) -> Result<Number, StoreError> {
+        let purpose = SealFor::Number(challenge.tenant, challenge.id);
+        let plain = self
+            .vault
+            .open(purpose, &challenge.number)
+            .map_err(|_| StoreError::Inconsistent("a challenge's number doesn't open".into()))?;
+        std::str::from_utf8(&plain)
+            .ok()
+            .and_then(Number::parse)
+            .ok_or_else(|| StoreError::Inconsistent("a challenge's number isn't digits".into()))
+    }
+
+    /// The user's other live challenges with their numbers. One whose number is gone was decided already.
+    pub(crate) fn numbers_of<'a>(
+        &self,
+        live: impl Iterator<Item = &'a Arc<Challenge>>,
+    ) -> Vec<(Arc<Challenge>, Number)> {
+        live.filter_map(|challenge| Some((Arc::clone(challenge), self.number_of(challenge).ok()?)))
+            .collect()
+    }
+
+    pub(crate) fn expiry(&self, challenge: &Challenge) -> Settle {
+        Settle {
+            challenge: challenge.id,
+            decision: Decision::Expired,
+            proof: None,
+            after_expiry: true,
+            device: None,
+            effects: Vec::new(),
+            audit: crate::settle::decided_entry(challenge, Decision::Expired, None),
+        }
+    }
+}
+
+/// What the cell lists as open although it isn't live any more. `None` if the state is up to date.
+fn find_stale(hot: &HotUser, call: &Call) -> Option<Vec<ChallengeId>> {
+    let is_live = |id: &ChallengeId| {
+        hot.live
+            .iter()
+            .any(|challenge| challenge.id == *id && !challenge.is_past(call.now))
+    };
+    let stale: Vec<ChallengeId> = hot
+        .cell
+        .open
+        .iter()
+        .filter(|id| !is_live(id))
+        .copied()
+        .collect();
+    (!stale.is_empty()).then_some(stale)
+}

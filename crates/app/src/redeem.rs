@@ -1,0 +1,140 @@
+//! Redeem: an approval becomes a receipt, exactly once, for the browser session that asked.
+
+use std::fmt;
+
+use data_encoding::BASE64URL_NOPAD;
+use domain::audit::{Entry, Event};
+use domain::challenge::{Challenge, Decided, Method};
+use domain::cookie::DeviceCookie;
+use domain::receipt;
+use ports::{MacKey, Redeem, Redeemed, UserRef};
+use serde::Serialize;
+use statement::{ChallengeId, sha256};
+
+use crate::create::session_hash;
+use crate::{App, Call, Caller, Error};
+
+/// Signed proof of an approval, and the cookie that the browser earns by it. Redacted in `Debug`.
+#[derive(Clone)]
+pub struct Receipt {
+    /// A compact JWS.
+    pub receipt: String,
+    /// Text for a cookie.
+    pub device_cookie: String,
+}
+
+impl fmt::Debug for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Receipt(redacted)")
+    }
+}
+
+#[derive(Serialize)]
+struct Claims<'a> {
+    iss: String,
+    aud: String,
+    sub: String,
+    name: &'a str,
+    jti: String,
+    iat: u64,
+    exp: u64,
+    challenge: String,
+    purpose: &'a str,
+    acr: &'a str,
+    amr: &'a [&'a str],
+    auth_time: u64,
+    bsh: String,
+    phishing_resistant: bool,
+}
+
+impl App {
+    /// Redeems an approval.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::NotApproved`], [`Error::AlreadyRedeemed`], [`Error::Lapsed`],
+    /// [`Error::WrongSession`] (counted; the fifth lapses it), [`Error::Store`].
+    pub async fn redeem(
+        &self,
+        call: &mut Call,
+        caller: &Caller,
+        id: ChallengeId,
+        browser_session: &str,
+    ) -> Result<Receipt, Error> {
+        let session =
+            session_hash(browser_session).map_err(|why| Error::invalid("browser_session", why))?;
+        let (challenge, _) = self.own_challenge(call, caller, id).await?;
+        let entry = |event| {
+            Entry::new(challenge.tenant, event).with(|public| {
+                public.challenge = Some(id);
+                public.user = Some(challenge.user);
+                public.integration = Some(challenge.integration);
+            })
+        };
+        let audit = entry(Event::ChallengeRedeemed);
+        let wrong = Some("wrong_session".to_owned());
+        let audit_wrong = entry(Event::RedeemRefused).with(|public| public.cause = wrong);
+        let item = Redeem {
+            challenge: id,
+            session,
+            audit,
+            audit_wrong,
+        };
+        match self.ledger.redeem(item).await? {
+            Redeemed::Redeemed(decided) => {
+                self.make_receipt(call, caller, &challenge, decided, browser_session)
+                    .await
+            }
+            Redeemed::NotApproved => Err(Error::NotApproved),
+            Redeemed::Already => Err(Error::AlreadyRedeemed),
+            Redeemed::Lapsed => Err(Error::Lapsed),
+            Redeemed::WrongSession => Err(Error::WrongSession),
+            Redeemed::Unknown => Err(Error::NotFound),
+        }
+    }
+
+    async fn make_receipt(
+        &self,
+        call: &mut Call,
+        caller: &Caller,
+        challenge: &Challenge,
+        decided: Decided,
+        browser_session: &str,
+    ) -> Result<Receipt, Error> {
+        let user = self
+            .directory
+            .user(challenge.tenant, UserRef::Id(challenge.user))
+            .await?;
+        let user = user.ok_or(Error::Lapsed)?;
+        let method = decided
+            .proof
+            .map_or(Method::Push, domain::challenge::Proof::method);
+        let claims = Claims {
+            iss: format!("{}/receipt", self.settings.public_url),
+            aud: challenge.integration.to_string(),
+            sub: challenge.user.to_string(),
+            name: &user.user.name,
+            jti: BASE64URL_NOPAD.encode(&call.random::<16>()),
+            iat: call.now.seconds(),
+            exp: call.now.seconds() + receipt::LIFE_S,
+            challenge: challenge.id.to_string(),
+            purpose: challenge.purpose.name(),
+            acr: receipt::acr(method),
+            amr: receipt::amr(method),
+            auth_time: decided.at.seconds(),
+            bsh: BASE64URL_NOPAD.encode(&sha256(&[browser_session.as_bytes()])),
+            phishing_resistant: false,
+        };
+        let claims = serde_json::to_vec(&claims).map_err(|_| Error::Lapsed)?;
+        let cookie = DeviceCookie {
+            id: call.random(),
+            issued: call.now,
+            epoch: user.user.epoch,
+        };
+        let bytes = cookie.signed_bytes(challenge.tenant, challenge.user, caller.integration().id);
+        let mac = self.vault.mac(MacKey::DeviceCookie, &[&bytes]);
+        Ok(Receipt {
+            receipt: self.vault.sign_receipt(&claims),
+            device_cookie: cookie.encode(&mac),
+        })
+    }
+}

@@ -1,0 +1,101 @@
+//! After a decision is durable: the hot state forgets the challenge, waiters wake, cards disappear.
+
+use std::sync::Arc;
+
+use domain::audit::{Entry, Event};
+use domain::challenge::{Challenge, Decided, Decision, Proof, State};
+use ports::{Hint, Settle, Settled, StoreError};
+use statement::ChallengeId;
+
+use crate::{App, Call};
+
+/// The audit entry of a decision.
+pub(crate) fn decided_entry(
+    challenge: &Challenge,
+    decision: Decision,
+    proof: Option<Proof>,
+) -> Entry {
+    Entry::new(challenge.tenant, Event::ChallengeDecided).with(|public| {
+        public.challenge = Some(challenge.id);
+        public.user = Some(challenge.user);
+        public.integration = Some(challenge.integration);
+        public.decision = Some(decision);
+        public.factor = proof.map(Proof::method);
+        public.mode = Some(challenge.mode);
+        if let Some(Proof::Push(device)) = proof {
+            public.device = Some(device);
+        }
+    })
+}
+
+/// A settle without proof or effects: cancelled, superseded.
+pub(crate) fn plain(challenge: &Challenge, decision: Decision) -> Settle {
+    Settle {
+        challenge: challenge.id,
+        decision,
+        proof: None,
+        after_expiry: false,
+        device: None,
+        effects: Vec::new(),
+        audit: decided_entry(challenge, decision, None),
+    }
+}
+
+impl App {
+    /// Settles decisions and tells everybody. Answers in the order of `items`.
+    pub(crate) async fn settle_and_tell(
+        &self,
+        call: &mut Call,
+        items: Vec<(Arc<Challenge>, Settle)>,
+    ) -> Result<Vec<Settled>, StoreError> {
+        let (challenges, items): (Vec<_>, Vec<_>) = items.into_iter().unzip();
+        let answers = self.ledger.settle(items).await?;
+        let mut settled: Vec<(&Arc<Challenge>, Decided)> = Vec::with_capacity(answers.len());
+        for (challenge, answer) in challenges.iter().zip(&answers) {
+            if let Settled::Settled(decided) = answer {
+                settled.push((challenge, *decided));
+            }
+        }
+        settled.sort_by_key(|(challenge, _)| (challenge.tenant, challenge.user));
+        for one in settled.chunk_by(|(a, _), (b, _)| (a.tenant, a.user) == (b.tenant, b.user)) {
+            self.forget(call, one).await;
+        }
+        for (challenge, decided) in settled {
+            self.tell_decided(challenge, decided);
+        }
+        Ok(answers)
+    }
+
+    /// Takes decided challenges of one user out of the hot state. What fails here heals at the next load,
+    /// because the cell still lists them.
+    async fn forget(&self, call: &mut Call, settled: &[(&Arc<Challenge>, Decided)]) {
+        let Some((first, _)) = settled.first() else {
+            return;
+        };
+        let (tenant, user) = (first.tenant, first.user);
+        let outcomes: Vec<(ChallengeId, Option<Decided>)> = settled
+            .iter()
+            .map(|(challenge, decided)| (challenge.id, Some(*decided)))
+            .collect();
+        let applied = match self.hot.load(tenant, user).await {
+            Ok(hot) => self
+                .apply_outcomes(call, tenant, user, hot, &outcomes)
+                .await
+                .map(|_| ()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = applied {
+            tracing::warn!(%error, "decided challenges stay in hot state until the next load");
+        }
+    }
+
+    /// Wakes waiters and takes the card from the user's devices.
+    pub(crate) fn tell_decided(&self, challenge: &Challenge, decided: Decided) {
+        self.courier.wake(challenge.id);
+        if challenge.reaches_devices() {
+            let hint = Hint::Settled(challenge.id, State::Decided(decided));
+            self.courier
+                .tell_user(challenge.tenant, challenge.user, hint);
+        }
+    }
+}

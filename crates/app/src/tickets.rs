@@ -1,0 +1,173 @@
+//! Tickets: who may enrol a device, and who sees the number.
+
+use std::fmt;
+
+use domain::audit::Event;
+use domain::ticket::{self, Ticket, TicketState};
+use ports::{Change, NoticeKind, UserRef};
+use statement::{EnrolLink, TenantId, TicketId, Timestamp, crockford};
+use zeroize::Zeroizing;
+
+use crate::gateway::ticket_entry;
+use crate::{Actor, App, Call, Error};
+
+/// Longest reason that a person gives, in characters.
+pub(crate) const MAX_REASON: usize = 200;
+
+/// A request for a ticket.
+#[derive(Clone, Debug)]
+pub struct TicketRequest {
+    /// For whom.
+    pub user: UserRef,
+    /// Whether enrolment ends with a number; without one only for a user without any factor.
+    pub confirm: bool,
+    /// Why; needed for a user who has a factor.
+    pub reason: Option<String>,
+}
+
+/// A ticket, as it is given out once. Redacted in `Debug`.
+pub struct NewTicket {
+    /// Its id.
+    pub id: TicketId,
+    /// The link: the secret is in its fragment, which browsers don't send.
+    pub link: Zeroizing<String>,
+    /// The code to type together with the user's name.
+    pub code: Zeroizing<String>,
+    /// When it ends.
+    pub expires: Timestamp,
+}
+
+impl fmt::Debug for NewTicket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "NewTicket({}, redacted)", self.id)
+    }
+}
+
+/// A ticket, as whoever gave it out sees it.
+#[derive(Clone, Debug)]
+pub struct TicketView {
+    /// `open`, `claimed`, `used`, `expired` or `cancelled`.
+    pub state: &'static str,
+    /// The number to type on the new device, while it is claimed.
+    pub number: Option<domain::number::Number>,
+    /// What the claiming device calls itself.
+    pub device_name: Option<String>,
+}
+
+impl App {
+    /// Gives out a ticket. The user's old devices are told.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::ReasonRequired`], [`Error::Invalid`], [`Error::Store`].
+    pub async fn create_ticket(
+        &self,
+        call: &mut Call,
+        actor: &Actor,
+        tenant: TenantId,
+        request: TicketRequest,
+    ) -> Result<NewTicket, Error> {
+        let user = self
+            .directory
+            .user(tenant, request.user)
+            .await?
+            .ok_or(Error::NotFound)?;
+        let reason = reason(request.reason)?;
+        if user.is_enrolled() && reason.is_none() {
+            return Err(Error::ReasonRequired);
+        }
+        if user.is_enrolled() && !request.confirm {
+            let why = "only for a user without any factor";
+            return Err(Error::invalid("no_confirm", why));
+        }
+        let secret = Zeroizing::new(call.random::<{ ticket::SECRET_LEN }>());
+        let code = Zeroizing::new(call.random::<{ ticket::CODE_LEN }>());
+        let ticket = Ticket {
+            id: TicketId::from_bytes(call.random()),
+            tenant,
+            user: user.user.id,
+            secret_hash: ticket::secret_hash(secret.as_slice()),
+            code_hash: ticket::code_hash(&user.user.name, &code),
+            confirm: request.confirm,
+            created: call.now,
+            expires: call.now.plus(ticket::LIFE),
+            code_tries: 0,
+            state: TicketState::Open,
+        };
+        let entry = ticket_entry(&ticket, Event::TicketCreated).privately(|private| {
+            private.by = Some(actor.to_string());
+            private.reason = reason;
+        });
+        let (id, expires) = (ticket.id, ticket.expires);
+        self.directory
+            .apply(Change::CreateTicket(ticket), vec![entry])
+            .await?;
+        let text = "Somebody was allowed to add a device to your account.";
+        self.notify(call, tenant, user.user.id, NoticeKind::TicketCreated, text);
+        Ok(NewTicket {
+            id,
+            link: self.link(secret),
+            code: Zeroizing::new(crockford::encode(code.as_slice())),
+            expires,
+        })
+    }
+
+    fn link(&self, secret: Zeroizing<[u8; ticket::SECRET_LEN]>) -> Zeroizing<String> {
+        let server = self.settings.public_url.clone();
+        let identity = self.vault.identity().identity_hash();
+        Zeroizing::new(
+            EnrolLink {
+                server,
+                secret,
+                identity,
+            }
+            .to_string(),
+        )
+    }
+
+    /// A ticket's state and, once a device claimed it, the number to type there.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Store`].
+    pub async fn ticket(
+        &self,
+        call: &Call,
+        tenant: TenantId,
+        id: TicketId,
+    ) -> Result<TicketView, Error> {
+        let ticket = self
+            .directory
+            .ticket(id)
+            .await?
+            .filter(|ticket| ticket.tenant == tenant);
+        let ticket = ticket.ok_or(Error::NotFound)?;
+        let state = ticket.state_name(call.now);
+        let (number, device_name) = match &ticket.state {
+            TicketState::Claimed(claim) if state == "claimed" => {
+                let number = claim
+                    .number
+                    .as_ref()
+                    .map(|sealed| self.ticket_number(&ticket, sealed));
+                (number.transpose()?, Some(claim.device_name.clone()))
+            }
+            _ => (None, None),
+        };
+        Ok(TicketView {
+            state,
+            number,
+            device_name,
+        })
+    }
+}
+
+/// A reason that a person gave, trimmed; `None` if there is none.
+pub(crate) fn reason(text: Option<String>) -> Result<Option<String>, Error> {
+    let text = text
+        .map(|text| text.trim().to_owned())
+        .filter(|text| !text.is_empty());
+    match text {
+        Some(text) if text.chars().count() > MAX_REASON => {
+            Err(Error::invalid("reason", "at most 200 characters"))
+        }
+        text => Ok(text),
+    }
+}
