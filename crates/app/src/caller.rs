@@ -6,25 +6,34 @@ use std::sync::Arc;
 use domain::api_key::ApiKeyText;
 use domain::directory::{Integration, Scope};
 use ports::KeyOwner;
-use statement::TenantId;
+use statement::{IntegrationId, TenantId};
 
 use crate::{App, Call, Error};
 
 /// An integration that proved itself.
 #[derive(Clone, Debug)]
-pub struct Caller(Arc<KeyOwner>);
+pub struct Caller(Proven);
+
+#[derive(Clone, Debug)]
+enum Proven {
+    ByKey(Arc<KeyOwner>),
+    ByPage(Arc<Integration>),
+}
 
 impl Caller {
     /// The integration.
     #[must_use]
     pub fn integration(&self) -> &Integration {
-        &self.0.integration
+        match &self.0 {
+            Proven::ByKey(owner) => &owner.integration,
+            Proven::ByPage(integration) => integration,
+        }
     }
 
     /// Its tenant.
     #[must_use]
     pub fn tenant(&self) -> TenantId {
-        self.0.integration.tenant
+        self.integration().tenant
     }
 
     /// Demands a scope.
@@ -32,7 +41,7 @@ impl Caller {
     /// # Errors
     /// [`Error::ScopeMissing`].
     pub fn demand(&self, scope: Scope) -> Result<(), Error> {
-        if self.0.integration.scopes.contains(&scope) {
+        if self.integration().scopes.contains(&scope) {
             return Ok(());
         }
         Err(Error::ScopeMissing(scope.name()))
@@ -41,9 +50,13 @@ impl Caller {
     /// Who this is, for the audit.
     #[must_use]
     pub fn actor(&self) -> Actor {
+        let key = match &self.0 {
+            Proven::ByKey(owner) => owner.key.hint.clone(),
+            Proven::ByPage(_) => "hosted page".to_owned(),
+        };
         Actor::Integration {
-            name: self.0.integration.name.clone(),
-            key: self.0.key.hint.clone(),
+            name: self.integration().name.clone(),
+            key,
         }
     }
 }
@@ -70,7 +83,7 @@ pub enum Actor {
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Integration { name, key } => write!(f, "{name} ({key}..)"),
+            Self::Integration { name, key } => write!(f, "{name} ({key})"),
             Self::Operator { uid } => write!(f, "operator (uid {uid})"),
             Self::Owner => f.write_str("the user"),
         }
@@ -92,6 +105,20 @@ impl App {
         if !owner.key.is_live(call.now) {
             return Err(Error::Unauthenticated);
         }
-        Ok(Caller(owner))
+        Ok(Caller(Proven::ByKey(owner)))
+    }
+
+    /// The integration on whose behalf a hosted page acts. The page's edge has proven it by a sign-in that the
+    /// integration started.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Store`].
+    pub async fn page_caller(&self, integration: IntegrationId) -> Result<Caller, Error> {
+        let integration = self
+            .directory
+            .integration(integration)
+            .await?
+            .ok_or(Error::NotFound)?;
+        Ok(Caller(Proven::ByPage(integration)))
     }
 }
