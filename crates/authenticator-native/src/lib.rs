@@ -1,1 +1,53 @@
-//! Sockets and key file under the authenticator core.
+//! Sockets and key file under the authenticator core: what the command line, the demo, the load test and the
+//! end-to-end tests use.
+//!
+//! [`Client::enrol`] makes an [`Account`], [`Client::run`] serves one in a task of its own, and [`KeyFile`]
+//! keeps accounts on disk. This is where the core meets the real clock and the real random source.
+
+mod dial;
+mod enrol;
+mod key_file;
+mod save;
+mod session;
+
+use std::time::Duration;
+
+pub use authenticator::{
+    Account, AnswerError, AnswerOutcome, Card, Choice, Decision, Event, NoticeKind, Stop, Ticket,
+};
+pub use dial::{Client, ClientError, ConnectError, read_roots};
+pub use enrol::{EnrolError, Person};
+pub use key_file::{KeyFile, KeyFileError, Passphrase};
+pub use save::{InMemory, Save, SaveError};
+pub use session::{Handle, Reconnect, Session, SessionClosed};
+
+use tokio::time::Instant;
+
+/// The process's random source, for seeds, salts and jitter.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the device's one real random source"
+)]
+fn rng() -> impl rand::CryptoRng {
+    rand::rng()
+}
+
+/// The monotonic clock of one session, counted from its start.
+#[derive(Clone, Copy)]
+struct Clock(Instant);
+
+impl Clock {
+    #[expect(clippy::disallowed_methods, reason = "the device's one real clock")]
+    fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the device's one real clock")]
+    fn now(self) -> Duration {
+        self.0.elapsed()
+    }
+
+    fn at(self, time: Duration) -> Instant {
+        self.0 + time
+    }
+}
