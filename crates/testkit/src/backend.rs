@@ -1,0 +1,69 @@
+//! What the suites of a durable backend are given.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+use domain::audit::Event;
+use ports::{Change, Directory, Hot, Ledger, Vault};
+
+use crate::{Fixture, TestClock};
+
+/// An empty store on virtual time.
+pub struct Backend {
+    /// The ledger.
+    pub ledger: Arc<dyn Ledger>,
+    /// The directory, over the same rows.
+    pub directory: Arc<dyn Directory>,
+    /// Hot state; its riders ride in `ledger`.
+    pub hot: Arc<dyn Hot>,
+    /// The keys.
+    pub vault: Arc<dyn Vault>,
+    /// The clock that all of them were given.
+    pub clock: TestClock,
+    /// What must live as long: a temporary directory, a child process.
+    pub keep: Box<dyn Any + Send + Sync>,
+}
+
+impl fmt::Debug for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Backend")
+    }
+}
+
+/// A backend that knows the fixture's tenant, integration and user.
+pub(crate) struct World {
+    pub(crate) backend: Backend,
+    pub(crate) fixture: Fixture,
+}
+
+impl World {
+    pub(crate) async fn new(backend: Backend, seed: u64) -> Self {
+        let fixture = Fixture::at(seed, backend.clock.clone());
+        let mut world = Self { backend, fixture };
+        let tenant = world.fixture.tenant.clone();
+        let integration = world.fixture.integration.clone();
+        let user = world.fixture.user.clone();
+        let key = world.fixture.api_key(&integration);
+        world
+            .apply(Change::CreateTenant(tenant), Event::TenantCreated)
+            .await;
+        world
+            .apply(
+                Change::CreateIntegration(integration, key),
+                Event::IntegrationCreated,
+            )
+            .await;
+        world
+            .apply(Change::CreateUser(user), Event::UserCreated)
+            .await;
+        world
+    }
+
+    /// Makes a change that must succeed.
+    pub(crate) async fn apply(&self, change: Change, event: Event) {
+        let audit = vec![self.fixture.entry(event)];
+        let done = self.backend.directory.apply(change.clone(), audit).await;
+        assert_eq!(done, Ok(()), "{change:?}");
+    }
+}
