@@ -40,6 +40,23 @@ impl ClientAddr {
     }
 }
 
+/// The user at the other end of the admin socket, as the kernel tells it. The audit names it. Set by whoever
+/// serves the socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerUid(pub u32);
+
+impl<S: Sync> FromRequestParts<S> for PeerUid {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        parts
+            .extensions
+            .get::<Self>()
+            .copied()
+            .ok_or_else(|| Problem::internal("the peer's uid is missing: not the admin socket"))
+    }
+}
+
 /// An entry: an address, which some proxies write with a port.
 fn parse_hop(entry: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(entry).ok()?.trim();

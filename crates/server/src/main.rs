@@ -1,2 +1,3 @@
-//! The programs: serve, demo, admin, doctor.
+//! The `countersign` program.
+
 fn main() {}
