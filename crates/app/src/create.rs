@@ -27,6 +27,8 @@ use crate::{App, Call, Caller, ChallengeView, Error};
 pub const FIRST_FACTOR_LIFE: Duration = Duration::from_secs(10 * 60);
 /// How far ahead an integration's clock may be.
 const CLOCK_SKEW: Duration = Duration::from_secs(60);
+/// The status of a merge's reply, under which its id is remembered.
+const MERGED: u16 = 200;
 /// Longest `User-Agent` that is looked at, in bytes.
 const MAX_AGENT: usize = 512;
 
@@ -82,6 +84,8 @@ pub struct Created {
     pub digits: u8,
     /// The ways to pass: requested and registered ones.
     pub methods: Methods,
+    /// Whether it was open already: the same browser session asked for the same thing.
+    pub merged: bool,
 }
 
 /// A checked request.
@@ -148,8 +152,21 @@ impl App {
         let Some(key) = replay else { return Ok(None) };
         match self.ledger.recall(key).await? {
             None => Ok(None),
-            Some(Replay::Challenge(id)) => self.created_again(call, caller, id).await.map(Some),
-            Some(Replay::OtherRequest | Replay::Reply { .. }) => Err(Error::OtherRequest),
+            Some(Replay::Challenge(id)) => {
+                let created = self.created_again(call, caller, id, false).await?;
+                Ok(Some(created))
+            }
+            // a merge: see `merge`
+            Some(Replay::Reply {
+                body: Some(body), ..
+            }) => {
+                let id = body.parse().map_err(|_| Error::OtherRequest)?;
+                let created = self.created_again(call, caller, id, true).await?;
+                Ok(Some(created))
+            }
+            Some(Replay::OtherRequest | Replay::Reply { body: None, .. }) => {
+                Err(Error::OtherRequest)
+            }
         }
     }
 
@@ -159,6 +176,7 @@ impl App {
         call: &mut Call,
         caller: &Caller,
         id: ChallengeId,
+        merged: bool,
     ) -> Result<Created, Error> {
         let (challenge, view) = self.own_challenge(call, caller, id).await?;
         let number = match view.state {
@@ -170,6 +188,7 @@ impl App {
             number,
             digits: challenge.digits,
             methods: challenge.methods,
+            merged,
         })
     }
 
@@ -262,7 +281,7 @@ impl App {
             call.now,
         );
         match plan {
-            Plan::Merge(open) => self.merge(call, caller, open).await,
+            Plan::Merge(open) => self.merge(call, attempt, open).await,
             Plan::New {
                 verdict,
                 supersedes,
@@ -276,20 +295,26 @@ impl App {
     }
 
     /// Gives an open challenge again. If it was decided while its removal from hot state was under way, the
-    /// state is brought up to date and the request planned anew.
+    /// state is brought up to date and the request planned anew. Under a replay key its id is kept as the
+    /// reply, so that the replay is of this challenge even after it was decided.
     async fn merge(
         &self,
         call: &mut Call,
-        caller: &Caller,
+        attempt: &Attempt<'_>,
         open: Arc<Challenge>,
     ) -> Result<Option<Created>, Error> {
-        let created = self.created_again(call, caller, open.id).await?;
+        let caller = attempt.caller;
+        let created = self.created_again(call, caller, open.id, true).await?;
         if let State::Decided(decided) = created.view.state {
             let (tenant, user) = (open.tenant, open.user);
             let hot = self.hot.load(tenant, user).await?;
             self.apply_outcomes(call, tenant, user, hot, &[(open.id, Some(decided))])
                 .await?;
             return Ok(None);
+        }
+        if let Some(key) = attempt.replay {
+            let id = open.id.to_string();
+            self.ledger.remember(key, MERGED, Some(id)).await?;
         }
         Ok(Some(created))
     }
@@ -400,6 +425,7 @@ impl App {
             number: Some(number),
             digits: challenge.digits,
             methods: challenge.methods,
+            merged: false,
         }))
     }
 

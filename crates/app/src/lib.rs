@@ -16,6 +16,7 @@ mod gateway;
 mod live;
 mod management;
 mod redeem;
+mod replay;
 mod settle;
 mod sweep;
 mod tickets;
@@ -46,7 +47,7 @@ pub struct Call {
     /// The server's clock when the request came in.
     pub now: Timestamp,
     /// A CSPRNG of its own.
-    pub rng: Box<dyn CryptoRng + Send>,
+    pub rng: Box<dyn CryptoRng + Send + Sync>,
 }
 
 impl Call {

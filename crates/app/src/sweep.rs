@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use domain::challenge::Challenge;
-use ports::StoreError;
+use ports::{SignedCheckpoint, StoreError};
+use statement::TenantId;
 
 use crate::{App, Call};
 
@@ -35,5 +36,16 @@ impl App {
     /// [`StoreError`].
     pub async fn checkpoint(&self) -> Result<usize, StoreError> {
         self.ledger.checkpoint().await
+    }
+
+    /// The newest checkpoint of a tenant.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn last_checkpoint(
+        &self,
+        tenant: TenantId,
+    ) -> Result<Option<SignedCheckpoint>, StoreError> {
+        self.ledger.last_checkpoint(tenant).await
     }
 }

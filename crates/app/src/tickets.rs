@@ -1,18 +1,23 @@
 //! Tickets: who may enrol a device, and who sees the number.
 
 use std::fmt;
+use std::time::Duration;
 
 use domain::audit::Event;
 use domain::ticket::{self, Ticket, TicketState};
 use ports::{Change, NoticeKind, UserRef};
-use statement::{EnrolLink, TenantId, TicketId, Timestamp, crockford};
+use statement::{EnrolLink, TenantId, TicketId, Timestamp, UserId, crockford};
 use zeroize::Zeroizing;
 
 use crate::gateway::ticket_entry;
-use crate::{Actor, App, Call, Error};
+use crate::{Actor, App, Call, Error, EventFilter};
 
 /// Longest reason that a person gives, in characters.
 pub(crate) const MAX_REASON: usize = 200;
+/// How far back tickets are listed: a ticket lives minutes, whoever looks wants to know what became of it.
+const LISTED: Duration = Duration::from_secs(24 * 60 * 60);
+/// Most tickets that are listed.
+const MAX_LISTED: u32 = 100;
 
 /// A request for a ticket.
 #[derive(Clone, Debug)]
@@ -46,12 +51,18 @@ impl fmt::Debug for NewTicket {
 /// A ticket, as whoever gave it out sees it.
 #[derive(Clone, Debug)]
 pub struct TicketView {
+    /// Which.
+    pub id: TicketId,
+    /// For whom.
+    pub user: UserId,
     /// `open`, `claimed`, `used`, `expired` or `cancelled`.
     pub state: &'static str,
     /// The number to type on the new device, while it is claimed.
     pub number: Option<domain::number::Number>,
     /// What the claiming device calls itself.
     pub device_name: Option<String>,
+    /// When it ends, if nobody uses it.
+    pub expires: Timestamp,
 }
 
 impl App {
@@ -152,10 +163,39 @@ impl App {
             _ => (None, None),
         };
         Ok(TicketView {
+            id,
+            user: ticket.user,
             state,
             number,
             device_name,
+            expires: ticket.expires,
         })
+    }
+
+    /// A user's tickets of the last day, oldest first, at most 100.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Store`].
+    pub async fn tickets(
+        &self,
+        call: &Call,
+        tenant: TenantId,
+        user: UserRef,
+    ) -> Result<Vec<TicketView>, Error> {
+        let filter = EventFilter {
+            event: Some(Event::TicketCreated),
+            user: Some(user),
+            since: Some(call.now.minus(LISTED)),
+            limit: MAX_LISTED,
+            ..EventFilter::default()
+        };
+        let mut views = Vec::new();
+        for event in self.events(tenant, filter).await? {
+            if let Some(id) = event.public.ticket {
+                views.push(self.ticket(call, tenant, id).await?);
+            }
+        }
+        Ok(views)
     }
 }
 
