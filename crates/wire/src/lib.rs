@@ -1,3 +1,4 @@
 //! The shapes that cross a socket: the device gateway's protobuf and the REST bodies. No behaviour.
 
 pub mod device;
+pub mod rest;
