@@ -153,16 +153,12 @@ impl App {
         match self.ledger.recall(key).await? {
             None => Ok(None),
             Some(Replay::Challenge(id)) => {
-                let created = self.created_again(call, caller, id, false).await?;
-                Ok(Some(created))
+                self.created_again(call, caller, id, false).await.map(Some)
             }
             // a merge: see `merge`
-            Some(Replay::Reply {
-                body: Some(body), ..
-            }) => {
-                let id = body.parse().map_err(|_| Error::OtherRequest)?;
-                let created = self.created_again(call, caller, id, true).await?;
-                Ok(Some(created))
+            Some(Replay::Reply { body: Some(id), .. }) => {
+                let id = id.parse().map_err(|_| Error::OtherRequest)?;
+                self.created_again(call, caller, id, true).await.map(Some)
             }
             Some(Replay::OtherRequest | Replay::Reply { body: None, .. }) => {
                 Err(Error::OtherRequest)

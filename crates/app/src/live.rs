@@ -12,7 +12,7 @@ use crate::{App, Call};
 
 /// How often a change is tried anew when somebody else changed the same user first. Each try that fails
 /// means that another one got through, so this many losses in a row mean a flood on one user.
-pub(crate) const MAX_TRIES: usize = 16;
+pub(crate) const MAX_TRIES: usize = 64;
 
 impl App {
     /// Loads a user's hot state. Whatever the cell lists as open but the ledger has decided, or should have,
