@@ -1,0 +1,6 @@
+//! The core against hand-made frames.
+
+mod common;
+mod connection;
+mod enrolment;
+mod properties;
