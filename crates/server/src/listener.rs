@@ -142,12 +142,11 @@ fn admit(serving: &Serving, tls: Option<&TlsAcceptor>, stream: TcpStream, peer: 
         let serving = serving.clone();
         async move {
             let deadlines = serving.deadlines();
-            // nothing is allocated for a connection that never speaks
-            if serving
-                .step(deadlines.first_byte, stream.readable())
-                .await
-                .is_none()
-            {
+            // nothing is allocated for a connection that never speaks. Not `readable`: a fresh socket claims
+            // to be
+            let mut first = [0];
+            let spoke = serving.step(deadlines.first_byte, stream.peek(&mut first));
+            if spoke.await.is_none() {
                 return;
             }
             let info = ConnectInfo(peer);

@@ -18,11 +18,13 @@ const SHORT: Duration = Duration::from_millis(300);
 
 fn bounds(change: impl FnOnce(&mut Bounds)) -> Bounds {
     let mut bounds = Bounds::public(20_000, &[]);
+    // a test that waits for one of these by mistake fails
     bounds.deadlines = Deadlines {
-        first_byte: PATIENCE,
-        handshake: PATIENCE,
-        header: PATIENCE,
-        drain: PATIENCE,
+        first_byte: 10 * PATIENCE,
+        handshake: 10 * PATIENCE,
+
+        header: 10 * PATIENCE,
+        drain: 10 * PATIENCE,
     };
     change(&mut bounds);
     bounds
