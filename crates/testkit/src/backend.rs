@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use domain::audit::Event;
+use domain::directory::Device;
 use ports::{Change, Directory, Hot, Ledger, Vault};
 
 use crate::{Fixture, TestClock};
@@ -65,5 +66,24 @@ impl World {
         let audit = vec![self.fixture.entry(event)];
         let done = self.backend.directory.apply(change.clone(), audit).await;
         assert_eq!(done, Ok(()), "{change:?}");
+    }
+    /// Another active device of the user, by a ticket.
+    pub(crate) async fn enrol(&mut self) -> Device {
+        let user = self.fixture.user.clone();
+        let ticket = self.fixture.ticket(&user);
+        let device = self.fixture.device();
+        let claim = self.fixture.claim(&device);
+        let id = ticket.id;
+        self.apply(Change::CreateTicket(ticket), Event::TicketCreated)
+            .await;
+        self.apply(Change::ClaimTicket(id, claim), Event::TicketClaimed)
+            .await;
+        let change = Change::Enrol {
+            ticket: id,
+            device: device.clone(),
+            totp: None,
+        };
+        self.apply(change, Event::DeviceEnrolled).await;
+        device
     }
 }

@@ -10,6 +10,7 @@ mod clock;
 mod courier;
 mod fixture;
 mod hot;
+mod ledger;
 mod rules;
 
 pub use backend::Backend;
@@ -17,4 +18,5 @@ pub use clock::TestClock;
 pub use courier::courier_suite;
 pub use fixture::Fixture;
 pub use hot::hot_suite;
+pub use ledger::ledger_suite;
 pub use rules::{race, within};
