@@ -30,6 +30,12 @@ fn change(fixture: &mut Fixture) -> HotChange {
     }
 }
 
+async fn commit(hot: &RedisHot, change: &HotChange) -> u64 {
+    let committed = hot.commit(change.clone()).await.expect("commits");
+    assert!(committed.rider.is_none(), "redis stores at once");
+    committed.version
+}
+
 /// A call may take half a second; the rest is for a slow machine.
 const PROMPT: Duration = Duration::from_secs(1);
 
@@ -47,7 +53,7 @@ async fn a_dead_server_is_told_at_once_and_one_that_returns_is_found() {
     let mut fixture = Fixture::new(1);
     let first = change(&mut fixture);
     let ids = (first.tenant, first.user);
-    hot.commit(first.clone()).await.expect("commits");
+    commit(&hot, &first).await;
 
     server.kill();
     // one after the other: each must end in time, whatever the reconnecting is at
@@ -79,7 +85,7 @@ async fn a_dead_server_is_told_at_once_and_one_that_returns_is_found() {
     // it came back empty: the user starts anew, and the retry of an old commit is a new one
     let loaded = hot.load(ids.0, ids.1).await.expect("loads");
     assert_eq!((loaded.version, loaded.live.len()), (0, 0));
-    hot.commit(first).await.expect("commits");
+    commit(&hot, &first).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -88,7 +94,7 @@ async fn the_first_call_after_a_quick_restart_succeeds() {
     let hot = server.connect().await;
     let mut fixture = Fixture::new(2);
     let change = change(&mut fixture);
-    hot.commit(change.clone()).await.expect("commits");
+    commit(&hot, &change).await;
     server.kill();
     server.restart().await;
     let loaded = hot.load(change.tenant, change.user).await;
@@ -122,7 +128,7 @@ async fn a_full_server_refuses_and_loses_nothing() {
     let hot = server.connect().await;
     let mut fixture = Fixture::new(4);
     let first = change(&mut fixture);
-    let version = hot.commit(first.clone()).await.expect("commits").version;
+    let version = commit(&hot, &first).await;
     server.configure("maxmemory", "1").await;
     let mut second = change(&mut fixture);
     second.version = version;
@@ -131,7 +137,7 @@ async fn a_full_server_refuses_and_loses_nothing() {
     let loaded = hot.load(first.tenant, first.user).await.expect("loads");
     assert_eq!((loaded.version, &loaded.live), (version, &first.add));
     server.configure("maxmemory", "0").await;
-    hot.commit(second).await.expect("room again");
+    commit(&hot, &second).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -151,11 +157,11 @@ async fn challenges_that_have_surely_ended_are_forgotten_and_the_hash_expires() 
     let hot = server.connect().await;
     let mut fixture = Fixture::new(5);
     let first = change(&mut fixture);
-    let version = hot.commit(first.clone()).await.expect("commits").version;
+    let version = commit(&hot, &first).await;
     fixture.clock.advance(domain::challenge::MAX_TTL);
     let mut second = change(&mut fixture);
     second.version = version;
-    let version = hot.commit(second.clone()).await.expect("commits").version;
+    let version = commit(&hot, &second).await;
     let live = async || {
         let loaded = hot.load(first.tenant, first.user).await.expect("loads");
         loaded.live.iter().map(|live| live.id).collect::<Vec<_>>()
@@ -164,7 +170,7 @@ async fn challenges_that_have_surely_ended_are_forgotten_and_the_hash_expires() 
     fixture.clock.advance(Duration::from_millis(1));
     let mut third = change(&mut fixture);
     third.version = version;
-    hot.commit(third.clone()).await.expect("commits");
+    commit(&hot, &third).await;
     assert_eq!(live().await, [second.add[0].id, third.add[0].id]);
 
     let key = format!("cs:{{{}:{}}}", first.tenant, first.user);
