@@ -54,6 +54,17 @@ pub enum HandshakeStep {
     Close(Close),
 }
 
+/// Why an enrolment ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EnrolRefusal {
+    /// The ticket is used, expired, cancelled or was never there, or its number was wrong: all alike.
+    Ticket,
+    /// The signature isn't the claiming key's.
+    Signature,
+    /// The user has as many devices as are allowed.
+    TooManyDevices,
+}
+
 /// While a login is checked.
 #[derive(Debug)]
 pub struct LoggingIn(Handshake);
@@ -185,16 +196,10 @@ impl Claiming {
         (next, enrol_pending(digits))
     }
 
-    /// The signature isn't the claiming key's.
+    /// It didn't work.
     #[must_use]
-    pub fn bad_signature(self) -> Close {
-        bad_signature()
-    }
-
-    /// The ticket is used, expired, cancelled or was never there.
-    #[must_use]
-    pub fn refused(self) -> Close {
-        ticket_refused()
+    pub fn refused(self, why: EnrolRefusal) -> Close {
+        why.close()
     }
 }
 
@@ -209,26 +214,28 @@ impl Confirming {
         (next, enrolled.frame())
     }
 
-    /// The signature isn't the claiming key's.
+    /// It didn't work.
     #[must_use]
-    pub fn bad_signature(self) -> Close {
-        bad_signature()
-    }
-
-    /// The number was wrong, or the ticket ended meanwhile.
-    #[must_use]
-    pub fn refused(self) -> Close {
-        ticket_refused()
+    pub fn refused(self, why: EnrolRefusal) -> Close {
+        why.close()
     }
 }
 
-fn bad_signature() -> Close {
-    Close::new(CloseCode::Unauthenticated, "signature does not verify")
-}
-
-fn ticket_refused() -> Close {
-    let reason = "ticket refused: used, expired, cancelled, unknown, or a wrong number";
-    Close::new(CloseCode::Ticket, reason)
+impl EnrolRefusal {
+    const fn close(self) -> Close {
+        let (code, reason) = match self {
+            Self::Ticket => (
+                CloseCode::Ticket,
+                "ticket refused: used, expired, cancelled, unknown, or a wrong number",
+            ),
+            Self::Signature => (CloseCode::Unauthenticated, "signature does not verify"),
+            Self::TooManyDevices => (
+                CloseCode::Ticket,
+                "the user has as many devices as are allowed",
+            ),
+        };
+        Close::new(code, reason)
+    }
 }
 
 const _: () = assert!(

@@ -24,7 +24,7 @@ use bytes::Bytes;
 use wire::device::CloseCode;
 
 pub use encode::{Enrolled, HelloFacts, Notice, NoticeKind, Prompt, Welcome};
-pub use handshake::{Claiming, Confirming, Handshake, HandshakeStep, LoggingIn};
+pub use handshake::{Claiming, Confirming, EnrolRefusal, Handshake, HandshakeStep, LoggingIn};
 pub use identified::{AnswerOutcome, Answering, Identified, Pulling, Rebinding, Step};
 pub use parse::{Answer, Claim, Confirm, Login, TicketProof};
 

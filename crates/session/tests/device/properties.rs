@@ -7,7 +7,7 @@ use crate::frames::*;
 use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use session::{AnswerOutcome, Handshake, HandshakeStep, Identified, Prompt, Step};
+use session::{AnswerOutcome, EnrolRefusal, Handshake, HandshakeStep, Identified, Prompt, Step};
 use wire::device::client_frame::Frame;
 use wire::device::{Answer, ClientHello, EnrolConfirm, Login, MAX_FRAME};
 
@@ -132,8 +132,10 @@ fn shake(
             Connection::Handshake(asking.enrolled(enrolled_facts(), *now).0)
         }
         HandshakeStep::Login(asking, _) => return none(asking.refused()),
-        HandshakeStep::Claim(asking, _) => return none(asking.refused()),
-        HandshakeStep::Confirm(asking, _) => return none(asking.refused()),
+        HandshakeStep::Claim(asking, _) => return none(asking.refused(EnrolRefusal::Ticket)),
+        HandshakeStep::Confirm(asking, _) => {
+            return none(asking.refused(EnrolRefusal::Signature));
+        }
         HandshakeStep::Close(close) => return none(close),
     })
 }
