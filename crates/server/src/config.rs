@@ -1,0 +1,609 @@
+//! What the server is told: defaults < a TOML file < the environment < flags.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt::{self, Write};
+use std::fs;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use http_limits::Cidr;
+use toml::de::{DeTable, DeValue};
+
+use crate::config_keys::{KEYS, Key, Value};
+
+/// What environment variables start with.
+const ENV_PREFIX: &str = "COUNTERSIGN__";
+/// How many edits away a known key may be to be suggested.
+const SUGGEST_WITHIN: usize = 3;
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines: one JSON object a line.
+    Json,
+}
+
+impl LogFormat {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
+}
+
+/// The settings in effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where integrations, browsers and devices connect.
+    pub listen: SocketAddr,
+    /// Directory of the database, the keys and the admin socket.
+    pub data: PathBuf,
+    /// The origin under which the outside reaches the server.
+    pub public_url: Option<String>,
+    /// Networks whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Cidr>,
+    /// Where health and metrics are.
+    pub admin_listen: SocketAddr,
+    /// The certificate chain's file.
+    pub tls_cert: Option<PathBuf>,
+    /// The private key's file.
+    pub tls_key: Option<PathBuf>,
+    /// Level or filter of the log.
+    pub log_level: String,
+    /// Its form.
+    pub log_format: LogFormat,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8470)),
+            data: PathBuf::from("countersign-data"),
+            public_url: None,
+            trusted_proxies: Vec::new(),
+            admin_listen: SocketAddr::from(([127, 0, 0, 1], 8471)),
+            tls_cert: None,
+            tls_key: None,
+            log_level: "info".to_owned(),
+            log_format: LogFormat::Text,
+        }
+    }
+}
+
+impl Config {
+    /// Certificate and key, if TLS is spoken.
+    #[must_use]
+    pub fn tls_files(&self) -> Option<(&Path, &Path)> {
+        Some((self.tls_cert.as_deref()?, self.tls_key.as_deref()?))
+    }
+
+    /// The origin to put into links: what is configured, else where the server came to listen on loopback.
+    #[must_use]
+    pub fn origin(&self, bound: SocketAddr) -> String {
+        let scheme = if self.tls_files().is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        self.public_url
+            .clone()
+            .unwrap_or_else(|| format!("{scheme}://{bound}"))
+    }
+}
+
+/// Where a value came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Nobody gave one.
+    Default,
+    /// A line of a file.
+    File(PathBuf, usize),
+    /// An environment variable.
+    Env(String),
+    /// A flag.
+    Flag(&'static str),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File(path, line) => write!(f, "{}:{line}", path.display()),
+            Self::Env(name) => f.write_str(name),
+            Self::Flag(name) => f.write_str(name),
+        }
+    }
+}
+
+/// Something that is wrong with the settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issue {
+    /// Where.
+    pub origin: Origin,
+    /// Which key, if it is about one.
+    pub key: Option<String>,
+    /// What, and what to do.
+    pub message: String,
+}
+
+impl fmt::Display for Issue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.origin)?;
+        if let Some(key) = &self.key {
+            write!(f, "`{key}` ")?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// Everything that is wrong with the settings: all at once, so that they can be mended in one go.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct Issues(pub Vec<Issue>);
+
+impl fmt::Display for Issues {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, issue) in self.0.iter().enumerate() {
+            let separator = if i == 0 { "" } else { "\n" };
+            write!(f, "{separator}{issue}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Where settings are read from.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// `--config`.
+    pub file: Option<PathBuf>,
+    /// The environment.
+    pub env: Vec<(OsString, OsString)>,
+    /// `--listen`.
+    pub listen: Option<SocketAddr>,
+    /// `--data`.
+    pub data: Option<PathBuf>,
+}
+
+/// The settings in effect and where each came from.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The settings.
+    pub config: Config,
+    origins: BTreeMap<&'static str, Origin>,
+}
+
+/// Reads the settings.
+///
+/// # Errors
+/// All [`Issues`] at once.
+pub fn load(sources: &Sources) -> Result<Loaded, Issues> {
+    let mut loader = Loader {
+        loaded: Loaded {
+            config: Config::default(),
+            origins: BTreeMap::new(),
+        },
+        issues: Vec::new(),
+    };
+    if let Some(path) = &sources.file {
+        loader.file(path);
+    }
+    for (name, value) in &sources.env {
+        loader.env(name, value);
+    }
+    if let Some(listen) = sources.listen {
+        loader.set("listen", text(listen), Origin::Flag("--listen"));
+    }
+    if let Some(data) = &sources.data {
+        loader.set("data", text(data.display()), Origin::Flag("--data"));
+    }
+    loader.check();
+    if loader.issues.is_empty() {
+        Ok(loader.loaded)
+    } else {
+        Err(Issues(loader.issues))
+    }
+}
+
+fn text(value: impl ToString) -> Value {
+    Value::Text(value.to_string())
+}
+
+struct Loader {
+    loaded: Loaded,
+    issues: Vec<Issue>,
+}
+
+impl Loader {
+    fn issue(&mut self, origin: Origin, key: Option<&str>, message: impl Into<String>) {
+        self.issues.push(Issue {
+            origin,
+            key: key.map(ToOwned::to_owned),
+            message: message.into(),
+        });
+    }
+
+    fn set(&mut self, name: &str, value: Value, origin: Origin) {
+        let Some(key) = KEYS.iter().find(|key| key.name == name) else {
+            let message = match suggestion(name) {
+                Some(known) => format!("is not a setting; did you mean `{known}`?"),
+                None => "is not a setting; docs/configuration.md lists them".to_owned(),
+            };
+            return self.issue(origin, Some(name), message);
+        };
+        match (key.set)(&mut self.loaded.config, value) {
+            Ok(()) => {
+                self.loaded.origins.insert(key.name, origin);
+            }
+            Err(message) => self.issue(origin, Some(name), message),
+        }
+    }
+
+    fn file(&mut self, path: &Path) {
+        let source = match fs::read_to_string(path) {
+            Ok(source) => source,
+            Err(error) => {
+                let message = format!("{} can't be read: {error}", path.display());
+                return self.issue(Origin::Flag("--config"), None, message);
+            }
+        };
+        let origin =
+            |span: Range<usize>| Origin::File(path.to_owned(), line_of(&source, span.start));
+        let (table, errors) = DeTable::parse_recoverable(&source);
+        for error in &errors {
+            let at = origin(error.span().unwrap_or_default());
+            self.issue(at, None, error.message());
+        }
+        if errors.is_empty() {
+            self.table("", table.get_ref(), &origin);
+        }
+    }
+
+    fn table(
+        &mut self,
+        prefix: &str,
+        table: &DeTable<'_>,
+        origin: &dyn Fn(Range<usize>) -> Origin,
+    ) {
+        for (name, value) in table {
+            let full = format!("{prefix}{}", name.get_ref());
+            let at = origin(name.span());
+            match value.get_ref() {
+                DeValue::Table(inner) => self.table(&format!("{full}."), inner, origin),
+                DeValue::Array(items) => {
+                    let items: Option<Vec<String>> =
+                        items.iter().map(|item| scalar(item.get_ref())).collect();
+                    match items {
+                        Some(items) => self.set(&full, Value::List(items), at),
+                        None => self.issue(at, Some(&full), "must be a list of strings"),
+                    }
+                }
+                other => match scalar(other) {
+                    Some(value) => self.set(&full, Value::Text(value), at),
+                    None => self.issue(at, Some(&full), "must be a string"),
+                },
+            }
+        }
+    }
+
+    fn env(&mut self, name: &OsString, value: &OsString) {
+        let Some(name) = name.to_str() else { return };
+        let Some(rest) = name.strip_prefix(ENV_PREFIX) else {
+            return;
+        };
+        let key = rest.to_ascii_lowercase().replace("__", ".");
+        let origin = Origin::Env(name.to_owned());
+        match value.to_str() {
+            Some(value) => self.set(&key, text(value), origin),
+            None => self.issue(origin, Some(&key), "must be UTF-8"),
+        }
+    }
+
+    /// What no key can say alone.
+    fn check(&mut self) {
+        let config = self.loaded.config.clone();
+        let blame = |name| self.loaded.origin(name);
+        let mut found: Vec<(Origin, &'static str, &'static str)> = Vec::new();
+        if config.public_url.is_none() && !config.listen.ip().is_loopback() {
+            found.push((
+                blame("listen"),
+                "listen",
+                "is not loopback, so `public_url` is required: links, cookies and devices need the name \
+                 under which the outside reaches this server",
+            ));
+        }
+        if config.tls_cert.is_some() != config.tls_key.is_some() {
+            let (has, name) = if config.tls_cert.is_some() {
+                ("tls.cert", "needs `tls.key` beside it")
+            } else {
+                ("tls.key", "needs `tls.cert` beside it")
+            };
+            found.push((blame(has), has, name));
+        }
+        let is_http = |url: &String| url.starts_with("http:");
+        if config.tls_files().is_some() && config.public_url.as_ref().is_some_and(is_http) {
+            found.push((
+                blame("public_url"),
+                "public_url",
+                "must be https when TLS is on",
+            ));
+        }
+        if config.admin_listen == config.listen && config.listen.port() != 0 {
+            found.push((
+                blame("admin.listen"),
+                "admin.listen",
+                "must differ from `listen`",
+            ));
+        }
+        for (origin, key, message) in found {
+            self.issue(origin, Some(key), message);
+        }
+    }
+}
+
+fn scalar(value: &DeValue<'_>) -> Option<String> {
+    match value {
+        DeValue::String(text) => Some(text.to_string()),
+        DeValue::Integer(number) => Some(number.to_string()),
+        DeValue::Boolean(truth) => Some(truth.to_string()),
+        DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => None,
+    }
+}
+
+/// 1 for the first line.
+fn line_of(source: &str, offset: usize) -> usize {
+    let before = source.as_bytes().iter().take(offset);
+    before.filter(|byte| **byte == b'\n').count() + 1
+}
+
+fn suggestion(name: &str) -> Option<&'static str> {
+    let near = |key: &Key| strsim::damerau_levenshtein(name, key.name);
+    let best = KEYS.iter().min_by_key(|key| near(key))?;
+    // a table that was left out: `cert` for `tls.cert`
+    let tail = KEYS.iter().find(|key| {
+        key.name
+            .rsplit_once('.')
+            .is_some_and(|(_, last)| last == name)
+    });
+    if near(best) <= SUGGEST_WITHIN {
+        Some(best.name)
+    } else {
+        tail.map(|key| key.name)
+    }
+}
+
+impl Loaded {
+    /// Where a key's value came from.
+    #[must_use]
+    pub fn origin(&self, name: &str) -> Origin {
+        self.origins.get(name).cloned().unwrap_or(Origin::Default)
+    }
+
+    /// The settings in effect as a TOML file, each with where it came from. No setting is a secret: keys are
+    /// named by file.
+    #[must_use]
+    pub fn print(&self) -> String {
+        let mut out = String::new();
+        let mut table = "";
+        for key in KEYS {
+            let (section, name) = key.name.split_once('.').unwrap_or(("", key.name));
+            let shown = (key.show)(&self.config);
+            if section != table {
+                table = section;
+                let _ = writeln!(out, "\n[{section}]");
+            }
+            let _ = match shown {
+                Some(value) => writeln!(out, "{name} = {value} # {}", self.origin(key.name)),
+                None => writeln!(out, "# {name}: {}", key.about),
+            };
+        }
+        out
+    }
+
+    /// The same as JSON: `{key: {value, from}}`.
+    #[must_use]
+    pub fn json(&self) -> serde_json::Value {
+        KEYS.iter()
+            .map(|key| {
+                let value = match (key.show)(&self.config) {
+                    Some(toml::Value::Array(items)) => {
+                        items.iter().filter_map(toml::Value::as_str).collect()
+                    }
+                    Some(value) => value.as_str().into(),
+                    None => serde_json::Value::Null,
+                };
+                let from = self.origin(key.name).to_string();
+                let entry = serde_json::json!({ "value": value, "from": from });
+                (key.name.to_owned(), entry)
+            })
+            .collect::<serde_json::Map<_, _>>()
+            .into()
+    }
+}
+
+impl Issues {
+    /// As JSON: `{ok, problems: [{origin, key, message}]}`.
+    #[must_use]
+    pub fn json(&self) -> serde_json::Value {
+        let problems: Vec<_> = self
+            .0
+            .iter()
+            .map(|issue| {
+                serde_json::json!({
+                    "origin": issue.origin.to_string(),
+                    "key": issue.key,
+                    "message": issue.message,
+                })
+            })
+            .collect();
+        serde_json::json!({ "ok": problems.is_empty(), "problems": problems })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What comes of a file's text, environment variables and `--listen`.
+    fn load_from(
+        file: &str,
+        env: &[(&str, &str)],
+        listen: Option<&str>,
+    ) -> Result<Loaded, Vec<String>> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c.toml");
+        fs::write(&path, file).unwrap();
+        let sources = Sources {
+            file: Some(path),
+            env: env.iter().map(|(k, v)| (k.into(), v.into())).collect(),
+            listen: listen.map(|text| text.parse().unwrap()),
+            data: None,
+        };
+        let dir = format!("{}/", dir.path().display());
+        load(&sources).map_err(|issues| {
+            let lines = issues.0.iter().map(ToString::to_string);
+            lines.map(|line| line.replace(&dir, "")).collect()
+        })
+    }
+
+    #[track_caller]
+    fn refuses(file: &str, env: &[(&str, &str)], lines: &[&str]) {
+        assert_eq!(load_from(file, env, None).unwrap_err(), lines);
+    }
+
+    #[test]
+    fn without_sources_the_defaults_hold() {
+        let loaded = load(&Sources::default()).unwrap();
+        assert_eq!(loaded.config, Config::default());
+        assert_eq!(
+            loaded.config.origin(([127, 0, 0, 1], 4).into()),
+            "http://127.0.0.1:4"
+        );
+    }
+
+    #[test]
+    fn later_sources_win() {
+        let file = "listen = '127.0.0.1:1'\n[log]\nlevel = 'warn'\nformat = 'json'\n";
+        let env = [
+            ("COUNTERSIGN__LISTEN", "127.0.0.1:2"),
+            ("COUNTERSIGN__LOG__LEVEL", "debug"),
+            ("COUNTERSIGN__TRUSTED_PROXIES", "10.0.0.0/8, ::1"),
+            ("COUNTERSIGN_PASSPHRASE", "not a setting"),
+        ];
+        let loaded = load_from(file, &env, Some("127.0.0.1:3")).unwrap();
+        assert_eq!(loaded.config.listen.port(), 3);
+        assert_eq!(loaded.config.log_level, "debug");
+        assert_eq!(loaded.config.log_format, LogFormat::Json);
+        assert_eq!(loaded.config.trusted_proxies.len(), 2);
+        assert_eq!(loaded.origin("listen"), Origin::Flag("--listen"));
+        assert_eq!(loaded.origin("data"), Origin::Default);
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_a_suggestion() {
+        refuses(
+            "lisen = 'x'\n\n[tsl]\ncert = 'a'\n",
+            &[
+                ("COUNTERSIGN__LOG__LEVLE", "x"),
+                ("COUNTERSIGN__QUANTUM", "x"),
+            ],
+            &[
+                "c.toml:1: `lisen` is not a setting; did you mean `listen`?",
+                "c.toml:4: `tsl.cert` is not a setting; did you mean `tls.cert`?",
+                "COUNTERSIGN__LOG__LEVLE: `log.levle` is not a setting; did you mean `log.level`?",
+                "COUNTERSIGN__QUANTUM: `quantum` is not a setting; docs/configuration.md lists them",
+            ],
+        );
+        refuses(
+            "format = 'json'",
+            &[],
+            &["c.toml:1: `format` is not a setting; did you mean `log.format`?"],
+        );
+    }
+
+    #[test]
+    fn wrong_values_are_told_with_their_line() {
+        refuses(
+            "listen = 'here'\ntrusted_proxies = ['10.0.0.1/8']\ndata = ['a']\n[log]\nformat = 1.5\nlevel = '=='\n",
+            &[],
+            &[
+                "c.toml:3: `data` takes one value, not a list",
+                "c.toml:1: `listen` must be an address and a port, such as 127.0.0.1:8470",
+                "c.toml:5: `log.format` must be a string",
+                "c.toml:6: `log.level` isn't a level or filter",
+                "c.toml:2: `trusted_proxies` 10.0.0.1/8: has bits set behind its prefix length",
+            ],
+        );
+    }
+
+    #[test]
+    fn what_is_no_toml_names_the_line() {
+        let lines = load_from("listen = '127.0.0.1:1'\n[log\n", &[], None).unwrap_err();
+        assert!(lines[0].starts_with("c.toml:2: "), "{lines:?}");
+    }
+
+    #[test]
+    fn a_missing_file_is_told() {
+        let sources = Sources {
+            file: Some("/nonexistent/c.toml".into()),
+            ..Sources::default()
+        };
+        let text = load(&sources).unwrap_err().to_string();
+        assert!(text.contains("/nonexistent/c.toml can't be read"), "{text}");
+    }
+
+    #[test]
+    fn what_many_nodes_need_is_not_built() {
+        let lines = load_from("[store]\nurl = 'postgres://x'\n", &[], None).unwrap_err();
+        assert!(lines[0].contains("not built yet"), "{lines:?}");
+    }
+
+    #[test]
+    fn off_loopback_the_public_url_is_required() {
+        let lines = load_from("", &[], Some("0.0.0.0:8470")).unwrap_err();
+        assert!(
+            lines[0].starts_with("--listen: `listen` is not loopback"),
+            "{lines:?}"
+        );
+        let file = "listen = '0.0.0.0:8470'\npublic_url = 'https://mfa.example.com'\n";
+        let loaded = load_from(file, &[], None).unwrap();
+        assert_eq!(
+            loaded.config.origin(([0, 0, 0, 0], 1).into()),
+            "https://mfa.example.com"
+        );
+    }
+
+    #[test]
+    fn settings_that_contradict_each_other_are_told() {
+        refuses(
+            "[tls]\ncert = 'a'\n",
+            &[],
+            &["c.toml:2: `tls.cert` needs `tls.key` beside it"],
+        );
+        refuses(
+            "public_url = 'http://localhost'\n[tls]\ncert = 'a'\nkey = 'b'\n",
+            &[],
+            &["c.toml:1: `public_url` must be https when TLS is on"],
+        );
+        refuses(
+            "[admin]\nlisten = '127.0.0.1:8470'\n",
+            &[],
+            &["c.toml:2: `admin.listen` must differ from `listen`"],
+        );
+    }
+
+    #[test]
+    fn what_is_printed_can_be_read_again() {
+        let file = "listen = '127.0.0.1:9'\ntrusted_proxies = ['10.0.0.0/8']\n[tls]\ncert = 'a \"b'\nkey = 'k'\n";
+        let loaded = load_from(file, &[], None).unwrap();
+        let printed = loaded.print();
+        assert!(printed.contains("c.toml:1\n"), "{printed}");
+        assert_eq!(
+            load_from(&printed, &[], None).unwrap().config,
+            loaded.config
+        );
+    }
+}

@@ -1,0 +1,278 @@
+//! The settings, one by one: name, what it is for, how its text is read and shown.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use http::Uri;
+use http_limits::Cidr;
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Config, LogFormat};
+
+/// A value as a file, the environment or a flag gives it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Value {
+    /// One word.
+    Text(String),
+    /// Several; in the environment they are separated by commas.
+    List(Vec<String>),
+}
+
+impl Value {
+    fn text(self) -> Result<String, String> {
+        match self {
+            Self::Text(text) => Ok(text),
+            Self::List(_) => Err("takes one value, not a list".to_owned()),
+        }
+    }
+
+    fn list(self) -> Vec<String> {
+        match self {
+            Self::List(list) => list,
+            Self::Text(text) => text
+                .split(',')
+                .map(|part| part.trim().to_owned())
+                .filter(|part| !part.is_empty())
+                .collect(),
+        }
+    }
+}
+
+/// A setting.
+pub(crate) struct Key {
+    /// Its dotted name.
+    pub(crate) name: &'static str,
+    /// What it is for, in one line.
+    pub(crate) about: &'static str,
+    /// Reads it.
+    pub(crate) set: fn(&mut Config, Value) -> Result<(), String>,
+    /// Shows it as TOML; `None` if it isn't set.
+    pub(crate) show: fn(&Config) -> Option<toml::Value>,
+}
+
+/// All settings, those of one table together.
+pub(crate) const KEYS: &[Key] = &[
+    Key {
+        name: "listen",
+        about: "where integrations, browsers and devices connect",
+        set: |config, value| set_address(&mut config.listen, value),
+        show: |config| Some(config.listen.to_string().into()),
+    },
+    Key {
+        name: "data",
+        about: "directory of the database, the keys and the admin socket",
+        set: |config, value| {
+            config.data = path(value)?;
+            Ok(())
+        },
+        show: |config| Some(show_path(&config.data)),
+    },
+    Key {
+        name: "public_url",
+        about: "how the outside reaches this server; required when `listen` is not loopback",
+        set: |config, value| {
+            config.public_url = Some(public_url(&value.text()?)?);
+            Ok(())
+        },
+        show: |config| config.public_url.clone().map(Into::into),
+    },
+    Key {
+        name: "trusted_proxies",
+        about: "networks whose X-Forwarded-For is believed",
+        set: set_proxies,
+        show: |config| {
+            let networks = config.trusted_proxies.iter();
+            Some(networks.map(Cidr::to_string).collect::<Vec<_>>().into())
+        },
+    },
+    Key {
+        name: "admin.listen",
+        about: "where /livez, /readyz and /metrics are; no one is asked who they are",
+        set: |config, value| set_address(&mut config.admin_listen, value),
+        show: |config| Some(config.admin_listen.to_string().into()),
+    },
+    Key {
+        name: "tls.cert",
+        about: "PEM file with the certificate chain, leaf first",
+        set: |config, value| {
+            config.tls_cert = Some(path(value)?);
+            Ok(())
+        },
+        show: |config| config.tls_cert.as_ref().map(show_path),
+    },
+    Key {
+        name: "tls.key",
+        about: "PEM file with the certificate's private key",
+        set: |config, value| {
+            config.tls_key = Some(path(value)?);
+            Ok(())
+        },
+        show: |config| config.tls_key.as_ref().map(show_path),
+    },
+    Key {
+        name: "log.level",
+        about: "error, warn, info, debug, trace, or a filter such as info,edge_ws=debug",
+        set: |config, value| {
+            let text = value.text()?;
+            EnvFilter::try_new(&text).map_err(|_| "isn't a level or filter".to_owned())?;
+            config.log_level = text;
+            Ok(())
+        },
+        show: |config| Some(config.log_level.clone().into()),
+    },
+    Key {
+        name: "log.format",
+        about: "text or json",
+        set: |config, value| {
+            config.log_format = match value.text()?.as_str() {
+                "text" => LogFormat::Text,
+                "json" => LogFormat::Json,
+                _ => return Err("must be text or json".to_owned()),
+            };
+            Ok(())
+        },
+        show: |config| Some(config.log_format.name().into()),
+    },
+    Key {
+        name: "store.url",
+        about: "not built yet: a database that many nodes share",
+        set: |_, _| Err(not_built()),
+        show: |_| None,
+    },
+    Key {
+        name: "hot.url",
+        about: "not built yet: a Redis or Valkey that many nodes share",
+        set: |_, _| Err(not_built()),
+        show: |_| None,
+    },
+];
+
+fn not_built() -> String {
+    "is not built yet: it comes with many nodes. This version stores in `data`".to_owned()
+}
+
+fn set_address(address: &mut SocketAddr, value: Value) -> Result<(), String> {
+    *address = value
+        .text()?
+        .parse()
+        .map_err(|_| "must be an address and a port, such as 127.0.0.1:8470".to_owned())?;
+    Ok(())
+}
+
+fn set_proxies(config: &mut Config, value: Value) -> Result<(), String> {
+    config.trusted_proxies = value
+        .list()
+        .into_iter()
+        .map(|text| text.parse().map_err(|error| format!("{text}: {error}")))
+        .collect::<Result<_, _>>()?;
+    Ok(())
+}
+
+fn path(value: Value) -> Result<PathBuf, String> {
+    match value.text()? {
+        text if text.is_empty() => Err("must not be empty".to_owned()),
+        text => Ok(text.into()),
+    }
+}
+
+fn show_path(path: &PathBuf) -> toml::Value {
+    path.display().to_string().into()
+}
+
+/// An origin without a path: cookies and identity are bound to hosts. Plain http only where nobody else
+/// listens in.
+fn public_url(text: &str) -> Result<String, String> {
+    let must = "must be an origin such as https://mfa.example.com";
+    let uri: Uri = text.parse().map_err(|_| must.to_owned())?;
+    let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+        return Err(must.to_owned());
+    };
+    if authority.as_str().contains('@') {
+        return Err(format!("{must}, without a user"));
+    }
+    if !matches!(uri.path(), "" | "/") || uri.query().is_some() || text.contains('#') {
+        return Err(format!("{must}, without a path"));
+    }
+    match scheme {
+        "https" => {}
+        "http" if is_loopback(authority.host()) => {}
+        "http" => {
+            return Err(
+                "must be https: numbers, keys and cookies would cross the network in the clear"
+                    .to_owned(),
+            );
+        }
+        _ => return Err(must.to_owned()),
+    }
+    Ok(format!("{scheme}://{}", authority.as_str().to_lowercase()))
+}
+
+fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost") || bare.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn public_urls() {
+        for (text, origin) in [
+            ("https://mfa.example.com", Some("https://mfa.example.com")),
+            ("https://MFA.example.com/", Some("https://mfa.example.com")),
+            (
+                "https://mfa.example.com:8443",
+                Some("https://mfa.example.com:8443"),
+            ),
+            ("http://127.0.0.1:8470", Some("http://127.0.0.1:8470")),
+            ("http://[::1]:8470", Some("http://[::1]:8470")),
+            ("http://localhost", Some("http://localhost")),
+            ("http://mfa.example.com", None),
+            ("https://mfa.example.com/mfa", None),
+            ("https://mfa.example.com?x", None),
+            ("https://mfa.example.com/#x", None),
+            ("https://u:p@mfa.example.com", None),
+            ("mfa.example.com", None),
+            ("ftp://mfa.example.com", None),
+            ("", None),
+        ] {
+            assert_eq!(public_url(text).ok().as_deref(), origin, "{text}");
+        }
+    }
+
+    #[test]
+    fn lists_come_as_lists_or_with_commas() {
+        let comma = Value::Text(" 10.0.0.0/8, ::1 ,".to_owned()).list();
+        assert_eq!(comma, ["10.0.0.0/8", "::1"]);
+        assert!(Value::Text(String::new()).list().is_empty());
+    }
+
+    #[test]
+    fn keys_of_one_table_stand_together() {
+        let tables: Vec<_> = KEYS
+            .iter()
+            .map(|key| key.name.split_once('.').map_or("", |(table, _)| table))
+            .collect();
+        let mut seen: Vec<&str> = Vec::new();
+        for pair in tables.windows(2) {
+            if pair[0] != pair[1] {
+                seen.push(pair[0]);
+                assert!(!seen.contains(&pair[1]), "{}", pair[1]);
+            }
+        }
+        assert_eq!(tables[0], "", "keys without a table come first in TOML");
+    }
+
+    #[test]
+    fn every_key_is_documented() {
+        let docs = include_str!("../../../docs/configuration.md");
+        for key in KEYS {
+            assert!(
+                docs.contains(&format!("| `{}` |", key.name)),
+                "{}",
+                key.name
+            );
+        }
+    }
+}
