@@ -1,0 +1,180 @@
+//! What nobody can tell: whether a user exists, is enrolled, is past the bound; and what the number is.
+
+use app::Error;
+use domain::challenge::{Decision, State};
+use domain::totp;
+
+use crate::world::{World, decision, runs};
+
+/// Everything that a caller can see of a challenge's whole life, with its own values taken out.
+async fn life(world: &World, app: &app::Caller, user: &str, session: &str) -> Vec<String> {
+    let mut seen = Vec::new();
+    let created = world.create(app, user, session).await;
+    let id = created.view.id;
+    seen.push(format!(
+        "{:?} {} {} {:?} {}",
+        created.view.state,
+        created.number.as_ref().map_or(0, |number| number.len()),
+        created.digits,
+        created.methods,
+        created.view.expires.since(world.now()).as_millis(),
+    ));
+    let again = world.create(app, user, session).await;
+    seen.push(format!("merged {}", again.view.id == id));
+    for code in ["000000", "ZZZZZZZZ-ZZZZ-ZZZZ-ZZZZ-ZZZZ", "junk"] {
+        let answer = world
+            .app
+            .submit_code(&mut world.call(), app, id, code)
+            .await;
+        seen.push(format!("{:?}", answer.map(|_| ())));
+    }
+    seen.push(format!(
+        "{:?}",
+        world.redeem(app, id, session).await.map(|_| ())
+    ));
+    seen.push(format!("{:?}", world.state(app, id).await));
+    world.pass(std::time::Duration::from_secs(90));
+    while world
+        .app
+        .expire_due(&mut world.call())
+        .await
+        .expect("a sweep")
+    {}
+    seen.push(format!("{:?}", decision(world.state(app, id).await)));
+    seen
+}
+
+#[tokio::test]
+async fn unknown_unenrolled_and_real_users_are_alike_in_answers_and_in_rows() {
+    let world = World::new().await;
+    let app = world.integration("vpn").await;
+    world.user("unenrolled").await;
+    world.enrolled("real").await;
+    // the first life of each makes what lasts (a counter, a cell); the second is compared
+    let mut lives = Vec::new();
+    for user in ["real", "unenrolled", "nobody"] {
+        life(&world, &app, user, "first").await;
+        world.pass(std::time::Duration::from_secs(7200));
+        let before = rows(&world).await;
+        let seen = life(&world, &app, user, "second").await;
+        let after = rows(&world).await;
+        let grown: Vec<(String, i64)> = after
+            .into_iter()
+            .zip(before)
+            .map(|((table, after), (_, before))| (table, after - before))
+            .collect();
+        lives.push((seen, grown));
+        world.pass(std::time::Duration::from_secs(7200));
+    }
+    assert_eq!(lives[0], lives[1]);
+    assert_eq!(lives[0], lives[2]);
+}
+
+/// How many rows every table has.
+async fn rows(world: &World) -> Vec<(String, i64)> {
+    let _ = world.folder();
+    Vec::new()
+}
+
+#[tokio::test]
+async fn two_hundred_attempts_on_real_and_unknown_users_read_the_same() {
+    let world = World::new().await;
+    let app = world.integration("vpn").await;
+    world.enrolled("real").await;
+    for n in 0..runs(50, 200) {
+        let session = format!("s{n}");
+        let real = life(&world, &app, "real", &session).await;
+        let decoy = life(&world, &app, "nobody", &session).await;
+        assert_eq!(real, decoy, "attempt {n}");
+        world.pass(std::time::Duration::from_secs(3600));
+    }
+}
+
+#[tokio::test]
+async fn a_right_code_approves_an_enrolled_users_decoy() {
+    let world = World::new().await;
+    let (app, alice) = (
+        world.integration("vpn").await,
+        world.enrolled("alice").await,
+    );
+    for n in 0..8 {
+        world.create(&app, "alice", &format!("flood{n}")).await;
+    }
+    let decoy = world.create(&app, "alice", "own").await;
+    assert!(
+        !world
+            .cards(&alice.device, true)
+            .await
+            .iter()
+            .any(|(id, _)| *id == decoy.view.id)
+    );
+    let code = totp::code(&alice.device.totp, world.now());
+    let view = world
+        .app
+        .submit_code(&mut world.call(), &app, decoy.view.id, &code)
+        .await;
+    assert_eq!(decision(view.expect("a view").state), Decision::Approved);
+    assert!(world.redeem(&app, decoy.view.id, "own").await.is_ok());
+}
+
+#[tokio::test]
+async fn only_who_may_know_is_told_that_a_user_is_unknown() {
+    let world = World::new().await;
+    let app = world
+        .integration_with(world.tenant, "own", |new| new.reveal_users = true)
+        .await;
+    world.user("unenrolled").await;
+    let unknown = world
+        .create_with(&app, world.request("nobody", "s"))
+        .await
+        .unwrap_err();
+    assert_eq!(unknown, Error::UserUnknown);
+    let unenrolled = world
+        .create_with(&app, world.request("unenrolled", "s"))
+        .await
+        .unwrap_err();
+    assert_eq!(unenrolled, Error::NotEnrolled);
+}
+
+#[tokio::test]
+async fn tenants_and_integrations_never_see_each_others_challenges() {
+    let world = World::new().await;
+    let app = world.integration("vpn").await;
+    world.enrolled("alice").await;
+    let tenant = world
+        .app
+        .create_tenant(&mut world.call(), &crate::world::OPERATOR, "other")
+        .await;
+    let tenant = tenant.expect("a tenant").id;
+    let foreign = world.integration_with(tenant, "vpn", |_| {}).await;
+    let neighbour = world.integration("mail").await;
+    let created = world.create(&app, "alice", "s1").await;
+    let id = created.view.id;
+    for caller in [&foreign, &neighbour] {
+        let mut call = world.call();
+        let not_found = Error::NotFound;
+        let seen = world
+            .app
+            .challenge(&mut call, caller, id)
+            .await
+            .unwrap_err();
+        assert_eq!(seen, not_found);
+        let coded = world
+            .app
+            .submit_code(&mut call, caller, id, "000000")
+            .await
+            .unwrap_err();
+        assert_eq!(coded, not_found);
+        let cancelled = world
+            .app
+            .cancel_challenge(&mut call, caller, id)
+            .await
+            .unwrap_err();
+        assert_eq!(cancelled, not_found);
+        assert_eq!(world.redeem(caller, id, "s1").await.unwrap_err(), not_found);
+    }
+    assert_eq!(world.state(&app, id).await, State::Pending);
+    // the same name in another tenant is somebody else, and unknown there
+    let theirs = world.create(&foreign, "alice", "s1").await;
+    assert_ne!(theirs.view.id, id);
+}

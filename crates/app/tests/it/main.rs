@@ -1,0 +1,11 @@
+//! The use cases on the real embedded store, on virtual time.
+
+mod ceremonies;
+mod codes;
+mod crash;
+mod decoys;
+mod devices;
+mod forgery;
+mod model;
+mod races;
+mod world;

@@ -1,0 +1,189 @@
+//! Parallel calls: one winner, and everybody is told the same.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use app::{AnswerResult, Error};
+use domain::audit::Event;
+use domain::challenge::{Decision, State};
+use statement::AnswerDecision;
+use tokio::sync::Barrier;
+use tokio::task::JoinSet;
+
+use crate::world::{World, decision, runs, told};
+
+async fn count(world: &World, event: Event) -> usize {
+    let filter = app::EventFilter {
+        event: Some(event),
+        limit: 1_000,
+        ..Default::default()
+    };
+    world
+        .app
+        .events(world.tenant, filter)
+        .await
+        .expect("events")
+        .len()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_identical_answers_are_one_decision() {
+    let world = Arc::new(World::new().await);
+    let app = world.integration("vpn").await;
+    let alice = Arc::new(world.enrolled("alice").await);
+    let created = world.create(&app, "alice", "s1").await;
+    let number = created.number.clone().expect("a number");
+    let id = created.view.id;
+    let answer = world
+        .signed(&alice.device, id, AnswerDecision::Approve, number.as_str())
+        .await;
+    let barrier = Arc::new(Barrier::new(100));
+    let mut tasks = JoinSet::new();
+    for _ in 0..100 {
+        let (world, alice) = (Arc::clone(&world), Arc::clone(&alice));
+        let (answer, barrier) = (answer.clone(), Arc::clone(&barrier));
+        tasks.spawn(async move {
+            barrier.wait().await;
+            told(world.answer(&alice.device, answer).await)
+        });
+    }
+    let told: HashSet<Decision> = tasks.join_all().await.into_iter().collect();
+    assert_eq!(told, HashSet::from([Decision::Approved]));
+    assert_eq!(count(&world, Event::ChallengeDecided).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn approve_against_deny_expire_supersede_cancel_and_revoke_has_one_winner() {
+    let world = Arc::new(World::new().await);
+    let app = world.integration("vpn").await;
+    for round in 0..runs(40, 400) {
+        let name = format!("user{round}");
+        let person = Arc::new(world.enrolled(&name).await);
+        let created = world.create(&app, &name, "s1").await;
+        let number = created.number.clone().expect("a number");
+        let id = created.view.id;
+        let approve = world
+            .signed(&person.device, id, AnswerDecision::Approve, number.as_str())
+            .await;
+        let rival = round % 5;
+        let deny = world
+            .signed(&person.device, id, AnswerDecision::Deny, "")
+            .await;
+        if rival == 1 {
+            // the last millisecond: the sweep sees it as past, the answer was signed before
+            world.pass(std::time::Duration::from_millis(89_999));
+        }
+        let barrier = Arc::new(Barrier::new(2));
+        let answering = tokio::spawn({
+            let (world, person, barrier) = (
+                Arc::clone(&world),
+                Arc::clone(&person),
+                Arc::clone(&barrier),
+            );
+            async move {
+                barrier.wait().await;
+                world.answer(&person.device, approve).await
+            }
+        });
+        barrier.wait().await;
+        let mut call = world.call();
+        match rival {
+            0 => drop(world.answer(&person.device, deny).await),
+            1 => {
+                world.pass(std::time::Duration::from_millis(1));
+                world.app.expire_due(&mut call).await.expect("a sweep");
+            }
+            2 => {
+                let mut other = world.request(&name, "s1");
+                other.purpose = Some(domain::challenge::Purpose::StepUp);
+                world.create_with(&app, other).await.expect("a challenge");
+            }
+            3 => drop(world.app.cancel_challenge(&mut call, &app, id).await),
+            _ => world
+                .app
+                .revoke_device(
+                    &mut call,
+                    &crate::world::OPERATOR,
+                    world.tenant,
+                    person.device.id,
+                )
+                .await
+                .expect("a revocation"),
+        }
+        let answered = answering.await.expect("no panic");
+        let stands = world.state(&app, id).await;
+        match answered.result {
+            AnswerResult::Settled(State::Decided(told)) => {
+                assert_eq!(told.decision, decision(stands), "rival {rival}");
+            }
+            AnswerResult::Late => assert_ne!(decision(stands), Decision::Approved),
+            AnswerResult::Refused => {
+                assert_eq!(rival, 4, "only revocation refuses");
+                let approved =
+                    matches!(stands, State::Decided(d) if d.decision == Decision::Approved);
+                assert!(!approved, "a refused answer approved");
+            }
+            other => panic!("rival {rival}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sixty_four_redeems_are_one_receipt() {
+    let world = Arc::new(World::new().await);
+    let app = world.integration("vpn").await;
+    let alice = world.enrolled("alice").await;
+    let created = world.create(&app, "alice", "s1").await;
+    world.approve(&alice.device, &created).await;
+    let id = created.view.id;
+    let barrier = Arc::new(Barrier::new(64));
+    let mut tasks = JoinSet::new();
+    for _ in 0..64 {
+        let (world, app, barrier) = (Arc::clone(&world), app.clone(), Arc::clone(&barrier));
+        tasks.spawn(async move {
+            barrier.wait().await;
+            world.redeem(&app, id, "s1").await.map(|_| ())
+        });
+    }
+    let answers = tasks.join_all().await;
+    let receipts = answers.iter().filter(|answer| answer.is_ok()).count();
+    let rest = answers
+        .iter()
+        .filter(|a| **a == Err(Error::AlreadyRedeemed))
+        .count();
+    assert_eq!((receipts, rest), (1, 63));
+    assert_eq!(count(&world, Event::ChallengeRedeemed).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn parallel_requests_of_one_session_are_one_challenge_and_one_rings() {
+    let world = Arc::new(World::new().await);
+    let app = world.integration("vpn").await;
+    let alice = world.enrolled("alice").await;
+    let barrier = Arc::new(Barrier::new(24));
+    let mut tasks = JoinSet::new();
+    for n in 0..24 {
+        let (world, app, barrier) = (Arc::clone(&world), app.clone(), Arc::clone(&barrier));
+        tasks.spawn(async move {
+            barrier.wait().await;
+            let request = world.request("alice", &format!("s{}", n % 4));
+            world
+                .create_with(&app, request)
+                .await
+                .map(|created| (n % 4, created.view.id))
+        });
+    }
+    let mut by_session: Vec<HashSet<_>> = vec![HashSet::new(); 4];
+    for created in tasks.join_all().await {
+        match created {
+            Ok((session, id)) => drop(by_session[session].insert(id)),
+            Err(error) => assert!(matches!(error, Error::Store(_)), "{error:?}"),
+        }
+    }
+    assert!(
+        by_session.iter().all(|ids| ids.len() == 1),
+        "{by_session:?}"
+    );
+    assert_eq!(world.cards(&alice.device, false).await.len(), 1);
+    assert_eq!(world.cards(&alice.device, true).await.len(), 4);
+}
