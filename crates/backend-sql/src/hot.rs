@@ -1,0 +1,80 @@
+//! Hot state behind its port.
+
+use ports::{BoxFuture, Committed, Conflict, Hot, HotChange, HotError, HotUser, Rider, StoreError};
+use statement::{TenantId, UserId};
+
+use crate::Inner;
+use crate::codec::{inconsistent, unavailable};
+use crate::simple_writes::Flush;
+use crate::slots::{self, Held, HotState, HotWrite};
+
+impl Inner {
+    /// A user's slot, read from the disk if it wasn't yet.
+    async fn hold(&self, tenant: TenantId, user: UserId) -> Result<(Held, HotState), StoreError> {
+        let mut held = self.slots.hold(tenant, user, (self.clock)()).await?;
+        if let Some(state) = held.as_ref() {
+            let state = state.clone();
+            return Ok((held, state));
+        }
+        let mut conn = self.reader().await?;
+        let state = slots::read(&mut conn, tenant, user)
+            .await
+            .map_err(unavailable)?;
+        *held = Some(state.clone());
+        Ok((held, state))
+    }
+
+    async fn change_hot(&self, change: HotChange) -> Result<Committed, HotError> {
+        let (tenant, user) = (change.tenant, change.user);
+        let (mut held, state) = self.hold(tenant, user).await?;
+        let is_done = |state: &HotState| state.version > 0 && state.op_id == change.op_id;
+        if is_done(&state) {
+            return Ok(Committed {
+                version: state.version,
+                rider: None,
+            });
+        }
+        if state.version != change.version {
+            return Err(Conflict.into());
+        }
+        let next = state.with(&change);
+        let version = next.version;
+        if change.derived {
+            *held = Some(next);
+            return Ok(Committed {
+                version,
+                rider: None,
+            });
+        }
+        let write = HotWrite::new(tenant, user, held, next)?;
+        Ok(Committed {
+            version,
+            rider: Some(Rider(Box::new(write))),
+        })
+    }
+}
+
+impl Hot for Inner {
+    fn load(&self, tenant: TenantId, user: UserId) -> BoxFuture<'_, Result<HotUser, StoreError>> {
+        Box::pin(async move {
+            let (_held, state) = self.hold(tenant, user).await?;
+            Ok(HotUser {
+                version: state.version,
+                cell: state.cell,
+                live: state.live,
+            })
+        })
+    }
+
+    fn commit(&self, change: HotChange) -> BoxFuture<'_, Result<Committed, HotError>> {
+        Box::pin(self.change_hot(change))
+    }
+
+    fn flush(&self, rider: Rider) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            let write = rider.0.downcast::<HotWrite>();
+            let write = write.map_err(|_| inconsistent("a rider of another store"))?;
+            self.writer.write(Flush(*write)).await
+        })
+    }
+}

@@ -1,0 +1,274 @@
+//! Rows of the directory as domain values.
+
+use domain::challenge::{Methods, Purpose};
+use domain::directory::{
+    ApiKey, Device, Integration, Scope, StoredCode, Tenant, TotpFactor, User, UserRecord,
+};
+use domain::ticket::{Claim, Ticket, TicketState};
+use ports::KeyOwner;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row as _, SqliteConnection};
+use statement::{
+    Algorithm, DeviceId, FactorId, IntegrationId, PublicKey, TenantId, TicketId, Timestamp, UserId,
+};
+
+use crate::codec::{NoSuch, bytes, decode, id, time, uint};
+
+fn maybe_time(row: &SqliteRow, column: &str) -> sqlx::Result<Option<Timestamp>> {
+    Ok(row.try_get::<Option<i64>, _>(column)?.map(time))
+}
+
+fn all<T>(rows: &[SqliteRow], read: fn(&SqliteRow) -> sqlx::Result<T>) -> sqlx::Result<Vec<T>> {
+    rows.iter().map(read).collect()
+}
+
+fn public_key(row: &SqliteRow, algorithm: &str, key: &str) -> sqlx::Result<PublicKey> {
+    let code: u8 = row.try_get(algorithm)?;
+    let kind = Algorithm::from_code(code).ok_or_else(|| decode(algorithm, NoSuch("algorithm")))?;
+    PublicKey::new(kind, row.try_get(key)?).map_err(|error| decode(key, error))
+}
+
+fn tenant(row: &SqliteRow) -> sqlx::Result<Tenant> {
+    Ok(Tenant {
+        id: id(row, "id", TenantId::from_slice)?,
+        name: row.try_get("name")?,
+        created: time(row.try_get("created")?),
+    })
+}
+
+pub(crate) async fn tenants(conn: &mut SqliteConnection) -> sqlx::Result<Vec<Tenant>> {
+    let rows = sqlx::query("SELECT id, name, created FROM tenants ORDER BY made")
+        .fetch_all(conn)
+        .await?;
+    all(&rows, tenant)
+}
+
+fn integration(row: &SqliteRow) -> sqlx::Result<Integration> {
+    let scopes: &str = row.try_get("scopes")?;
+    let scope = |name| Scope::from_name(name).ok_or_else(|| decode("scopes", NoSuch("scope")));
+    let purpose = Purpose::from_name(row.try_get("purpose")?);
+    Ok(Integration {
+        id: id(row, "id", IntegrationId::from_slice)?,
+        tenant: id(row, "tenant", TenantId::from_slice)?,
+        name: row.try_get("name")?,
+        purpose: purpose.ok_or_else(|| decode("purpose", NoSuch("purpose")))?,
+        methods: Methods::from_bits(row.try_get("methods")?),
+        scopes: scopes
+            .split_whitespace()
+            .map(scope)
+            .collect::<Result<_, _>>()?,
+        verifies_first_factor: row.try_get("verifies_first_factor")?,
+        reveal_users: row.try_get("reveal_users")?,
+        created: time(row.try_get("created")?),
+    })
+}
+
+pub(crate) async fn integrations(
+    conn: &mut SqliteConnection,
+    tenant: TenantId,
+) -> sqlx::Result<Vec<Integration>> {
+    let rows = sqlx::query("SELECT * FROM integrations WHERE tenant = $1 ORDER BY made")
+        .bind(tenant.as_bytes().as_slice())
+        .fetch_all(conn)
+        .await?;
+    all(&rows, integration)
+}
+
+pub(crate) async fn integration_by_id(
+    conn: &mut SqliteConnection,
+    id: IntegrationId,
+) -> sqlx::Result<Option<Integration>> {
+    let row = sqlx::query("SELECT * FROM integrations WHERE id = $1")
+        .bind(id.as_bytes().as_slice())
+        .fetch_optional(conn)
+        .await?;
+    row.map(|row| integration(&row)).transpose()
+}
+
+fn api_key(row: &SqliteRow) -> sqlx::Result<ApiKey> {
+    Ok(ApiKey {
+        hash: bytes(row, "hash")?,
+        integration: id(row, "integration", IntegrationId::from_slice)?,
+        hint: row.try_get("hint")?,
+        created: time(row.try_get("created")?),
+        expires: maybe_time(row, "expires")?,
+        revoked: maybe_time(row, "revoked")?,
+    })
+}
+
+pub(crate) async fn keys(
+    conn: &mut SqliteConnection,
+    integration: IntegrationId,
+) -> sqlx::Result<Vec<ApiKey>> {
+    let rows = sqlx::query("SELECT * FROM api_keys WHERE integration = $1 ORDER BY made")
+        .bind(integration.as_bytes().as_slice())
+        .fetch_all(conn)
+        .await?;
+    all(&rows, api_key)
+}
+
+pub(crate) async fn key_owner(
+    conn: &mut SqliteConnection,
+    hash: &[u8; 32],
+) -> sqlx::Result<Option<KeyOwner>> {
+    let row = sqlx::query("SELECT * FROM api_keys WHERE hash = $1")
+        .bind(hash.as_slice())
+        .fetch_optional(&mut *conn)
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let key = api_key(&row)?;
+    let integration = integration_by_id(conn, key.integration).await?;
+    Ok(integration.map(|integration| KeyOwner { integration, key }))
+}
+
+fn user(row: &SqliteRow) -> sqlx::Result<User> {
+    Ok(User {
+        id: id(row, "id", UserId::from_slice)?,
+        tenant: id(row, "tenant", TenantId::from_slice)?,
+        name: row.try_get("name")?,
+        epoch: row.try_get("epoch")?,
+        reset: maybe_time(row, "reset_at")?,
+        created: time(row.try_get("created")?),
+    })
+}
+
+pub(crate) async fn users(
+    conn: &mut SqliteConnection,
+    tenant: TenantId,
+    after: Option<[u8; 16]>,
+    limit: u32,
+) -> sqlx::Result<Vec<User>> {
+    let rows = sqlx::query(
+        "SELECT * FROM users WHERE tenant = $1
+             AND made > COALESCE((SELECT made FROM users WHERE tenant = $1 AND id = $2), 0)
+         ORDER BY made LIMIT $3",
+    )
+    .bind(tenant.as_bytes().as_slice())
+    .bind(after.map(|after| after.to_vec()))
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    all(&rows, user)
+}
+
+fn device(row: &SqliteRow) -> sqlx::Result<Device> {
+    Ok(Device {
+        id: id(row, "id", DeviceId::from_slice)?,
+        tenant: id(row, "tenant", TenantId::from_slice)?,
+        user: id(row, "user_id", UserId::from_slice)?,
+        name: row.try_get("name")?,
+        key: public_key(row, "algorithm", "public")?,
+        created: time(row.try_get("created")?),
+        revoked: maybe_time(row, "revoked")?,
+    })
+}
+
+fn totp(row: &SqliteRow) -> sqlx::Result<TotpFactor> {
+    Ok(TotpFactor {
+        id: id(row, "id", FactorId::from_slice)?,
+        secret: row.try_get("secret")?,
+        last_step: uint(row.try_get("last_step")?),
+        locked: row.try_get("locked")?,
+        created: time(row.try_get("created")?),
+    })
+}
+
+fn recovery_code(row: &SqliteRow) -> sqlx::Result<StoredCode> {
+    Ok(StoredCode {
+        id: bytes(row, "id")?,
+        factor: id(row, "factor", FactorId::from_slice)?,
+        salt: bytes(row, "salt")?,
+        hash: bytes(row, "hash")?,
+        used: row.try_get("used")?,
+    })
+}
+
+/// A user with everything that bears on a sign-in. Wants to run inside one snapshot.
+pub(crate) async fn user_record(
+    conn: &mut SqliteConnection,
+    id: UserId,
+) -> sqlx::Result<Option<UserRecord>> {
+    let id = id.as_bytes().as_slice();
+    let found = sqlx::query("SELECT * FROM users WHERE id = $1")
+        .bind(id)
+        .fetch_optional(&mut *conn)
+        .await?;
+    let Some(found) = found else { return Ok(None) };
+    let devices = sqlx::query("SELECT * FROM devices WHERE user_id = $1 ORDER BY made")
+        .bind(id)
+        .fetch_all(&mut *conn)
+        .await?;
+    let secret = sqlx::query("SELECT * FROM totp WHERE user_id = $1")
+        .bind(id)
+        .fetch_optional(&mut *conn)
+        .await?;
+    let codes = sqlx::query("SELECT * FROM recovery_codes WHERE user_id = $1 ORDER BY id")
+        .bind(id)
+        .fetch_all(&mut *conn)
+        .await?;
+    let cookies = sqlx::query("SELECT cookie FROM killed_cookies WHERE user_id = $1")
+        .bind(id)
+        .fetch_all(conn)
+        .await?;
+    Ok(Some(UserRecord {
+        user: user(&found)?,
+        devices: all(&devices, device)?,
+        totp: secret.map(|row| totp(&row)).transpose()?,
+        recovery: all(&codes, recovery_code)?,
+        killed_cookies: all(&cookies, |row| bytes(row, "cookie"))?,
+    }))
+}
+
+/// State codes of tickets.
+pub(crate) const OPEN: u8 = 0;
+pub(crate) const CLAIMED: u8 = 1;
+pub(crate) const USED: u8 = 2;
+pub(crate) const CANCELLED: u8 = 3;
+
+pub(crate) fn ticket(row: &SqliteRow) -> sqlx::Result<Ticket> {
+    let state = match row.try_get::<u8, _>("state")? {
+        OPEN => TicketState::Open,
+        CLAIMED => TicketState::Claimed(Claim {
+            key: public_key(row, "claim_algorithm", "claim_key")?,
+            device_name: row.try_get("claim_name")?,
+            number: row.try_get("claim_number")?,
+        }),
+        USED => TicketState::Used,
+        CANCELLED => TicketState::Cancelled,
+        _ => return Err(decode("state", NoSuch("state of a ticket"))),
+    };
+    Ok(Ticket {
+        id: id(row, "id", TicketId::from_slice)?,
+        tenant: id(row, "tenant", TenantId::from_slice)?,
+        user: id(row, "user_id", UserId::from_slice)?,
+        secret_hash: bytes(row, "secret_hash")?,
+        code_hash: bytes(row, "code_hash")?,
+        confirm: row.try_get("confirm")?,
+        created: time(row.try_get("created")?),
+        expires: time(row.try_get("expires")?),
+        code_tries: row.try_get("code_tries")?,
+        state,
+    })
+}
+
+pub(crate) async fn ticket_by_id(
+    conn: &mut SqliteConnection,
+    id: TicketId,
+) -> sqlx::Result<Option<Ticket>> {
+    let row = sqlx::query("SELECT * FROM tickets WHERE id = $1")
+        .bind(id.as_bytes().as_slice())
+        .fetch_optional(conn)
+        .await?;
+    row.map(|row| ticket(&row)).transpose()
+}
+
+pub(crate) async fn ticket_by_secret(
+    conn: &mut SqliteConnection,
+    hash: &[u8; 32],
+) -> sqlx::Result<Option<Ticket>> {
+    let row = sqlx::query("SELECT * FROM tickets WHERE secret_hash = $1")
+        .bind(hash.as_slice())
+        .fetch_optional(conn)
+        .await?;
+    row.map(|row| ticket(&row)).transpose()
+}

@@ -1,0 +1,4 @@
+//! What no port promises, but this store does.
+
+mod opening;
+mod support;

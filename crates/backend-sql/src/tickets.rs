@@ -1,0 +1,63 @@
+//! Tries of typed enrolment codes.
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use domain::audit::{Entry, Event};
+use domain::ticket::{MAX_CODE_TRIES, Ticket};
+use ports::StoreError;
+
+use crate::audit::Prepared;
+use crate::batch::Batch;
+use crate::codec::int;
+use crate::rows;
+use crate::writer::Job;
+
+/// Counts a try against all open tickets of users of that name, then compares. Both are one transaction and
+/// nobody is told before its commit: no try is free.
+pub(crate) struct TryCode {
+    pub(crate) user: String,
+    pub(crate) hash: [u8; 32],
+}
+
+impl Job for TryCode {
+    type Done = Option<Ticket>;
+
+    async fn run(&self, batch: &mut Batch<'_>) -> sqlx::Result<Option<Ticket>> {
+        let open = sqlx::query(
+            "UPDATE tickets SET code_tries = code_tries + 1
+             WHERE state = 0 AND expires > $2 AND user_id IN (SELECT id FROM users WHERE name = $1)
+             RETURNING *",
+        )
+        .bind(self.user.as_str())
+        .bind(int(batch.now.millis()))
+        .fetch_all(&mut *batch.conn)
+        .await?;
+        let mut found = None;
+        for row in &open {
+            let ticket = rows::ticket(row)?;
+            let is_right = verify_slices_are_equal(&ticket.code_hash, &self.hash).is_ok();
+            if is_right && ticket.code_tries <= MAX_CODE_TRIES {
+                found = Some(ticket);
+            } else if ticket.code_tries >= MAX_CODE_TRIES {
+                cancel(batch, &ticket).await?;
+            }
+        }
+        Ok(found)
+    }
+}
+
+async fn cancel(batch: &mut Batch<'_>, ticket: &Ticket) -> sqlx::Result<()> {
+    sqlx::query("UPDATE tickets SET state = $2 WHERE id = $1")
+        .bind(ticket.id.as_bytes().as_slice())
+        .bind(rows::CANCELLED)
+        .execute(&mut *batch.conn)
+        .await?;
+    let entry = Entry::new(ticket.tenant, Event::TicketCancelled).with(|public| {
+        public.ticket = Some(ticket.id);
+        public.user = Some(ticket.user);
+        public.cause = Some("code_tries".to_owned());
+    });
+    let entry =
+        Prepared::new(&entry).map_err(|error: StoreError| sqlx::Error::Encode(error.into()))?;
+    batch.record(&entry);
+    Ok(())
+}
