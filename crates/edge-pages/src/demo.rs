@@ -1,0 +1,35 @@
+//! The trial page: a button where an identity provider would have checked a password.
+
+use std::sync::Arc;
+
+use app::FirstFactor;
+use axum::extract::State;
+use axum::response::{IntoResponse, Redirect, Response};
+
+use crate::page::{Failure, Home, html};
+use crate::{Demo, Pages};
+
+fn demo(pages: &Pages) -> Result<&Demo, Failure> {
+    pages.demo.as_ref().ok_or(Failure::Gone)
+}
+
+/// What this is, and a button.
+pub(crate) async fn home(State(pages): State<Arc<Pages>>) -> Result<Response, Failure> {
+    let Demo { user, .. } = demo(&pages)?;
+    html(&Home { user })
+}
+
+/// Starts a sign-in and leads to its page.
+pub(crate) async fn start(State(pages): State<Arc<Pages>>) -> Result<Response, Failure> {
+    let Demo { integration, user } = demo(&pages)?;
+    let mut call = (pages.call)();
+    let first_factor = FirstFactor {
+        method: "demo".to_owned(),
+        at: call.now,
+    };
+    let handle = pages
+        .signins
+        .start(&mut call, *integration, user.clone(), first_factor)
+        .ok_or(Failure::Busy)?;
+    Ok(Redirect::to(&handle.path()).into_response())
+}
