@@ -4,9 +4,10 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
+use domain::attempts::Counter;
 use domain::audit::Event;
 use domain::directory::Device;
-use ports::{Change, Directory, Hot, Ledger, Vault};
+use ports::{AuditFilter, AuditRow, Change, Counted, Directory, Hot, Ledger, Vault};
 
 use crate::{Fixture, TestClock};
 
@@ -85,5 +86,37 @@ impl World {
         };
         self.apply(change, Event::DeviceEnrolled).await;
         device
+    }
+    pub(crate) async fn revoke_device(&self, device: &Device) {
+        let change = Change::RevokeDevice(device.id, self.backend.clock.now());
+        self.apply(change, Event::DeviceRevoked).await;
+    }
+
+    /// All audit rows of the tenant.
+    pub(crate) async fn audit_rows(&self) -> Vec<AuditRow> {
+        let filter = self.filter();
+        self.backend.ledger.read(filter).await.expect("reads")
+    }
+
+    /// A filter that lets all rows of the tenant pass.
+    pub(crate) const fn filter(&self) -> AuditFilter {
+        AuditFilter {
+            tenant: self.fixture.tenant.id,
+            after: None,
+            since: None,
+            event: None,
+            user: None,
+            integration: None,
+            challenge: None,
+            limit: 1_000,
+        }
+    }
+    /// How many failures are counted, found out by one more.
+    pub(crate) async fn failures(&self, counter: Counter) -> u16 {
+        let counted = self.backend.ledger.count_attempt(counter).await;
+        match counted.expect("counts") {
+            Counted::Counted(attempts) => attempts.failures - 1,
+            Counted::Refused(refusal) => panic!("{refusal}"),
+        }
     }
 }

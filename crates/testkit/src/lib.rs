@@ -8,15 +8,19 @@
 mod backend;
 mod clock;
 mod courier;
+mod directory;
 mod fixture;
 mod hot;
 mod ledger;
 mod rules;
+mod vault;
 
 pub use backend::Backend;
 pub use clock::TestClock;
 pub use courier::courier_suite;
+pub use directory::directory_suite;
 pub use fixture::Fixture;
 pub use hot::hot_suite;
 pub use ledger::ledger_suite;
 pub use rules::{race, within};
+pub use vault::vault_suite;

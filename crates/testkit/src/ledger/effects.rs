@@ -1,6 +1,6 @@
 //! What a decision does beside deciding: all of it, or none.
 
-use domain::attempts::{Attempts, Counter};
+use domain::attempts::Counter;
 use domain::audit::Event;
 use domain::challenge::{Challenge, Decision, Proof, State};
 use domain::directory::{Device, StoredCode, TotpFactor};
@@ -48,14 +48,6 @@ impl World {
     async fn try_once(&self, counter: Counter) -> Counted {
         let counted = self.backend.ledger.count_attempt(counter).await;
         counted.expect("counts")
-    }
-
-    /// How many failures are counted, found out by one more.
-    async fn failures(&self, counter: Counter) -> u16 {
-        match self.try_once(counter).await {
-            Counted::Counted(Attempts { failures, .. }) => failures - 1,
-            Counted::Refused(refusal) => panic!("{refusal}"),
-        }
     }
 
     /// Ends a challenge with effects and nothing else.
@@ -221,7 +213,7 @@ pub(super) async fn cookies_die_one_by_one_and_all_at_once(mut world: World) {
 pub(super) async fn a_refused_item_leaves_nothing_behind(mut world: World) {
     let device = world.enrol().await;
     let revoked = world.enrol().await;
-    world.revoke(&revoked).await;
+    world.revoke_device(&revoked).await;
     let (locked, codes) = (world.with_totp().await, world.with_codes().await);
     let factor = world.with_totp().await; // `locked` is gone by this
     let burnt = world.open().await;
@@ -231,7 +223,7 @@ pub(super) async fn a_refused_item_leaves_nothing_behind(mut world: World) {
     let challenge = world.open().await;
     let expiring = world.open().await;
     let before = world.record().await;
-    let rows = world.read(world.filter()).await.len();
+    let rows = world.audit_rows().await.len();
     let counter = Counter::Device(device.id);
     world.try_once(counter).await;
 
@@ -278,6 +270,6 @@ pub(super) async fn a_refused_item_leaves_nothing_behind(mut world: World) {
     assert_eq!(world.settle(settle(&late)).await, Settled::Late);
 
     assert_eq!(world.record().await, before, "the user is as before");
-    assert_eq!(world.read(world.filter()).await.len(), rows, "no rows");
+    assert_eq!(world.audit_rows().await.len(), rows, "no rows");
     assert_eq!(world.failures(counter).await, 1, "nothing is forgotten");
 }

@@ -202,19 +202,6 @@ impl World {
         self.read(filter).await
     }
 
-    fn filter(&self) -> AuditFilter {
-        AuditFilter {
-            tenant: self.fixture.tenant.id,
-            after: None,
-            since: None,
-            event: None,
-            user: None,
-            integration: None,
-            challenge: None,
-            limit: 1_000,
-        }
-    }
-
     async fn read(&self, filter: AuditFilter) -> Vec<AuditRow> {
         self.backend.ledger.read(filter).await.expect("reads")
     }

@@ -247,7 +247,7 @@ pub(super) async fn a_revoked_device_s_approvals_lapse(mut world: World) {
     let (by_other, _) = world.approved(&other).await;
     let (redeemed, _) = world.approved(&revoked).await;
     world.redeem(world.redeem_item(&redeemed)).await;
-    world.revoke(&revoked).await;
+    world.revoke_device(&revoked).await;
     assert_eq!(world.collect(&by_revoked).await, Collect::Lapsed);
     assert_eq!(world.collect(&redeemed).await, Collect::Redeemed);
     let item = world.redeem_item(&by_revoked);

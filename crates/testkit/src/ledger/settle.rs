@@ -6,7 +6,6 @@ use std::time::Duration;
 use domain::audit::Event;
 use domain::challenge::{Challenge, Collect, Decided, Decision, Proof, State};
 use ports::{Change, Settle, Settled};
-use statement::DeviceId;
 
 use super::{count, decided};
 use crate::backend::World;
@@ -133,7 +132,7 @@ pub(super) async fn no_items_are_no_work(world: World) {
 pub(super) async fn a_device_that_is_not_active_decides_nothing(mut world: World) {
     let [revoked, active] = [world.enrol().await, world.enrol().await];
     let challenge = world.open().await;
-    world.revoke(&revoked).await;
+    world.revoke_device(&revoked).await;
     let unknown = world.fixture.device();
     for device in [&revoked, &unknown] {
         for decision in [Decision::Approved, Decision::Denied, Decision::Reported] {
@@ -299,14 +298,5 @@ pub(super) async fn a_revocation_and_an_approval_never_both_win(mut world: World
             }
             other => panic!("{other:?}"),
         }
-    }
-}
-
-impl World {
-    pub(super) async fn revoke(&self, device: &domain::directory::Device) {
-        let id: DeviceId = device.id;
-        let now = self.backend.clock.now();
-        self.apply(Change::RevokeDevice(id, now), Event::DeviceRevoked)
-            .await;
     }
 }
