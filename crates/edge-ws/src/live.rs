@@ -1,0 +1,227 @@
+//! A device that is logged in: what it asks, what it is told.
+
+use std::convert::Infallible;
+
+use app::{Answer, AnswerResult, Connected};
+use domain::challenge::{Challenge, Mode, State};
+use ports::{Hint, NoticeKind};
+use session::{
+    AnswerOutcome, Answering, Identified, Notice, NoticeKind as WireKind, Prompt, Pulling,
+    Rebinding, Step,
+};
+
+use crate::Shared;
+use crate::connection::{Connection, End, Event};
+use crate::enter::{Device, unavailable};
+
+/// Serves a device until its connection ends.
+pub(crate) async fn serve(
+    connection: &mut Connection,
+    session: Identified,
+    device: &mut Device,
+) -> End {
+    match talk(connection, session, device).await {
+        Err(end) => end,
+        Ok(never) => match never {},
+    }
+}
+
+async fn talk(
+    connection: &mut Connection,
+    mut session: Identified,
+    device: &mut Device,
+) -> Result<Infallible, End> {
+    Box::pin(show_pending(connection, &session, &device.connected)).await?;
+    loop {
+        let deadline = session.deadline();
+        let event = connection
+            .next(Some(&mut *device.mailbox), deadline)
+            .await?;
+        session = Box::pin(react(connection, session, &device.connected, event)).await?;
+    }
+}
+
+async fn react(
+    connection: &mut Connection,
+    session: Identified,
+    connected: &Connected,
+    event: Event,
+) -> Result<Identified, End> {
+    let step = match event {
+        Event::Frame(frame) => session.on_frame(frame, connection.now()),
+        Event::Control => session.on_control(connection.now()),
+        Event::Timer => session.on_timer(connection.now()),
+        Event::Hint(hint) => return tell(connection, session, connected, hint).await,
+    };
+    match step {
+        Step::Wait(next) => Ok(next),
+        Step::Ping(next) => {
+            connection.ping().await?;
+            Ok(next)
+        }
+        Step::Answer(asking, request) => answer(connection, connected, asking, request).await,
+        Step::Pull(asking) => pull(connection, connected, asking).await,
+        Step::Rebind(asking) => rebind(connection, connected, asking).await,
+        Step::Close(close) => Err(close.into()),
+    }
+}
+
+/// Shows what rings.
+async fn show_pending(
+    connection: &mut Connection,
+    session: &Identified,
+    connected: &Connected,
+) -> Result<(), End> {
+    let mut call = connection.shared.call();
+    let app = &connection.shared.app;
+    let pending = app.pending(&mut call, connected, false).await;
+    for challenge in pending.map_err(|error| unavailable(&error))? {
+        show(connection, session, &challenge).await?;
+    }
+    Ok(())
+}
+
+async fn show(
+    connection: &mut Connection,
+    session: &Identified,
+    challenge: &Challenge,
+) -> Result<(), End> {
+    let prompt = prompt(&connection.shared, challenge);
+    if let Some(frame) = prompt.and_then(|prompt| session.prompt(prompt)) {
+        connection.send(frame).await?;
+    }
+    Ok(())
+}
+
+/// A challenge as it is shown now. `None` if its key isn't among those that this connection was told.
+fn prompt<'a>(shared: &Shared, challenge: &'a Challenge) -> Option<Prompt<'a>> {
+    let mut keys = shared.app.vault().certified().iter();
+    let Some(certificate) = keys.position(|key| key.number == challenge.signing_key) else {
+        tracing::warn!(challenge = %challenge.id, "not shown: its signing key is not in use");
+        return None;
+    };
+    Some(Prompt {
+        document: &challenge.document,
+        signature: &challenge.signature,
+        certificate: u32::try_from(certificate).ok()?,
+        alert: challenge.mode == Mode::Ring,
+        remaining: challenge.expires.since(shared.call().now),
+    })
+}
+
+async fn tell(
+    connection: &mut Connection,
+    session: Identified,
+    connected: &Connected,
+    hint: Hint,
+) -> Result<Identified, End> {
+    match hint {
+        Hint::Prompt(challenge) => show(connection, &session, &challenge).await?,
+        Hint::Settled(_, State::Pending) => {}
+        Hint::Settled(challenge, state) => {
+            connection.send(session.settled(challenge, state)).await?;
+        }
+        Hint::Notice(notice) => {
+            let notice = Notice {
+                kind: kind(notice.kind),
+                at: notice.at,
+                text: &notice.text,
+            };
+            connection.send(session.notice(notice)).await?;
+        }
+        Hint::Resync => show_pending(connection, &session, connected).await?,
+        Hint::Replaced => return Err(session.replaced().into()),
+        Hint::Revoked => return Err(session.revoked().into()),
+    }
+    Ok(session)
+}
+
+const fn kind(kind: NoticeKind) -> WireKind {
+    match kind {
+        NoticeKind::DeviceEnrolled => WireKind::DeviceEnrolled,
+        NoticeKind::TicketCreated => WireKind::TicketCreated,
+        NoticeKind::FactorReset => WireKind::FactorReset,
+        NoticeKind::RecoveryCodeUsed => WireKind::RecoveryCodeUsed,
+        NoticeKind::RepeatedFailures => WireKind::RepeatedFailures,
+        NoticeKind::FactorCreated => WireKind::FactorCreated,
+        NoticeKind::DeviceRevoked => WireKind::DeviceRevoked,
+    }
+}
+
+async fn answer(
+    connection: &mut Connection,
+    connected: &Connected,
+    asking: Answering,
+    request: session::Answer,
+) -> Result<Identified, End> {
+    let request = Answer {
+        challenge: request.challenge,
+        decision: request.decision,
+        number: request.number,
+        user_verified: request.user_verified,
+        counter: request.counter,
+        signature: request.signature.to_vec(),
+    };
+    let mut call = connection.shared.call();
+    let answered = connection
+        .shared
+        .app
+        .answer(&mut call, connected, request)
+        .await;
+    let (outcome, totp_rebind) = match answered {
+        Ok(answered) => {
+            let outcome = match answered.result {
+                AnswerResult::Settled(state) => AnswerOutcome::Settled(state),
+                AnswerResult::Withheld => AnswerOutcome::Withheld,
+                AnswerResult::Late => AnswerOutcome::Late,
+                AnswerResult::Refused => AnswerOutcome::Refused,
+            };
+            (outcome, answered.totp_rebind)
+        }
+        Err(error) => {
+            tracing::warn!(%error, "answer not stored");
+            (AnswerOutcome::Retry, false)
+        }
+    };
+    let (next, frame) = asking.answered(outcome, totp_rebind);
+    connection.send(frame).await?;
+    Ok(next)
+}
+
+async fn pull(
+    connection: &mut Connection,
+    connected: &Connected,
+    asking: Pulling,
+) -> Result<Identified, End> {
+    let mut call = connection.shared.call();
+    let app = &connection.shared.app;
+    let pending = app.pending(&mut call, connected, true).await;
+    let mut prompts = 0;
+    for challenge in pending.map_err(|error| unavailable(&error))? {
+        let prompt = prompt(&connection.shared, &challenge);
+        if let Some(frame) = prompt.and_then(|prompt| asking.prompt(prompt)) {
+            connection.send(frame).await?;
+            prompts += 1;
+        }
+    }
+    let (next, frame) = asking.pulled(prompts);
+    connection.send(frame).await?;
+    Ok(next)
+}
+
+async fn rebind(
+    connection: &mut Connection,
+    connected: &Connected,
+    asking: Rebinding,
+) -> Result<Identified, End> {
+    let mut call = connection.shared.call();
+    let rebound = connection
+        .shared
+        .app
+        .rebind_totp(&mut call, connected)
+        .await;
+    let secret = rebound.map_err(|error| unavailable(&error))?;
+    let (next, frame) = asking.rebound(secret.as_ref());
+    connection.send(frame).await?;
+    Ok(next)
+}

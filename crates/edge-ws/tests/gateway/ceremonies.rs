@@ -1,0 +1,186 @@
+//! What devices do all day.
+
+use statement::{AnswerDecision, ChallengeId};
+use tokio_tungstenite::tungstenite::Message;
+use wire::device::client_frame::Frame as ToServer;
+use wire::device::server_frame::Frame as ToDevice;
+use wire::device::{self, Prompt, Pull, RebindTotp, Result as WireResult, State};
+
+use crate::world::{Device, OPERATOR, Socket, World};
+
+async fn prompt(socket: &mut Socket) -> Prompt {
+    match socket.recv().await {
+        ToDevice::Prompt(prompt) => prompt,
+        other => panic!("not a prompt: {other:?}"),
+    }
+}
+
+fn answer(device: &Device, id: ChallengeId, prompt: &Prompt, number: &str) -> ToServer {
+    let decision = if number.is_empty() {
+        AnswerDecision::Deny
+    } else {
+        AnswerDecision::Approve
+    };
+    let statement = statement::Answer {
+        challenge: &prompt.challenge,
+        device: device.id,
+        decision,
+        number,
+        user_verified: true,
+        counter: 1,
+    };
+    ToServer::Answer(device::Answer {
+        challenge: id.as_bytes().to_vec().into(),
+        decision: i32::from(decision as u8),
+        number: number.to_owned(),
+        user_verified: true,
+        counter: 1,
+        signature: statement.sign(&device.key).to_vec().into(),
+    })
+}
+
+async fn result(socket: &mut Socket) -> (WireResult, State) {
+    loop {
+        match socket.recv().await {
+            ToDevice::AnswerResult(result) => return (result.result(), result.state()),
+            ToDevice::Settled(_) => {}
+            other => panic!("not a result: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_device_enrols_logs_in_and_approves_and_the_other_card_goes_away() {
+    let world = World::new().await;
+    world.user("alice").await;
+    let (device, mut phone, hello) = world.enrol("alice").await;
+    // the connection that enrolled may log in
+    phone.send(world.login(&device, &hello)).await;
+    let ToDevice::Welcome(welcome) = phone.recv().await else {
+        panic!("not welcome")
+    };
+    assert_eq!(
+        (welcome.user.as_str(), welcome.totp_rebind),
+        ("alice", false)
+    );
+    let laptop = world.device("alice").await;
+    let mut laptop = world.log_in(&laptop).await;
+
+    let caller = world.integration().await;
+    let created = world.challenge(&caller, "alice", "one", true).await;
+    let id = created.view.id;
+    let shown = prompt(&mut phone).await;
+    assert!(shown.alert && shown.remaining_ms > 0);
+    assert_eq!(prompt(&mut laptop).await.challenge, shown.challenge);
+    let certificate = &hello.certificates[usize::try_from(shown.certificate).expect("small")];
+    let key = certificate.key.as_ref().expect("a key");
+    let algorithm = u8::try_from(key.algorithm).ok();
+    let algorithm = algorithm.and_then(statement::Algorithm::from_code);
+    let key = statement::PublicKey::new(algorithm.expect("an algorithm"), &key.key);
+    statement::SignedChallenge(&shown.challenge)
+        .verify(&key.expect("a key"), &shown.signature)
+        .expect("signed by the certified key");
+
+    let number = created.number.expect("a number");
+    phone
+        .send(answer(&device, id, &shown, number.as_str()))
+        .await;
+    assert_eq!(
+        result(&mut phone).await,
+        (WireResult::Settled, State::Approved)
+    );
+    let ToDevice::Settled(settled) = laptop.recv().await else {
+        panic!("still there")
+    };
+    assert_eq!(settled.challenge, id.as_bytes().to_vec());
+    assert_eq!(settled.state(), State::Approved);
+
+    // a second answer is told the first decision, a forged one nothing
+    phone.send(answer(&device, id, &shown, "")).await;
+    assert_eq!(
+        result(&mut phone).await,
+        (WireResult::Settled, State::Approved)
+    );
+    let ToServer::Answer(mut forged) = answer(&device, id, &shown, "") else {
+        unreachable!()
+    };
+    forged.counter += 1;
+    phone.send(ToServer::Answer(forged)).await;
+    assert_eq!(result(&mut phone).await.0, WireResult::Refused);
+    phone.send(ToServer::RebindTotp(RebindTotp {})).await;
+    while !matches!(phone.recv().await, ToDevice::TotpRebound(rebound) if rebound.totp.is_none()) {}
+}
+
+#[tokio::test]
+async fn what_rings_is_shown_on_connect_and_what_is_silent_only_on_pull() {
+    let world = World::new().await;
+    world.user("alice").await;
+    let device = world.device("alice").await;
+    let caller = world.integration().await;
+    world.challenge(&caller, "alice", "rings", true).await;
+    world.challenge(&caller, "alice", "silent", false).await;
+    let mut socket = world.log_in(&device).await;
+    assert!(prompt(&mut socket).await.alert);
+    socket.send(ToServer::Pull(Pull {})).await;
+    let alerts = [
+        prompt(&mut socket).await.alert,
+        prompt(&mut socket).await.alert,
+    ];
+    assert_eq!(alerts.iter().filter(|alert| **alert).count(), 1);
+    let ToDevice::Pulled(pulled) = socket.recv().await else {
+        panic!("not pulled")
+    };
+    assert_eq!(pulled.prompts, 2);
+}
+
+#[tokio::test]
+async fn the_newest_connection_wins_and_a_revoked_device_is_out() {
+    let world = World::new().await;
+    world.user("alice").await;
+    let device = world.device("alice").await;
+    let first = world.log_in(&device).await;
+    let second = world.log_in(&device).await;
+    assert_eq!(first.closed().await.0, 4409);
+    let mut call = world.call();
+    let revoked = world
+        .app
+        .revoke_device(&mut call, &OPERATOR, world.tenant, device.id)
+        .await;
+    revoked.expect("revoked");
+    assert_eq!(second.closed().await.0, 4403);
+    let mut third = world.connect().await;
+    let hello = third.greet().await;
+    third.send(world.login(&device, &hello)).await;
+    assert_eq!(third.closed().await, (4401, "login refused".to_owned()));
+}
+
+#[tokio::test]
+async fn a_server_that_stops_says_when_to_come_back() {
+    let world = World::new().await;
+    world.user("alice").await;
+    let device = world.device("alice").await;
+    let mut socket = world.log_in(&device).await;
+    let fresh = world.connect().await;
+    world.stop.send(true).expect("a gateway");
+    let ToDevice::Goodbye(goodbye) = socket.recv().await else {
+        panic!("no goodbye")
+    };
+    assert!(goodbye.retry_after_ms < 10_000);
+    assert_eq!(socket.closed().await.0, 1012);
+    assert_eq!(fresh.closed().await.0, 1012);
+    world.gateway.drained().await;
+    assert_eq!(world.try_connect().await.err(), Some(503));
+}
+
+#[tokio::test]
+async fn a_device_that_leaves_is_gone_at_once() {
+    let world = World::new().await;
+    world.user("alice").await;
+    let device = world.device("alice").await;
+    let mut socket = world.log_in(&device).await;
+    assert_eq!(world.app.courier().connected(), 1);
+    socket.send_raw(Message::Close(None)).await;
+    drop(socket);
+    world.gateway.drained().await;
+    assert_eq!(world.app.courier().connected(), 0);
+}
