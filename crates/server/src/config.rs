@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use http_limits::Cidr;
+use statement::{ServerUrl, UrlError};
 use toml::de::{DeTable, DeValue};
 
 use crate::config_keys::{KEYS, Key, Value};
@@ -44,7 +45,7 @@ pub struct Config {
     /// Directory of the database, the keys and the admin socket.
     pub data: PathBuf,
     /// The origin under which the outside reaches the server.
-    pub public_url: Option<String>,
+    pub public_url: Option<ServerUrl>,
     /// Networks whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Cidr>,
     /// Where health and metrics are.
@@ -82,17 +83,21 @@ impl Config {
         Some((self.tls_cert.as_deref()?, self.tls_key.as_deref()?))
     }
 
-    /// The origin to put into links: what is configured, else where the server came to listen on loopback.
-    #[must_use]
-    pub fn origin(&self, bound: SocketAddr) -> String {
+    /// The origin to put into links: what is configured, else where the server came to listen, which is
+    /// loopback then.
+    ///
+    /// # Errors
+    /// If neither gives one.
+    pub fn origin(&self, bound: SocketAddr) -> Result<ServerUrl, UrlError> {
         let scheme = if self.tls_files().is_some() {
             "https"
         } else {
             "http"
         };
-        self.public_url
-            .clone()
-            .unwrap_or_else(|| format!("{scheme}://{bound}"))
+        match &self.public_url {
+            Some(url) => Ok(url.clone()),
+            None => format!("{scheme}://{bound}").parse(),
+        }
     }
 }
 
@@ -323,7 +328,7 @@ impl Loader {
             };
             found.push((blame(has), has, name));
         }
-        let is_http = |url: &String| url.starts_with("http:");
+        let is_http = |url: &ServerUrl| url.as_str().starts_with("http:");
         if config.tls_files().is_some() && config.public_url.as_ref().is_some_and(is_http) {
             found.push((
                 blame("public_url"),
@@ -478,10 +483,8 @@ mod tests {
     fn without_sources_the_defaults_hold() {
         let loaded = load(&Sources::default()).unwrap();
         assert_eq!(loaded.config, Config::default());
-        assert_eq!(
-            loaded.config.origin(([127, 0, 0, 1], 4).into()),
-            "http://127.0.0.1:4"
-        );
+        let origin = loaded.config.origin(([127, 0, 0, 1], 4).into()).unwrap();
+        assert_eq!(origin.as_str(), "http://127.0.0.1:4");
     }
 
     #[test]
@@ -570,10 +573,8 @@ mod tests {
         );
         let file = "listen = '0.0.0.0:8470'\npublic_url = 'https://mfa.example.com'\n";
         let loaded = load_from(file, &[], None).unwrap();
-        assert_eq!(
-            loaded.config.origin(([0, 0, 0, 0], 1).into()),
-            "https://mfa.example.com"
-        );
+        let origin = loaded.config.origin(([0, 0, 0, 0], 1).into()).unwrap();
+        assert_eq!(origin.as_str(), "https://mfa.example.com");
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! The settings, one by one: name, what it is for, how its text is read and shown.
 
-use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
-use http::Uri;
 use http_limits::Cidr;
+use statement::{ServerUrl, UrlError};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, LogFormat};
@@ -74,7 +74,7 @@ pub(crate) const KEYS: &[Key] = &[
             config.public_url = Some(public_url(&value.text()?)?);
             Ok(())
         },
-        show: |config| config.public_url.clone().map(Into::into),
+        show: |config| config.public_url.as_ref().map(|url| url.as_str().into()),
     },
     Key {
         name: "trusted_proxies",
@@ -98,7 +98,7 @@ pub(crate) const KEYS: &[Key] = &[
             config.tls_cert = Some(path(value)?);
             Ok(())
         },
-        show: |config| config.tls_cert.as_ref().map(show_path),
+        show: |config| config.tls_cert.as_deref().map(show_path),
     },
     Key {
         name: "tls.key",
@@ -107,7 +107,7 @@ pub(crate) const KEYS: &[Key] = &[
             config.tls_key = Some(path(value)?);
             Ok(())
         },
-        show: |config| config.tls_key.as_ref().map(show_path),
+        show: |config| config.tls_key.as_deref().map(show_path),
     },
     Key {
         name: "log.level",
@@ -175,41 +175,24 @@ fn path(value: Value) -> Result<PathBuf, String> {
     }
 }
 
-fn show_path(path: &PathBuf) -> toml::Value {
+fn show_path(path: &Path) -> toml::Value {
     path.display().to_string().into()
 }
 
-/// An origin without a path: cookies and identity are bound to hosts. Plain http only where nobody else
-/// listens in.
-fn public_url(text: &str) -> Result<String, String> {
-    let must = "must be an origin such as https://mfa.example.com";
-    let uri: Uri = text.parse().map_err(|_| must.to_owned())?;
-    let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
-        return Err(must.to_owned());
-    };
-    if authority.as_str().contains('@') {
-        return Err(format!("{must}, without a user"));
-    }
-    if !matches!(uri.path(), "" | "/") || uri.query().is_some() || text.contains('#') {
-        return Err(format!("{must}, without a path"));
-    }
-    match scheme {
-        "https" => {}
-        "http" if is_loopback(authority.host()) => {}
-        "http" => {
-            return Err(
-                "must be https: numbers, keys and cookies would cross the network in the clear"
-                    .to_owned(),
-            );
+/// An origin: cookies and the server's identity are bound to a host, not to a path on it.
+fn public_url(text: &str) -> Result<ServerUrl, String> {
+    let url: ServerUrl = text.parse().map_err(|error| match error {
+        UrlError::Malformed => "must be an origin such as https://mfa.example.com".to_owned(),
+        UrlError::Insecure => {
+            "must be https: numbers, keys and cookies would cross the network in the clear"
+                .to_owned()
         }
-        _ => return Err(must.to_owned()),
+    })?;
+    if url.as_str().ends_with(&format!("://{}", url.authority())) {
+        Ok(url)
+    } else {
+        Err("must be an origin such as https://mfa.example.com, without a path".to_owned())
     }
-    Ok(format!("{scheme}://{}", authority.as_str().to_lowercase()))
-}
-
-fn is_loopback(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost") || bare.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
 }
 
 #[cfg(test)]
@@ -237,7 +220,8 @@ mod tests {
             ("ftp://mfa.example.com", None),
             ("", None),
         ] {
-            assert_eq!(public_url(text).ok().as_deref(), origin, "{text}");
+            let url = public_url(text).ok();
+            assert_eq!(url.as_ref().map(ServerUrl::as_str), origin, "{text}");
         }
     }
 

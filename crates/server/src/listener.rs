@@ -15,7 +15,7 @@ use crate::connections::{Bounds, Drained, Held, Serving};
 use crate::tls::TlsConfig;
 
 /// How long to wait before accepting again when the process or the machine is out of descriptors or memory.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(75);
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(75);
 /// How long sent data may stay unacknowledged before the connection is dropped: a client that stops reading
 /// holds its reply no longer.
 const USER_TIMEOUT: Duration = Duration::from_secs(30);

@@ -1,0 +1,97 @@
+//! A server in a process of its own, as an operator would start it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+/// How long a start may take: migrations and keys on a slow disk.
+const START: Duration = Duration::from_secs(30);
+
+/// Why the child isn't there.
+#[derive(Debug, thiserror::Error)]
+pub enum ChildError {
+    /// It couldn't be started or spoken to.
+    #[error("the server process: {0}")]
+    Io(#[from] io::Error),
+    /// It ended, or said nothing, before it was ready.
+    #[error("the server did not become ready; its log is {0}")]
+    NotReady(PathBuf),
+    /// An admin command failed.
+    #[error("countersign admin {0}: {1}")]
+    Admin(String, String),
+}
+
+/// A running child. Killed when dropped.
+pub struct ChildServer {
+    process: Child,
+    data: PathBuf,
+    /// Where it listens: `http://127.0.0.1:PORT`.
+    pub url: String,
+}
+
+impl ChildServer {
+    /// Starts `countersign serve` on `data`; `listen` may end in `:0`.
+    ///
+    /// # Errors
+    /// [`ChildError`].
+    pub async fn start(data: &Path, listen: &str) -> Result<Self, ChildError> {
+        let log = data.join("server.log");
+        let stderr = std::fs::File::options().create(true).append(true).open(&log)?;
+        let mut process = Command::new(std::env::current_exe()?)
+            .args(["serve", "--listen", listen, "--data"])
+            .arg(data)
+            .env("COUNTERSIGN__ADMIN__LISTEN", "127.0.0.1:0")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(stderr)
+            .kill_on_drop(true)
+            .spawn()?;
+        let stdout = process.stdout.take().ok_or_else(|| ChildError::NotReady(log.clone()))?;
+        let mut lines = BufReader::new(stdout).lines();
+        let ready = async {
+            while let Some(line) = lines.next_line().await? {
+                if let Some(url) = line.strip_prefix("listening on ") {
+                    return Ok::<_, io::Error>(Some(url.to_owned()));
+                }
+            }
+            Ok(None)
+        };
+        let ready = tokio::time::timeout(START, ready).await;
+        let Ok(Ok(Some(url))) = ready else { return Err(ChildError::NotReady(log)) };
+        // keep reading, so that the child never blocks on a full pipe
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Ok(Self { process, data: data.to_owned(), url })
+    }
+
+    /// Kills it as a crash would: no signal that it could act on.
+    ///
+    /// # Errors
+    /// [`ChildError::Io`].
+    pub async fn kill(mut self) -> Result<(), ChildError> {
+        Ok(self.process.kill().await?)
+    }
+
+    /// Runs an admin command against it.
+    ///
+    /// # Errors
+    /// [`ChildError::Admin`] with what the command said.
+    pub async fn admin(&self, args: &[&str]) -> Result<Value, ChildError> {
+        let output = Command::new(std::env::current_exe()?)
+            .args(["admin", "--json", "--data"])
+            .arg(&self.data)
+            .args(args)
+            .stdin(Stdio::null())
+            .output()
+            .await?;
+        let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        serde_json::from_slice(&output.stdout)
+            .ok()
+            .filter(|_| output.status.success())
+            .ok_or_else(|| ChildError::Admin(args.join(" "), said(&output.stderr)))
+    }
+}

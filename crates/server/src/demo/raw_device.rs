@@ -1,0 +1,142 @@
+//! A device that sends what it is told to, right or wrong: for answers that a real authenticator never gives.
+
+use std::time::Duration;
+
+use authenticator_native::Account;
+use futures_util::{SinkExt as _, StreamExt as _};
+use prost::Message as _;
+use statement::{AnswerDecision, ChallengeId, Login};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use wire::device::{
+    self, Answer, ClientFrame, ClientHello, ServerFrame, client_frame::Frame as Up,
+    server_frame::Frame as Down,
+};
+
+const WITHIN: Duration = Duration::from_secs(10);
+
+/// A logged-in socket.
+pub struct RawDevice {
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    account: Account,
+}
+
+impl RawDevice {
+    /// Connects and logs in.
+    ///
+    /// # Errors
+    /// What went wrong, in one line.
+    pub async fn connect(account: Account) -> Result<Self, String> {
+        let url = account.server.websocket(device::PATH);
+        let mut request = url.into_client_request().map_err(|error| error.to_string())?;
+        let protocol = HeaderValue::from_static(device::SUBPROTOCOL);
+        request.headers_mut().insert("sec-websocket-protocol", protocol);
+        let (socket, _) = connect_async(request).await.map_err(|error| error.to_string())?;
+        let mut device = Self { socket, account };
+        let version = device::VERSION;
+        let agent = "countersign demo".to_owned();
+        device
+            .send(Up::Hello(ClientHello { min_version: version, max_version: version, agent }))
+            .await?;
+        let Down::Hello(hello) = device.receive().await? else { return Err("no hello".into()) };
+        let nonce: [u8; 32] = hello.nonce.as_ref().try_into().map_err(|_| "a short nonce")?;
+        let (tenant, id) = (device.account.tenant, device.account.device);
+        let server = device.account.identity;
+        let login = Login { server: &server, tenant, device: id, nonce: &nonce };
+        let signature = login.sign(&device.account.seed.key()).to_vec().into();
+        let (tenant, device_id) = (tenant.as_bytes().to_vec(), id.as_bytes().to_vec());
+        device
+            .send(Up::Login(device::Login {
+                tenant: tenant.into(),
+                device: device_id.into(),
+                signature,
+            }))
+            .await?;
+        match device.receive().await? {
+            Down::Welcome(_) => Ok(device),
+            _ => Err("no welcome".into()),
+        }
+    }
+
+    /// Waits for a prompt: its id and the challenge bytes as received.
+    ///
+    /// # Errors
+    /// If none comes.
+    pub async fn prompt(&mut self) -> Result<(ChallengeId, Vec<u8>), String> {
+        loop {
+            if let Down::Prompt(prompt) = self.receive().await? {
+                let challenge = device::Challenge::decode(prompt.challenge.clone());
+                let challenge = challenge.map_err(|error| error.to_string())?;
+                let id = ChallengeId::from_slice(&challenge.id).map_err(|e| e.to_string())?;
+                return Ok((id, prompt.challenge.to_vec()));
+            }
+        }
+    }
+
+    /// Signs an approval.
+    #[must_use]
+    pub fn approval(&self, id: ChallengeId, document: &[u8], number: &str) -> Answer {
+        let counter = self.account.counter + 1;
+        let statement = statement::Answer {
+            challenge: document,
+            device: self.account.device,
+            decision: AnswerDecision::Approve,
+            number,
+            user_verified: false,
+            counter,
+        };
+        Answer {
+            challenge: id.as_bytes().to_vec().into(),
+            decision: device::Decision::Approve.into(),
+            number: number.to_owned(),
+            user_verified: false,
+            counter,
+            signature: statement.sign(&self.account.seed.key()).to_vec().into(),
+        }
+    }
+
+    /// Sends an answer and waits for what became of it: `approved`, `refused`, `late`, ..
+    ///
+    /// # Errors
+    /// If no result comes.
+    pub async fn answer(&mut self, answer: Answer) -> Result<String, String> {
+        self.send(Up::Answer(answer)).await?;
+        loop {
+            if let Down::AnswerResult(result) = self.receive().await? {
+                let name = match result.result() {
+                    device::Result::Settled => result.state().as_str_name(),
+                    other => other.as_str_name(),
+                };
+                let name = name.trim_start_matches("STATE_").trim_start_matches("RESULT_");
+                return Ok(name.to_lowercase());
+            }
+        }
+    }
+
+    async fn send(&mut self, frame: Up) -> Result<(), String> {
+        let bytes = ClientFrame { frame: Some(frame) }.encode_to_vec();
+        let sent = self.socket.send(Message::Binary(bytes.into())).await;
+        sent.map_err(|error| error.to_string())
+    }
+
+    async fn receive(&mut self) -> Result<Down, String> {
+        let next = async {
+            loop {
+                match self.socket.next().await {
+                    Some(Ok(Message::Binary(bytes))) => {
+                        let frame = ServerFrame::decode(bytes).map_err(|e| e.to_string())?;
+                        return frame.frame.ok_or_else(|| "an empty frame".to_owned());
+                    }
+                    Some(Ok(Message::Close(close))) => return Err(format!("closed: {close:?}")),
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => return Err(error.to_string()),
+                    None => return Err("the connection ended".to_owned()),
+                }
+            }
+        };
+        tokio::time::timeout(WITHIN, next).await.map_err(|_| "nothing came in time".to_owned())?
+    }
+}
