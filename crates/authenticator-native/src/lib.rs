@@ -10,10 +10,11 @@ mod key_file;
 mod save;
 mod session;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use authenticator::{
-    Account, AnswerError, AnswerOutcome, Card, Choice, Decision, Event, NoticeKind, Stop, Ticket,
+    Account, AnswerError, AnswerOutcome, Card, Choice, Decision, Event, Notice, NoticeKind,
+    Purpose, Stop, Ticket,
 };
 pub use dial::{Client, ClientError, ConnectError, read_roots};
 pub use enrol::{EnrolError, Person};
@@ -21,6 +22,7 @@ pub use key_file::{KeyFile, KeyFileError, Passphrase};
 pub use save::{InMemory, Save, SaveError};
 pub use session::{Handle, Reconnect, Session, SessionClosed};
 
+use statement::Timestamp;
 use tokio::time::Instant;
 
 /// The process's random source, for seeds, salts and jitter.
@@ -50,4 +52,14 @@ impl Clock {
     fn at(self, time: Duration) -> Instant {
         self.0 + time
     }
+}
+
+/// The time of day, for time-based codes: nothing that is signed depends on it.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the device's one real clock")]
+pub fn unix_time() -> Timestamp {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Timestamp::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

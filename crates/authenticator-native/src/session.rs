@@ -233,7 +233,12 @@ impl Driver {
     async fn connection(&mut self) -> End {
         let account = self.core.account().clone();
         let client = self.client.clone();
-        match dial_account(&client, &account).await {
+        let dialled = tokio::select! {
+            dialled = dial_account(&client, &account) => dialled,
+            // commands don't wait for a network; nothing is half done if this is left
+            end = self.serve(None, None) => return end,
+        };
+        match dialled {
             Err(error) => {
                 tracing::info!(account = %account.name, %error, "not connected");
                 End::Closed(None, error.to_string())

@@ -1,0 +1,402 @@
+//! Waiting for requests, for all accounts at once.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::IsTerminal as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use authenticator_native::{
+    Account, AnswerError, Card, Choice, Client, Event, Handle, KeyFile, Reconnect, Stop,
+};
+use statement::{ChallengeId, DeviceId};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::failure::Failure;
+use crate::human::{self, Typed};
+use crate::input::{Line, lines};
+use crate::json;
+use crate::output::{put, say};
+
+/// Challenges whose account is remembered; a server holds a dozen per user.
+const MAX_KNOWN: usize = 1024;
+/// A line that comes so soon after a card took the place of another was typed for the other one.
+const TOO_SOON: Duration = Duration::from_millis(1500);
+
+/// An account that is served.
+struct Served {
+    name: String,
+    handle: Handle,
+}
+
+struct Listener {
+    served: BTreeMap<DeviceId, Served>,
+    /// Whose a challenge is, and who asks.
+    known: BTreeMap<ChallengeId, (DeviceId, String)>,
+    several: bool,
+    screen: Option<Screen>,
+    last_stop: Option<Stop>,
+}
+
+/// What a person sees.
+#[derive(Default)]
+struct Screen {
+    /// Cards that wait; the first one is shown.
+    cards: VecDeque<(DeviceId, Card)>,
+    /// Lines before this were typed for a card that is gone.
+    not_before: Option<Instant>,
+    /// Whether the person has "opened the app" by starting it.
+    opened: bool,
+}
+
+pub(crate) async fn run(json: bool, file: KeyFile) -> Result<(), Failure> {
+    let accounts = file.accounts()?;
+    if accounts.is_empty() {
+        return Err(Failure::usage(
+            "no_accounts",
+            "no accounts here: enrol first",
+        ));
+    }
+    let (sender, mut events) = mpsc::channel(64);
+    let mut listener = Listener::start(accounts, file, &sender, json);
+    drop(sender); // so that the channel ends with the last session
+    let mut lines = lines();
+    let mut reading = true;
+    let stop = stop_signal();
+    tokio::pin!(stop);
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut stop => break,
+            event = events.recv() => match event {
+                None => return Err(listener.all_stopped()),
+                Some((device, event)) => listener.on_event(device, event).await,
+            },
+            line = lines.recv(), if reading => match line {
+                // nobody types any more: go on showing what happens
+                None => reading = false,
+                Some(line) => if !listener.on_line(&line).await { break },
+            },
+        }
+    }
+    for served in listener.served.values() {
+        served.handle.close().await;
+    }
+    while events.recv().await.is_some() {}
+    Ok(())
+}
+
+async fn stop_signal() {
+    let terminate = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => signal.recv().await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate => {}
+    }
+}
+
+impl Listener {
+    fn start(
+        accounts: Vec<Account>,
+        file: KeyFile,
+        events: &mpsc::Sender<(DeviceId, Event)>,
+        json: bool,
+    ) -> Self {
+        let client = Client::default();
+        let save = Arc::new(file);
+        let several = accounts.len() > 1;
+        if !json {
+            let names: Vec<&str> = accounts
+                .iter()
+                .map(|account| account.name.as_str())
+                .collect();
+            say(&format!(
+                "Listening for {}. ? helps, q quits.",
+                names.join(", ")
+            ));
+        }
+        let serve = |account: Account| {
+            let (device, name) = (account.device, account.name.clone());
+            let (handle, _) = client.run(account, save.clone(), events.clone(), Reconnect::Forever);
+            (device, Served { name, handle })
+        };
+        Self {
+            served: accounts.into_iter().map(serve).collect(),
+            known: BTreeMap::new(),
+            several,
+            screen: (!json).then(Screen::default),
+            last_stop: None,
+        }
+    }
+
+    fn all_stopped(&self) -> Failure {
+        let why = self
+            .last_stop
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        Failure::refused(
+            "stopped",
+            format_args!("no account is served any more: {why}"),
+        )
+    }
+
+    fn name(&self, device: DeviceId) -> &str {
+        self.served
+            .get(&device)
+            .map_or("", |served| served.name.as_str())
+    }
+
+    async fn on_event(&mut self, device: DeviceId, event: Event) {
+        if let Event::Prompt(card) = &event {
+            if self.known.len() >= MAX_KNOWN {
+                self.known.pop_first(); // ids begin with their time: the oldest
+            }
+            self.known
+                .insert(card.challenge, (device, card.integration_name.clone()));
+        }
+        if self.screen.is_none() {
+            for value in json::event(self.name(device), &event) {
+                say(&value.to_string());
+            }
+        } else {
+            self.show_event(device, &event).await;
+        }
+        if let Event::Stopped(stop) = event {
+            self.served.remove(&device);
+            self.last_stop = Some(stop);
+        }
+    }
+
+    /// `false` to quit.
+    async fn on_line(&mut self, line: &Line) -> bool {
+        if self.screen.is_some() {
+            return self.on_typed(line).await;
+        }
+        if line.is_empty() {
+            return true;
+        }
+        match json::command(line) {
+            Err(detail) => say(&json::error(None, "bad_line", detail).to_string()),
+            Ok(json::Command::Pull) => self.pull().await,
+            Ok(json::Command::Answer(challenge, choice)) => {
+                if let Err(refusal) = self.answer(challenge, choice).await {
+                    let code = match refusal {
+                        AnswerError::Unknown => "unknown_challenge",
+                        AnswerError::InFlight => "in_flight",
+                        AnswerError::Number(_) => "number",
+                    };
+                    let account = self
+                        .known
+                        .get(&challenge)
+                        .map(|(device, _)| self.name(*device));
+                    let mut value = json::error(account, code, &refusal.to_string());
+                    value["challenge"] = challenge.to_string().into();
+                    say(&value.to_string());
+                }
+            }
+        }
+        true
+    }
+
+    async fn pull(&self) {
+        for served in self.served.values() {
+            // a session that has ended said so by an event
+            let _ = served.handle.pull().await;
+        }
+    }
+
+    async fn answer(&self, challenge: ChallengeId, choice: Choice) -> Result<(), AnswerError> {
+        let (device, _) = self.known.get(&challenge).ok_or(AnswerError::Unknown)?;
+        let served = self.served.get(device).ok_or(AnswerError::Unknown)?;
+        // this terminal doesn't check its owner for each answer
+        let answered = served.handle.answer(challenge, choice, false).await;
+        answered.unwrap_or(Err(AnswerError::Unknown))
+    }
+}
+
+// --- for people ---
+
+impl Listener {
+    async fn show_event(&mut self, device: DeviceId, event: &Event) {
+        let name = self.name(device).to_owned();
+        let asker = |challenge: &ChallengeId| {
+            self.known
+                .get(challenge)
+                .map_or("", |(_, asker)| asker.as_str())
+                .to_owned()
+        };
+        match event {
+            Event::Save | Event::TotpRebound => {}
+            Event::Connected { .. } => {
+                if self.several {
+                    say(&format!("Connected: {name}."));
+                } else {
+                    say("Connected.");
+                }
+                let first = self
+                    .screen
+                    .as_mut()
+                    .is_some_and(|screen| !std::mem::replace(&mut screen.opened, true));
+                if first && std::io::stdin().is_terminal() {
+                    self.pull().await; // a person started this by hand: they opened the app
+                }
+            }
+            Event::Prompt(card) => self.show_card(device, card.clone()).await,
+            Event::Answered { challenge, outcome } => {
+                say(&human::answered(&asker(challenge), *outcome));
+                self.drop_card(*challenge, None).await;
+            }
+            Event::Settled {
+                challenge,
+                decision,
+            } => {
+                let line = human::settled(&asker(challenge), *decision);
+                self.drop_card(*challenge, Some(line)).await;
+            }
+            Event::Lapsed { challenge } => {
+                let line = format!("The request of {} is over.", asker(challenge));
+                self.drop_card(*challenge, Some(line)).await;
+            }
+            Event::Pulled { prompts: 0 } => say("Nothing is waiting for you."),
+            Event::Pulled { .. } => {}
+            Event::PromptDropped(fault) => {
+                say(&format!("{name}: a request was not shown: {fault}."));
+            }
+            Event::Notice(notice) => say(&format!("\nFor your information: {}", notice.text)),
+            Event::Fault(fault) => say(&format!("{name}: {fault}.")),
+            Event::Disconnected {
+                was_connected,
+                retry_in,
+            } => {
+                let what = if *was_connected {
+                    "connection lost"
+                } else {
+                    "not reachable"
+                };
+                let seconds = retry_in.as_secs().max(1);
+                say(&format!("{name}: {what}, trying again in {seconds} s."));
+            }
+            Event::Stopped(stop) => say(&human::stopped(&name, stop)),
+        }
+    }
+
+    async fn show_card(&mut self, device: DeviceId, card: Card) {
+        let Some(screen) = &mut self.screen else {
+            return;
+        };
+        if card.alert {
+            put("\u{7}");
+        }
+        screen.cards.push_back((device, card));
+        if screen.cards.len() == 1 {
+            self.show_first().await;
+        } else {
+            let waiting = screen.cards.len() - 1;
+            say(&format!(
+                "\nAnother request is waiting ({waiting}): s skips to it."
+            ));
+        }
+    }
+
+    /// Shows the first card, and asks.
+    async fn show_first(&self) {
+        let Some(screen) = &self.screen else { return };
+        let Some((device, card)) = screen.cards.front() else {
+            return;
+        };
+        let Some(served) = self.served.get(device) else {
+            return;
+        };
+        let cards = served.handle.cards().await.unwrap_or_default();
+        // none: its time is over, which is about to be said
+        let left = cards
+            .iter()
+            .find(|(other, _)| other.challenge == card.challenge);
+        let Some((_, left)) = left else { return };
+        let account = self.several.then_some(served.name.as_str());
+        put(&human::card(card, account, *left, screen.cards.len() - 1));
+        put(&human::question(card));
+    }
+
+    /// Takes a card away, saying `line` if it was still there.
+    async fn drop_card(&mut self, challenge: ChallengeId, line: Option<String>) {
+        let Some(screen) = &mut self.screen else {
+            return;
+        };
+        let place = screen
+            .cards
+            .iter()
+            .position(|(_, card)| card.challenge == challenge);
+        let Some(place) = place else { return };
+        screen.cards.remove(place);
+        if let Some(line) = line {
+            say(&format!("\n{line}"));
+        }
+        if place == 0 && !screen.cards.is_empty() {
+            // somebody may be typing the number of the card that just went away
+            screen.not_before = Some(now() + TOO_SOON);
+            self.show_first().await;
+        }
+    }
+
+    /// `false` to quit.
+    async fn on_typed(&mut self, line: &str) -> bool {
+        let typed = Typed::read(line);
+        let Some(screen) = &mut self.screen else {
+            return false;
+        };
+        let first = screen.cards.front().map(|(_, card)| card.challenge);
+        let too_soon = screen.not_before.take().is_some_and(|at| now() < at);
+        let (choice, challenge) = match (typed, first) {
+            (Typed::Quit, _) => return false,
+            (Typed::Help, _) => {
+                say(human::HELP);
+                self.show_first().await;
+                return true;
+            }
+            (Typed::Pull, _) => {
+                self.pull().await;
+                return true;
+            }
+            (Typed::Next, Some(_)) => {
+                screen.cards.rotate_left(1);
+                self.show_first().await;
+                return true;
+            }
+            (_, None) => {
+                say("Nothing is waiting for an answer. Enter asks the server.");
+                return true;
+            }
+            (_, Some(_)) if too_soon => {
+                say("The request changed while you typed: nothing was sent. Look again:");
+                self.show_first().await;
+                return true;
+            }
+            (Typed::Number(number), Some(first)) => (Choice::approve(number), first),
+            (Typed::Deny, Some(first)) => (Choice::Deny, first),
+            (Typed::Report, Some(first)) => (Choice::Report, first),
+        };
+        match self.answer(challenge, choice).await {
+            Ok(()) => {}
+            Err(AnswerError::Number(error)) => {
+                say(&format!("That can't be it: {error}."));
+                self.show_first().await;
+            }
+            Err(error) => say(&format!("{error}.")),
+        }
+        true
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long a person has left, on their screen"
+)]
+fn now() -> Instant {
+    Instant::now()
+}
