@@ -237,7 +237,7 @@ async fn create_user(conn: &mut SqliteConnection, user: &User) -> Changed {
 
 async fn create_ticket(conn: &mut SqliteConnection, ticket: &Ticket) -> Changed {
     user_exists(conn, ticket.user).await?;
-    sqlx::query("UPDATE tickets SET state = $3 WHERE user_id = $1 AND state = $2")
+    sqlx::query("UPDATE tickets SET state = $3 WHERE user_id = $1 AND state = $2 AND state < 2")
         .bind(ticket.user.as_bytes().as_slice())
         .bind(OPEN)
         .bind(CANCELLED)

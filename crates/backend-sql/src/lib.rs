@@ -27,6 +27,7 @@ mod simple_writes;
 mod slots;
 mod tickets;
 mod vault;
+mod verify;
 mod wal;
 mod writer;
 
@@ -41,6 +42,7 @@ use statement::Timestamp;
 
 pub use master::{MasterKey, MasterKeyError};
 pub use open::OpenError;
+pub use verify::{Broken, Fault, Place, Verified, VerifyError, verify_audit};
 
 use crate::codec::unavailable;
 use crate::memory::Memory;

@@ -1,4 +1,6 @@
 //! What no port promises, but this store does.
 
+mod auditing;
 mod opening;
 mod support;
+mod writing;

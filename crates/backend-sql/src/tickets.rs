@@ -24,7 +24,7 @@ impl Job for TryCode {
     async fn run(&self, batch: &mut Batch<'_>) -> sqlx::Result<Option<Ticket>> {
         let open = sqlx::query(
             "UPDATE tickets SET code_tries = code_tries + 1
-             WHERE state = 0 AND expires > $2 AND user_id IN (SELECT id FROM users WHERE name = $1)
+             WHERE state = 0 AND state < 2 AND expires > $2 AND user_id IN (SELECT id FROM users WHERE name = $1)
              RETURNING *",
         )
         .bind(self.user.as_str())
