@@ -1,1 +1,66 @@
-//! The REST edge and the operators' edge.
+//! The REST edge for integrations and the operators' edge.
+//!
+//! Architecture invariant: no decision is made here. A handler reads the request into types, calls one use
+//! case, and shapes the reply; [`error`] maps every refusal, exhaustively.
+
+mod admin;
+mod asked;
+mod auth;
+mod challenges;
+mod error;
+mod events;
+mod factors;
+mod idempotency;
+mod observe;
+mod openapi;
+mod shapes;
+mod users;
+
+use std::sync::Arc;
+
+use app::{App, Call};
+use axum::Router;
+use axum::middleware::from_fn;
+use tokio::sync::watch;
+
+pub use admin::{CheckpointFile, Operator, admin_router};
+pub use openapi::openapi_json;
+
+/// What the REST edge and the operators' edge stand on. Clones share it.
+#[derive(Clone)]
+pub struct Rest {
+    app: Arc<App>,
+    call: Arc<dyn Fn() -> Call + Send + Sync>,
+    shutdown: watch::Receiver<bool>,
+    in_progress: idempotency::InProgress,
+}
+
+impl Rest {
+    /// `call` reads the clock and makes an rng, once for each request; long polls end when `shutdown` turns
+    /// true.
+    #[must_use]
+    pub fn new(
+        app: Arc<App>,
+        call: Arc<dyn Fn() -> Call + Send + Sync>,
+        shutdown: watch::Receiver<bool>,
+    ) -> Self {
+        Self {
+            app,
+            call,
+            shutdown,
+            in_progress: idempotency::InProgress::default(),
+        }
+    }
+
+    fn call(&self) -> Call {
+        (self.call)()
+    }
+}
+
+/// The REST API, `/openapi.json` and `/.well-known/jwks.json`. To be put behind [`http_limits::front`].
+pub fn rest_router(state: Rest) -> Router {
+    let (router, _) = openapi::router().split_for_parts();
+    router
+        .route_layer(from_fn(observe::observe))
+        .with_state(state)
+}

@@ -1,0 +1,287 @@
+//! Users, tickets, factors and devices.
+
+use app::TicketRequest;
+use axum::extract::{Path, State};
+use domain::directory::Device;
+use http::StatusCode;
+use http_limits::{Code, Json, Problem};
+use serde::{Deserialize, Serialize};
+use statement::{DeviceId, TicketId};
+use wire::rest::{self, Page};
+
+use super::Admin;
+use crate::error::Refused;
+use crate::{Rest, shapes};
+
+#[derive(Serialize)]
+pub(super) struct ListedUser {
+    user: String,
+    name: String,
+    created_at: String,
+}
+
+pub(super) async fn list_users(
+    State(state): State<Rest>,
+    admin: Admin,
+) -> Result<Json<Page<ListedUser>>, Refused> {
+    let page = ports::Page {
+        after: shapes::parse_cursor(admin.asked.cursor.as_deref())?,
+        limit: shapes::limit(admin.asked.limit)?,
+    };
+    let listed = shapes::users(state.app.users(admin.tenant.id, page).await?);
+    let user = |user: rest::ListedUser| ListedUser {
+        user: user.id,
+        name: user.name,
+        created_at: user.created_at,
+    };
+    Ok(Json(Page {
+        data: listed.data.into_iter().map(user).collect(),
+        next_cursor: listed.next_cursor,
+    }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewUser {
+    name: String,
+}
+
+#[derive(Serialize)]
+pub(super) struct CreatedUser {
+    user: String,
+}
+
+pub(super) async fn create_user(
+    State(state): State<Rest>,
+    admin: Admin,
+    Json(new): Json<NewUser>,
+) -> Result<(StatusCode, Json<CreatedUser>), Refused> {
+    let mut call = state.call();
+    let (view, made) = state
+        .app
+        .upsert_user(&mut call, &admin.actor, admin.tenant.id, &new.name)
+        .await?;
+    if !made {
+        return Err(Problem::from(Code::NameTaken).into());
+    }
+    let user = view.user.id.to_string();
+    Ok((StatusCode::CREATED, Json(CreatedUser { user })))
+}
+
+#[derive(Serialize)]
+pub(super) struct ShownUser {
+    user: String,
+    name: String,
+    enrolled: bool,
+    methods: Vec<rest::Method>,
+    created_at: String,
+}
+
+impl From<rest::User> for ShownUser {
+    fn from(user: rest::User) -> Self {
+        Self {
+            user: user.id,
+            name: user.name,
+            enrolled: user.enrolled,
+            methods: user.methods,
+            created_at: user.created_at,
+        }
+    }
+}
+
+pub(super) async fn show_user(
+    State(state): State<Rest>,
+    admin: Admin,
+    Path(user): Path<String>,
+) -> Result<Json<ShownUser>, Refused> {
+    let user = shapes::operators_user_ref(&user)?;
+    let view = state.app.user(admin.tenant.id, user).await?;
+    Ok(Json(shapes::user(view).into()))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewTicket {
+    user: String,
+    #[serde(default)]
+    no_confirm: bool,
+    reason: Option<String>,
+}
+
+pub(super) async fn create_ticket(
+    State(state): State<Rest>,
+    admin: Admin,
+    Json(new): Json<NewTicket>,
+) -> Result<(StatusCode, Json<rest::CreatedTicket>), Refused> {
+    let request = TicketRequest {
+        user: shapes::operators_user_ref(&new.user)?,
+        confirm: !new.no_confirm,
+        reason: new.reason,
+    };
+    let mut call = state.call();
+    let ticket = state
+        .app
+        .create_ticket(&mut call, &admin.actor, admin.tenant.id, request)
+        .await?;
+    Ok((StatusCode::CREATED, Json(shapes::created_ticket(&ticket))))
+}
+
+/// A user's tickets of the last day. Numbers are for whoever shows the one ticket.
+pub(super) async fn list_tickets(
+    State(state): State<Rest>,
+    admin: Admin,
+) -> Result<Json<Page<rest::Ticket>>, Refused> {
+    let (call, user) = (state.call(), admin.user()?);
+    let views = state.app.tickets(&call, admin.tenant.id, user).await?;
+    let tickets = views.iter().map(|view| rest::Ticket {
+        number: None,
+        ..shapes::ticket(view)
+    });
+    Ok(Json(shapes::whole(tickets.collect())))
+}
+
+pub(super) async fn show_ticket(
+    State(state): State<Rest>,
+    admin: Admin,
+    Path(ticket): Path<String>,
+) -> Result<Json<rest::Ticket>, Refused> {
+    let id: TicketId = ticket.parse().map_err(|_| not_found())?;
+    let call = state.call();
+    let view = state.app.ticket(&call, admin.tenant.id, id).await?;
+    Ok(Json(shapes::ticket(&view)))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewFactor {
+    user: String,
+    r#type: rest::Method,
+}
+
+pub(super) async fn create_factor(
+    State(state): State<Rest>,
+    admin: Admin,
+    Json(new): Json<NewFactor>,
+) -> Result<(StatusCode, Json<rest::CreatedFactor>), Refused> {
+    let user = shapes::operators_user_ref(&new.user)?;
+    let method = shapes::asked_method(new.r#type);
+    let mut call = state.call();
+    let factor = state
+        .app
+        .create_factor(&mut call, &admin.actor, admin.tenant.id, user, method)
+        .await?;
+    Ok((StatusCode::CREATED, Json(shapes::created_factor(factor))))
+}
+
+pub(super) async fn list_factors(
+    State(state): State<Rest>,
+    admin: Admin,
+) -> Result<Json<Page<rest::Factor>>, Refused> {
+    let record = state
+        .app
+        .user_record(admin.tenant.id, admin.user()?)
+        .await?;
+    Ok(Json(shapes::whole(shapes::factors(&record))))
+}
+
+/// A factor of the user whom the query names, by id or type.
+pub(super) async fn show_factor(
+    State(state): State<Rest>,
+    admin: Admin,
+    Path(named): Path<String>,
+) -> Result<Json<rest::Factor>, Refused> {
+    let record = state
+        .app
+        .user_record(admin.tenant.id, admin.user()?)
+        .await?;
+    let is_named = |factor: &rest::Factor| {
+        factor.factor == named || shapes::asked_method(factor.r#type).name() == named
+    };
+    let factor = shapes::factors(&record).into_iter().find(is_named);
+    Ok(Json(factor.ok_or_else(not_found)?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Reset {
+    user: String,
+    reason: Option<String>,
+}
+
+pub(super) async fn reset_factors(
+    State(state): State<Rest>,
+    admin: Admin,
+    Json(reset): Json<Reset>,
+) -> Result<Json<ShownUser>, Refused> {
+    let user = shapes::operators_user_ref(&reset.user)?;
+    let (mut call, tenant) = (state.call(), admin.tenant.id);
+    let app = &state.app;
+    app.reset_user(&mut call, &admin.actor, tenant, user.clone(), reset.reason)
+        .await?;
+    let view = app.user(tenant, user).await?;
+    Ok(Json(shapes::user(view).into()))
+}
+
+#[derive(Serialize)]
+pub(super) struct ShownDevice {
+    device: String,
+    user: String,
+    name: String,
+    created_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revoked_at: Option<String>,
+}
+
+impl From<&Device> for ShownDevice {
+    fn from(device: &Device) -> Self {
+        Self {
+            device: device.id.to_string(),
+            user: device.user.to_string(),
+            name: device.name.clone(),
+            created_at: shapes::time(device.created),
+            revoked_at: device.revoked.map(shapes::time),
+        }
+    }
+}
+
+pub(super) async fn list_devices(
+    State(state): State<Rest>,
+    admin: Admin,
+) -> Result<Json<Page<ShownDevice>>, Refused> {
+    let devices = state.app.devices(admin.tenant.id, admin.user()?).await?;
+    let devices = devices.iter().map(ShownDevice::from).collect();
+    Ok(Json(shapes::whole(devices)))
+}
+
+pub(super) async fn show_device(
+    State(state): State<Rest>,
+    admin: Admin,
+    Path(device): Path<String>,
+) -> Result<Json<ShownDevice>, Refused> {
+    let id: DeviceId = device.parse().map_err(|_| not_found())?;
+    let device = state.app.device(admin.tenant.id, id).await?;
+    Ok(Json(ShownDevice::from(&device)))
+}
+
+/// Revokes a device; one that is revoked already stays as it is.
+pub(super) async fn revoke_device(
+    State(state): State<Rest>,
+    admin: Admin,
+    Path(device): Path<String>,
+) -> Result<Json<ShownDevice>, Refused> {
+    let id: DeviceId = device.parse().map_err(|_| not_found())?;
+    let tenant = admin.tenant.id;
+    let mut device = state.app.device(tenant, id).await?;
+    if device.revoked.is_none() {
+        let mut call = state.call();
+        let app = &state.app;
+        app.revoke_device(&mut call, &admin.actor, tenant, id)
+            .await?;
+        device = app.device(tenant, id).await?;
+    }
+    Ok(Json(ShownDevice::from(&device)))
+}
+
+fn not_found() -> Problem {
+    Code::NotFound.into()
+}

@@ -1,0 +1,51 @@
+//! What is said of every request: one line in the log, two metrics. Never a path, query or id: the route's
+//! template stands for them. docs/metrics.md lists the names.
+
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::Method;
+
+/// Requests, by route, method and status.
+const REQUESTS: &str = "countersign_http_requests_total";
+/// How long they took, by route.
+const SECONDS: &str = "countersign_http_request_seconds";
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long a request took is for the log and the metrics alone: no rule reads it"
+)]
+pub(crate) async fn observe(request: Request, next: Next) -> Response {
+    let start = Instant::now();
+    let method = name(request.method());
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or_else(|| "unknown".to_owned(), |path| path.as_str().to_owned());
+    let response = next.run(request).await;
+    let took = start.elapsed();
+    let status = response.status().as_u16();
+    let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    // the request's id is in the span that the front opened
+    tracing::info!(method, route, status, ms, "request");
+    metrics::counter!(
+        REQUESTS,
+        "route" => route.clone(),
+        "method" => method,
+        "status" => status.to_string()
+    )
+    .increment(1);
+    metrics::histogram!(SECONDS, "route" => route).record(took);
+    response
+}
+
+/// A closed set: a caller could otherwise make a time series per request.
+fn name(method: &Method) -> &'static str {
+    const KNOWN: [&str; 7] = ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"];
+    KNOWN
+        .into_iter()
+        .find(|known| *known == method.as_str())
+        .unwrap_or("other")
+}
