@@ -75,8 +75,8 @@ impl From<EnrolError> for Failure {
             EnrolError::Connect(ConnectError::Client(error)) => error.into(),
             EnrolError::GivenUp => Self::new(REFUSED, "given_up", text),
             EnrolError::Refused(refusal) => match refusal {
-                Refusal::Ticket => Self::new(REFUSED, "ticket", text),
-                Refusal::Refused => Self::new(REFUSED, "refused", text),
+                Refusal::Ticket { .. } => Self::new(REFUSED, "ticket", text),
+                Refusal::Refused { .. } => Self::new(REFUSED, "refused", text),
                 Refusal::TooMany => Self::new(REFUSED, "too_many", text),
                 Refusal::Version { .. } => Self::new(REFUSED, "version", text),
                 Refusal::Fault(_) => Self::new(REFUSED, "server_fault", text),

@@ -68,7 +68,9 @@ pub(crate) fn card(card: &Card, account: Option<&str>, left: Duration, others: u
         row("Where", &card.origin);
     }
     row("Browser", &card.context.browser);
-    row("Place", &card.context.place);
+    if !card.context.place.is_empty() {
+        row("Place", &card.context.place);
+    }
     row("Address", &card.context.address);
     for detail in &card.details {
         let _ = writeln!(

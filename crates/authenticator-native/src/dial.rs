@@ -69,6 +69,8 @@ pub enum ConnectError {
         server: String,
         /// What it said instead.
         reason: String,
+        /// When it wants to be asked again, if it said so.
+        retry_after: Option<Duration>,
     },
     /// Trust can't be set up.
     #[error(transparent)]
@@ -182,12 +184,18 @@ fn explain(server: &ServerUrl, error: WsError) -> ConnectError {
     let server = server.to_string();
     match error {
         WsError::Http(response) => {
-            let reason = format!("it answered {}", response.status());
-            ConnectError::Refused { server, reason }
+            let wait = response.headers().get(header::RETRY_AFTER);
+            let wait = wait.and_then(|value| value.to_str().ok()?.parse().ok());
+            ConnectError::Refused {
+                server,
+                reason: format!("it answered {}", response.status()),
+                retry_after: wait.map(Duration::from_secs),
+            }
         }
         WsError::Protocol(error) => ConnectError::Refused {
             server,
             reason: error.to_string(),
+            retry_after: None,
         },
         WsError::Tls(TlsError::InvalidDnsName) => ConnectError::Untrusted {
             server,

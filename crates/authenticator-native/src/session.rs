@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use crate::Clock;
-use crate::dial::{Client, Socket, dial_account};
+use crate::dial::{Client, ConnectError, Socket, dial_account};
 use crate::save::{InMemory, Save};
 
 /// A server that hasn't let us in by then never will: it closes after 5 s and 10 s itself.
@@ -241,6 +241,13 @@ impl Driver {
         match dialled {
             Err(error) => {
                 tracing::info!(account = %account.name, %error, "not connected");
+                if let ConnectError::Refused {
+                    retry_after: Some(wait),
+                    ..
+                } = &error
+                {
+                    self.core.come_back_after(*wait);
+                }
                 End::Closed(None, error.to_string())
             }
             Ok(socket) => {

@@ -351,7 +351,9 @@ async fn a_closed_session_says_goodbye_and_a_refused_ticket_is_an_error() {
     );
     assert!(matches!(
         refused,
-        Err(EnrolError::Refused(authenticator::EnrolError::Ticket))
+        Err(EnrolError::Refused(
+            authenticator::EnrolError::Ticket { .. }
+        ))
     ));
 
     let typist = Typist::default();

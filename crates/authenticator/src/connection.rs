@@ -455,6 +455,11 @@ impl Connection {
         self.flush(now);
     }
 
+    /// A server that had no place for us says when to come back: not before that.
+    pub fn come_back_after(&mut self, wait: Duration) {
+        self.retry_after = wait;
+    }
+
     /// The socket is gone, or couldn't be opened (`code` is `None`).
     pub fn on_close(
         &mut self,

@@ -20,6 +20,8 @@ use crate::{Account, Fault, KeySeed, Output};
 
 /// The longest device name, in characters.
 const MAX_NAME: usize = 64;
+/// The longest reason of a close (RFC 6455 §5.5).
+const MAX_REASON: usize = 123;
 
 /// What permits the enrolment.
 #[derive(Clone)]
@@ -109,13 +111,17 @@ pub enum EnrolEvent {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EnrolError {
     /// The ticket is used, expired, cancelled or was never there, or the number was wrong.
-    #[error(
-        "the ticket was not accepted: it may be used, expired or cancelled, or the number was wrong; ask for a new one"
-    )]
-    Ticket,
+    #[error("{}; ask for a new ticket", said(.reason, "the ticket was not accepted"))]
+    Ticket {
+        /// The server's words.
+        reason: String,
+    },
     /// The server doesn't accept the proof.
-    #[error("the server refused the enrolment")]
-    Refused,
+    #[error("the server refused the enrolment: {}", said(.reason, "it said no more"))]
+    Refused {
+        /// The server's words.
+        reason: String,
+    },
     /// Too many tries.
     #[error("too many tries: wait a while")]
     TooMany,
@@ -136,15 +142,19 @@ pub enum EnrolError {
     Lost,
 }
 
+/// The server's words, or ours where it has none.
+fn said<'a>(reason: &'a str, otherwise: &'a str) -> &'a str {
+    if reason.is_empty() { otherwise } else { reason }
+}
+
 impl EnrolError {
     /// What the close of a socket means for an enrolment that isn't done.
     #[must_use]
     pub fn from_close(code: Option<u16>, reason: &str) -> Self {
+        let reason = plain(reason, MAX_REASON);
         match code.and_then(CloseCode::from_code) {
-            Some(CloseCode::Ticket) => Self::Ticket,
-            Some(CloseCode::Version) => Self::Version {
-                supported: plain(reason, 200),
-            },
+            Some(CloseCode::Ticket) => Self::Ticket { reason },
+            Some(CloseCode::Version) => Self::Version { supported: reason },
             Some(CloseCode::TooMany) => Self::TooMany,
             Some(CloseCode::Unavailable | CloseCode::Restart) => Self::Unavailable,
             Some(
@@ -152,7 +162,7 @@ impl EnrolError {
                 | CloseCode::Unauthenticated
                 | CloseCode::Revoked
                 | CloseCode::Replaced,
-            ) => Self::Refused,
+            ) => Self::Refused { reason },
             Some(CloseCode::Deadline) | None => Self::Lost,
         }
     }

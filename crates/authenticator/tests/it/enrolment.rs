@@ -214,14 +214,21 @@ fn frames_out_of_order_and_odd_secrets_are_refused() {
 
 #[test]
 fn a_close_says_why() {
+    let reason = || "why".to_owned();
     for (code, error) in [
-        (Some(4410), EnrolError::Ticket),
+        (Some(4410), EnrolError::Ticket { reason: reason() }),
+        (Some(4401), EnrolError::Refused { reason: reason() }),
+        (
+            Some(4406),
+            EnrolError::Version {
+                supported: reason(),
+            },
+        ),
         (Some(4429), EnrolError::TooMany),
-        (Some(4401), EnrolError::Refused),
         (Some(4503), EnrolError::Unavailable),
         (None, EnrolError::Lost),
         (Some(1006), EnrolError::Lost),
     ] {
-        assert_eq!(EnrolError::from_close(code, ""), error);
+        assert_eq!(EnrolError::from_close(code, "why\u{7}"), error);
     }
 }
