@@ -203,3 +203,62 @@ impl fmt::Debug for SignIns {
         f.write_str("SignIns")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng as _;
+    use rand::rngs::StdRng;
+
+    use super::*;
+
+    fn start(sign_ins: &SignIns, call: &mut app::Call) -> Option<Handle> {
+        let first_factor = FirstFactor {
+            method: "password".to_owned(),
+            at: call.now,
+        };
+        let integration = IntegrationId::from_bytes([1; 16]);
+        sign_ins.start(call, integration, "alice".to_owned(), first_factor)
+    }
+
+    #[test]
+    fn sign_ins_are_bounded_and_make_room_when_they_end() {
+        let mut call = app::Call {
+            now: Timestamp::from_millis(1_000_000),
+            rng: Box::new(StdRng::seed_from_u64(1)),
+        };
+        let sign_ins = SignIns::new();
+        let first = start(&sign_ins, &mut call).expect("room");
+        call.now = call.now.plus(Duration::from_secs(1));
+        for _ in 1..MAX_SIGN_INS {
+            assert!(start(&sign_ins, &mut call).is_some());
+        }
+        assert!(start(&sign_ins, &mut call).is_none());
+        assert!(
+            sign_ins.find(call.now, &first).is_some(),
+            "nobody is pushed out"
+        );
+
+        call.now = call.now.plus(SIGN_IN_LIFE - Duration::from_secs(1));
+        assert!(sign_ins.find(call.now, &first).is_none());
+        assert!(start(&sign_ins, &mut call).is_some());
+        assert!(start(&sign_ins, &mut call).is_none(), "one ended, one came");
+        call.now = call.now.plus(Duration::from_secs(1));
+        assert!(start(&sign_ins, &mut call).is_some());
+        assert_eq!(sign_ins.table().by_hash.len(), 2);
+        assert_eq!(sign_ins.table().by_age.len(), 2);
+    }
+
+    #[test]
+    fn a_handle_reads_back_and_debug_hides_it() {
+        let handle = Handle::draw(&mut StdRng::seed_from_u64(2));
+        let path = handle.path();
+        let text = path.strip_prefix("/sign-in/").expect("a path");
+        assert_eq!(text.len(), 43);
+        let read = Handle::parse(text).expect("a handle");
+        assert_eq!(read.hash(), handle.hash());
+        assert!(!format!("{handle:?}").contains(text));
+        for bad in ["", &text[1..], &format!("{text}A"), "+".repeat(43).as_str()] {
+            assert!(Handle::parse(bad).is_none());
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! The pages over a real store, asked without sockets.
+
+mod codes;
+mod logs;
+mod pages;
+mod sign_in;
+mod tabs;
+mod world;
