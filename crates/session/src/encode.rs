@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use domain::challenge::{Decision, State};
 use domain::totp;
 use prost::Message as _;
+use prost::bytes::Bytes;
 use statement::{Certificate, ChallengeId, DeviceId, PublicKey, Signature, TenantId, Timestamp};
 use wire::device::server_frame::Frame;
 use wire::device::{self as wire_device, ServerFrame, VERSION};

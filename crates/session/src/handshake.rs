@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use prost::bytes::Bytes;
 use wire::device::{CloseCode, VERSION};
 
 use crate::encode::{Enrolled, HelloFacts, Welcome, enrol_pending};

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use domain::challenge::State;
 use domain::totp;
+use prost::bytes::Bytes;
 use statement::ChallengeId;
 use wire::device::{CloseCode, Result as WireResult};
 

@@ -20,7 +20,7 @@ mod vitals;
 
 use std::time::Duration;
 
-use bytes::Bytes;
+use prost::bytes::Bytes;
 use wire::device::CloseCode;
 
 pub use encode::{Enrolled, HelloFacts, Notice, NoticeKind, Prompt, Welcome};

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use bytes::Bytes;
 use domain::directory::{MAX_NAME, NameError, is_plain, name};
 use domain::ticket;
 use prost::Message as _;
+use prost::bytes::Bytes;
 use statement::{
     Algorithm, AnswerDecision, ChallengeId, DeviceId, MAX_NUMBER_LEN, PublicKey, Signature,
     TenantId,

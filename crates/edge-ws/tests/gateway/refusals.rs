@@ -84,7 +84,7 @@ async fn bad_input_is_told_what_is_wrong_with_it() {
     let (code, reason) = told(Message::text("hello")).await;
     assert_eq!(code, 4400);
     assert!(reason.starts_with("text message"), "{reason}");
-    for size in [8193, 20_000, 2_000_000] {
+    for size in [8193, 20_000, 100_000] {
         let (code, reason) = told(Message::binary(vec![0; size])).await;
         assert_eq!(code, 4400);
         assert!(reason.ends_with("at most 8192 bytes"), "{reason}");
@@ -105,9 +105,7 @@ async fn bad_input_is_told_what_is_wrong_with_it() {
     let refused = (4406, "supported versions: 1 to 1".to_owned());
     assert_eq!(socket.closed().await, refused);
     let mut socket = world.connect().await;
-    for _ in 0..21 {
-        socket.send_raw(Message::Ping(Vec::new().into())).await;
-    }
+    socket.flood(Message::Ping(Vec::new().into())).await;
     assert_eq!(socket.closed().await.0, 4429);
 }
 

@@ -312,6 +312,15 @@ impl Socket {
         self.0.send(message).await.expect("sent");
     }
 
+    /// Sends without pause until the server has had enough, or as often as no server should bear.
+    pub(crate) async fn flood(&mut self, message: Message) {
+        for _ in 0..200 {
+            if self.0.send(message.clone()).await.is_err() {
+                break;
+            }
+        }
+    }
+
     pub(crate) async fn greet(&mut self) -> ServerHello {
         self.send(ToServer::Hello(ClientHello {
             min_version: 1,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use prost::Message as _;
+use prost::bytes::Bytes;
 use session::{Enrolled, Handshake, HandshakeStep, HelloFacts, Identified, Welcome};
 use statement::{Certificate, DeviceId, SigningKey, TenantId, Timestamp, crockford};
 use wire::device::client_frame::Frame;

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use crate::frames::*;
-use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
+use prost::bytes::Bytes;
 use session::{AnswerOutcome, EnrolRefusal, Handshake, HandshakeStep, Identified, Prompt, Step};
 use wire::device::client_frame::Frame;
 use wire::device::{Answer, ClientHello, EnrolConfirm, Login, MAX_FRAME};

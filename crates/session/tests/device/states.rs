@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::frames::*;
-use bytes::Bytes;
 use domain::challenge::{Collect, Decided, State};
+use prost::bytes::Bytes;
 use session::{
     AnswerOutcome, Close, Handshake, HandshakeStep, Identified, Prompt, Step, TicketProof,
 };
@@ -180,62 +180,76 @@ fn malformed(state: fn() -> Handshake, frame: Frame, reason: &str) {
 }
 
 #[test]
-fn each_field_of_a_handshake_is_checked_and_named() {
-    let agent = "x".repeat(65);
+fn each_field_of_hello_and_login_is_checked_and_named() {
     let reason = "hello.agent: at most 64 plain characters expected";
-    malformed(
-        fresh,
-        Frame::Hello(ClientHello { agent, ..hello() }),
-        reason,
-    );
-    let agent = "a\u{202e}b".to_owned();
-    malformed(
-        fresh,
-        Frame::Hello(ClientHello { agent, ..hello() }),
-        reason,
-    );
-
+    for agent in ["x".repeat(65), "a\u{202e}b".to_owned()] {
+        malformed(
+            fresh,
+            Frame::Hello(ClientHello { agent, ..hello() }),
+            reason,
+        );
+    }
     let short = || Bytes::from(vec![1; 15]);
     let (tenant, device, signature) = (short(), short(), Bytes::from(vec![1; 65]));
-    let reason = "login.tenant: 16 bytes expected";
-    malformed(greeted, Frame::Login(Login { tenant, ..login() }), reason);
-    let reason = "login.device: 16 bytes expected";
-    malformed(greeted, Frame::Login(Login { device, ..login() }), reason);
-    let reason = "login.signature: 64 bytes expected";
-    malformed(
-        greeted,
-        Frame::Login(Login {
-            signature,
-            ..login()
-        }),
-        reason,
-    );
-
-    let secret = Some(enrol_claim::Proof::Secret(vec![1; 17].into()));
-    let code_reason = "enrol_claim.code.code: 8 characters of Crockford base32 expected";
-    let user_reason = "enrol_claim.code.user: 1 to 64 plain characters expected";
-    let key_reason = "enrol_claim.public_key: not a key of the stated algorithm";
     for (bad, reason) in [
         (
-            EnrolClaim {
-                proof: None,
-                ..claim()
-            },
-            "enrol_claim.proof: missing",
+            Login { tenant, ..login() },
+            "login.tenant: 16 bytes expected",
         ),
         (
-            EnrolClaim {
-                proof: secret,
-                ..claim()
-            },
-            "enrol_claim.secret: 16 bytes expected",
+            Login { device, ..login() },
+            "login.device: 16 bytes expected",
         ),
-        (code("alice", "ABCD"), code_reason),
-        (code("alice", "abcdefgh"), code_reason),
-        (code("alice", "ABCD-EFGH"), code_reason),
-        (code("alice", "UUUUUUUU"), code_reason),
-        (code("", "ABCDEFGH"), user_reason),
-        (code("a\nb", "ABCDEFGH"), user_reason),
+        (
+            Login {
+                signature,
+                ..login()
+            },
+            "login.signature: 64 bytes expected",
+        ),
+    ] {
+        malformed(greeted, Frame::Login(bad), reason);
+    }
+}
+
+#[test]
+fn the_proof_of_a_claim_is_checked_and_named() {
+    let code_reason = "enrol_claim.code.code: 8 characters of Crockford base32 expected";
+    let user_reason = "enrol_claim.code.user: 1 to 64 plain characters expected";
+    for (user, typed, reason) in [
+        ("alice", "ABCD", code_reason),
+        ("alice", "abcdefgh", code_reason),
+        ("alice", "ABCD-EFGH", code_reason),
+        ("alice", "UUUUUUUU", code_reason),
+        ("", "ABCDEFGH", user_reason),
+        ("a\nb", "ABCDEFGH", user_reason),
+    ] {
+        malformed(greeted, Frame::EnrolClaim(code(user, typed)), reason);
+    }
+    let secret = Some(enrol_claim::Proof::Secret(vec![1; 17].into()));
+    for (proof, reason) in [
+        (None, "enrol_claim.proof: missing"),
+        (secret, "enrol_claim.secret: 16 bytes expected"),
+    ] {
+        malformed(
+            greeted,
+            Frame::EnrolClaim(EnrolClaim { proof, ..claim() }),
+            reason,
+        );
+    }
+    let step = greeted().on_frame(encode(Frame::EnrolClaim(good_code())), NOW);
+    assert_eq!(told(&step), "claim");
+}
+
+#[test]
+fn the_key_and_name_of_a_claim_are_checked_and_named() {
+    let short = || Bytes::from(vec![1; 15]);
+    let named = |name: &str| EnrolClaim {
+        device_name: name.to_owned(),
+        ..claim()
+    };
+    let key_reason = "enrol_claim.public_key: not a key of the stated algorithm";
+    for (bad, reason) in [
         (
             EnrolClaim {
                 algorithm: 3,
@@ -257,25 +271,13 @@ fn each_field_of_a_handshake_is_checked_and_named() {
             },
             key_reason,
         ),
+        (named(" "), "enrol_claim.device_name: must not be empty"),
         (
-            EnrolClaim {
-                device_name: " ".to_owned(),
-                ..claim()
-            },
-            "enrol_claim.device_name: must not be empty",
-        ),
-        (
-            EnrolClaim {
-                device_name: "x".repeat(65),
-                ..claim()
-            },
+            named(&"x".repeat(65)),
             "enrol_claim.device_name: at most 64 characters expected",
         ),
         (
-            EnrolClaim {
-                device_name: "a\u{7}b".to_owned(),
-                ..claim()
-            },
+            named("a\u{7}b"),
             "enrol_claim.device_name: must not hold control characters",
         ),
         (
@@ -288,27 +290,22 @@ fn each_field_of_a_handshake_is_checked_and_named() {
     ] {
         malformed(greeted, Frame::EnrolClaim(bad), reason);
     }
-    let step = greeted().on_frame(encode(Frame::EnrolClaim(good_code())), NOW);
-    assert_eq!(told(&step), "claim");
+}
 
-    for number in ["123456789", "12 45", "-1234"] {
+#[test]
+fn the_number_of_an_enrolment_is_digits_or_nothing() {
+    let with = |number: &str| {
         let number = number.to_owned();
-        let reason = "enrol_confirm.number: at most 8 digits expected";
-        malformed(
-            claimed,
-            Frame::EnrolConfirm(EnrolConfirm {
-                number,
-                ..confirm()
-            }),
-            reason,
-        );
-    }
-    let none = EnrolConfirm {
-        number: String::new(),
-        ..confirm()
+        Frame::EnrolConfirm(EnrolConfirm {
+            number,
+            ..confirm()
+        })
     };
-    let step = claimed().on_frame(encode(Frame::EnrolConfirm(none)), NOW);
-    assert_eq!(told(&step), "confirm");
+    for number in ["123456789", "12 45", "-1234"] {
+        let reason = "enrol_confirm.number: at most 8 digits expected";
+        malformed(claimed, with(number), reason);
+    }
+    assert_eq!(told(&claimed().on_frame(encode(with("")), NOW)), "confirm");
 }
 
 #[test]
