@@ -60,12 +60,9 @@ impl DataDir {
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let mut pid = String::new();
-                let _ = (&lock).take(MAX_PID).read_to_string(&mut pid);
-                let known = pid.trim().parse::<u32>().is_ok();
                 return Err(DataDirError::Taken {
                     dir: path.to_owned(),
-                    pid: if known { pid.trim() } else { "?" }.to_owned(),
+                    pid: read_pid(&lock),
                 });
             }
             Err(TryLockError::Error(error)) => return Err(io(error)),
@@ -84,6 +81,23 @@ impl DataDir {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// The process that holds the directory, if one does. Changes nothing.
+pub(crate) fn holder(dir: &Path) -> Option<String> {
+    let lock = File::open(dir.join(LOCK)).ok()?;
+    match lock.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => Some(read_pid(&lock)),
+        Ok(()) | Err(TryLockError::Error(_)) => None,
+    }
+}
+
+/// What the holder wrote, `?` if that is no process id.
+fn read_pid(lock: &File) -> String {
+    let mut pid = String::new();
+    let _ = lock.take(MAX_PID).read_to_string(&mut pid);
+    let known = pid.trim().parse::<u32>().is_ok();
+    if known { pid.trim() } else { "?" }.to_owned()
 }
 
 fn open_lock(dir: &Path) -> io::Result<File> {
@@ -131,10 +145,12 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("data");
         let held = DataDir::take(&path).unwrap();
+        assert_eq!(holder(&path), Some(std::process::id().to_string()));
         let error = DataDir::take(&path).unwrap_err().to_string();
         let pid = std::process::id().to_string();
         assert!(error.contains(&format!("process {pid}:")), "{error}");
         drop(held);
+        assert_eq!(holder(&path), None);
         DataDir::take(&path).unwrap();
     }
 
