@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use domain::audit::Entry;
 use ports::{SignedCheckpoint, StoreError};
 use sqlx::{Row as _, SqliteConnection};
-use statement::{AuditLink, Checkpoint, EventId, LaneHead, SigningKey, TenantId, Timestamp};
+use statement::{AuditLink, Checkpoint, LaneHead, SigningKey, TenantId, Timestamp};
 
 use crate::codec::{bytes, decode, id, inconsistent, int, time, uint};
 use crate::random;
@@ -39,10 +39,6 @@ impl Prepared {
             private,
             salt,
         })
-    }
-
-    pub(crate) const fn tenant(&self) -> TenantId {
-        self.tenant
     }
 }
 
@@ -134,12 +130,6 @@ impl Lanes {
     fn chain(&mut self, tenant: TenantId) -> &mut Chain {
         let stored = self.chains.get(&tenant).copied().unwrap_or_default();
         self.staged.entry(tenant).or_insert(stored)
-    }
-
-    /// The place that the next row of a tenant gets.
-    pub(crate) fn next(&mut self, tenant: TenantId) -> EventId {
-        let lane = self.lane;
-        EventId::new(lane, self.chain(tenant).seq + 1)
     }
 
     /// Hangs a row on its chain.

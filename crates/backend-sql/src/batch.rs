@@ -1,23 +1,21 @@
 //! One transaction of the writer: the jobs in it, and the rows that go in many at a time at its end.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use domain::challenge::Challenge;
 use ports::SignedCheckpoint;
-use sqlx::sqlite::SqliteArguments;
-use sqlx::{AssertSqlSafe, Sqlite, SqliteConnection};
-use statement::{EventId, TenantId, Timestamp};
+use sqlx::SqliteConnection;
+use statement::{ChallengeId, DeviceId, EventId, TenantId, Timestamp};
 
 use crate::audit::{CHECKPOINT_ROWS, ChainedRow, Lanes, Prepared, store_checkpoint};
 use crate::codec::int;
+use crate::many::{Many, Query, Texts};
 use crate::slots::HotRow;
 use crate::vault::Keyring;
-
-/// Rows per statement: more gains nothing (docs/performance.md), and texts come in powers of two only.
-const MAX_ROWS: usize = 64;
-
-pub(crate) type Query<'q> = sqlx::query::Query<'q, Sqlite, SqliteArguments>;
+use crate::working::{
+    Challenged, SELECT_ACTIVE_DEVICES, SELECT_CHALLENGES, UPDATE_CHALLENGES, Wanted, Working,
+    bind_challenge_id, bind_challenged, bind_device_id,
+};
 
 /// A challenge to be inserted, encoded by the caller.
 pub(crate) struct OpenRow {
@@ -25,50 +23,22 @@ pub(crate) struct OpenRow {
     pub(crate) record: Vec<u8>,
 }
 
-/// An insert of many rows.
-struct Insert {
-    head: &'static str,
-    columns: usize,
-    tail: &'static str,
-}
-
-const CHALLENGES: Insert = Insert {
+const CHALLENGES: Many = Many {
     head: "INSERT INTO challenges (id, tenant, integration, user_id, session, expires, record, number, opened)",
     columns: 9,
     tail: "",
 };
-const HOT: Insert = Insert {
+const HOT: Many = Many {
     head: "INSERT INTO hot (tenant, user_id, version, cell, live, op_id)",
     columns: 6,
     tail: " ON CONFLICT (tenant, user_id) DO UPDATE SET version = excluded.version, cell = excluded.cell, \
            live = excluded.live, op_id = excluded.op_id",
 };
-const AUDIT: Insert = Insert {
+const AUDIT: Many = Many {
     head: "INSERT INTO audit (tenant, lane, seq, at, public, private, salt, commitment, hash)",
     columns: 9,
     tail: "",
 };
-
-/// The texts of inserts by table and number of rows, made once.
-#[derive(Default)]
-pub(crate) struct Texts(HashMap<(&'static str, usize), Arc<str>>);
-
-impl Texts {
-    fn of(&mut self, insert: &Insert, rows: usize) -> Arc<str> {
-        let text = self.0.entry((insert.head, rows)).or_insert_with(|| {
-            let row = |row: usize| {
-                let first = row * insert.columns + 1;
-                let columns: Vec<String> = (first..first + insert.columns)
-                    .map(|n| format!("${n}"))
-                    .collect();
-                format!("({})", columns.join(", "))
-            };
-            let rows: Vec<String> = (0..rows).map(row).collect();
-            format!("{} VALUES {}{}", insert.head, rows.join(", "), insert.tail).into()
-        });
-        Arc::clone(text)
-    }
-}
 
 /// What jobs work on.
 pub(crate) struct Batch<'c> {
@@ -79,6 +49,7 @@ pub(crate) struct Batch<'c> {
     pub(crate) keys: &'c Keyring,
     lanes: &'c mut Lanes,
     texts: &'c mut Texts,
+    working: Working,
     opens: Vec<(Arc<OpenRow>, EventId)>,
     hot: Vec<HotRow>,
     audit: Vec<ChainedRow>,
@@ -100,15 +71,76 @@ impl<'c> Batch<'c> {
             keys,
             lanes,
             texts,
+            working: Working::default(),
             opens,
             hot,
             audit,
         }
     }
 
-    /// The place that the tenant's next audit row gets.
-    pub(crate) fn next_event(&mut self, tenant: TenantId) -> EventId {
-        self.lanes.next(tenant)
+    /// Reads what jobs are going to judge.
+    pub(crate) async fn prefetch(&mut self, wanted: Wanted) -> sqlx::Result<()> {
+        let wanted = self.working.missing(wanted);
+        let Wanted {
+            challenges,
+            devices,
+        } = &wanted;
+        let texts = &mut *self.texts;
+        let found = texts
+            .read(self.conn, &SELECT_CHALLENGES, challenges, bind_challenge_id)
+            .await?;
+        let active = texts
+            .read(self.conn, &SELECT_ACTIVE_DEVICES, devices, bind_device_id)
+            .await?;
+        self.working.learn(&wanted, &found, &active)
+    }
+
+    /// A challenge as this batch has it.
+    pub(crate) async fn challenge(&mut self, id: ChallengeId) -> sqlx::Result<Option<Challenged>> {
+        if let Some(known) = self.working.challenge(id) {
+            return Ok(known);
+        }
+        let (challenges, devices) = (vec![id], Vec::new());
+        self.prefetch(Wanted {
+            challenges,
+            devices,
+        })
+        .await?;
+        Ok(self.working.challenge(id).flatten())
+    }
+
+    /// Whether a device may answer.
+    pub(crate) async fn is_active(&mut self, device: DeviceId) -> sqlx::Result<bool> {
+        if let Some(known) = self.working.is_active(device) {
+            return Ok(known);
+        }
+        let (challenges, devices) = (Vec::new(), vec![device]);
+        self.prefetch(Wanted {
+            challenges,
+            devices,
+        })
+        .await?;
+        Ok(self.working.is_active(device).unwrap_or(false))
+    }
+
+    /// Writes a challenge that was changed.
+    pub(crate) fn put_challenge(&mut self, challenged: Challenged) {
+        self.working.put(challenged);
+    }
+
+    /// Stores changed challenges and forgets what was read: it is about to change.
+    pub(crate) async fn flush_challenges(&mut self) -> sqlx::Result<()> {
+        let changed = self.working.take();
+        let texts = &mut *self.texts;
+        let touched = texts
+            .write(self.conn, &UPDATE_CHALLENGES, &changed, bind_challenged)
+            .await?;
+        // a challenge that was there a moment ago and isn't now: undo everything
+        if touched == changed.len() as u64 {
+            Ok(())
+        } else {
+            Err(sqlx::Error::RowNotFound)
+        }
     }
 
     /// Writes an audit row.
@@ -148,6 +180,7 @@ impl<'c> Batch<'c> {
         for tenant in self.unanchored(CHECKPOINT_ROWS) {
             self.checkpoint(tenant).await?;
         }
+        self.flush_challenges().await?;
         let Self {
             conn,
             texts,
@@ -156,27 +189,11 @@ impl<'c> Batch<'c> {
             audit,
             ..
         } = self;
-        insert(conn, texts, &CHALLENGES, &opens, bind_open).await?;
-        insert(conn, texts, &HOT, &hot, bind_hot).await?;
-        insert(conn, texts, &AUDIT, &audit, bind_audit).await
+        texts.write(conn, &CHALLENGES, &opens, bind_open).await?;
+        texts.write(conn, &HOT, &hot, bind_hot).await?;
+        texts.write(conn, &AUDIT, &audit, bind_audit).await?;
+        Ok(())
     }
-}
-
-async fn insert<T: Sync>(
-    conn: &mut SqliteConnection,
-    texts: &mut Texts,
-    into: &Insert,
-    mut rows: &[T],
-    bind: for<'q> fn(Query<'q>, &'q T) -> Query<'q>,
-) -> sqlx::Result<()> {
-    while !rows.is_empty() {
-        let (now, later) = rows.split_at(1 << rows.len().min(MAX_ROWS).ilog2());
-        // the text holds nothing but our own constants and numbered places
-        let query = sqlx::query(AssertSqlSafe(texts.of(into, now.len())));
-        now.iter().fold(query, bind).execute(&mut *conn).await?;
-        rows = later;
-    }
-    Ok(())
 }
 
 fn bind_open<'q>(query: Query<'q>, (row, opened): &'q (Arc<OpenRow>, EventId)) -> Query<'q> {

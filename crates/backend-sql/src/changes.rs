@@ -32,6 +32,8 @@ impl Job for Apply {
     type Done = Result<Stale, DirectoryError>;
 
     async fn run(&self, batch: &mut Batch<'_>) -> sqlx::Result<Self::Done> {
+        // decisions depend on what changes here
+        batch.flush_challenges().await?;
         let mut savepoint = batch.conn.begin().await?;
         match apply(&mut savepoint, &self.change, batch.now).await {
             Ok(stale) => {

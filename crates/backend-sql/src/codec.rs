@@ -171,16 +171,19 @@ pub(crate) fn state(row: &SqliteRow) -> sqlx::Result<State> {
 }
 
 pub(crate) fn ledger_record(row: &SqliteRow) -> sqlx::Result<LedgerRecord> {
-    let decided = row.try_get::<Option<&[u8]>, _>("decided")?;
-    let decided = decided
-        .map(|bytes| EventId::from_slice(bytes).map_err(|error| decode("decided", error)))
-        .transpose()?;
     Ok(LedgerRecord {
         challenge: Arc::new(challenge(row)?),
         state: state(row)?,
         opened: id(row, "opened", EventId::from_slice)?,
-        decided,
+        decided: maybe_event(row, "decided")?,
     })
+}
+
+/// The audit row that a column names, if it names one.
+pub(crate) fn maybe_event(row: &SqliteRow, column: &str) -> sqlx::Result<Option<EventId>> {
+    let bytes: Option<&[u8]> = row.try_get(column)?;
+    let event = bytes.map(EventId::from_slice).transpose();
+    event.map_err(|error| decode(column, error))
 }
 
 /// The two columns of a proof.

@@ -13,6 +13,7 @@ mod directory;
 mod events;
 mod hot;
 mod ledger;
+mod many;
 mod master;
 mod memory;
 mod open;
@@ -29,6 +30,7 @@ mod tickets;
 mod vault;
 mod verify;
 mod wal;
+mod working;
 mod writer;
 
 use std::fmt;

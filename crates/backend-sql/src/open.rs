@@ -1,7 +1,6 @@
 //! Opening the database: settings asserted, schema known, keys there.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use sqlx::{
     ConnectOptions as _, Connection as _, Row as _, SqlSafeStr as _, SqliteConnection, SqlitePool,
 };
 use statement::{TenantId, Timestamp};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::audit::Lanes;
@@ -25,6 +24,8 @@ use crate::{Clock, Inner, MasterKey, changes, random, wal, writer};
 const FILE: &str = "countersign.db";
 /// How long a lock of somebody else is waited for: an operator's shell, never another server.
 const BUSY: Duration = Duration::from_secs(5);
+/// Pages that the writer keeps: 16 MiB (negative: KiB). New rows go to the ends of their trees, so few are touched.
+const CACHE: &str = "-16384";
 /// Connections that read. Two cores; what is read often is in memory.
 const READERS: u32 = 4;
 /// How long a reader is waited for before the caller is told that the store is overloaded.
@@ -109,8 +110,8 @@ fn options(dir: &Path) -> SqliteConnectOptions {
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(BUSY)
-        // folding the log is somebody else's work: see wal.rs
-        .pragma("wal_autocheckpoint", "0")
+        .pragma("wal_autocheckpoint", wal::BOUND)
+        .pragma("cache_size", CACHE)
         .disable_statement_logging()
 }
 
@@ -129,7 +130,11 @@ const SETTINGS: [(&str, &str, &str); 5] = [
     ("synchronous", "PRAGMA synchronous", "2"),
     ("foreign_keys", "PRAGMA foreign_keys", "1"),
     ("busy_timeout", "PRAGMA busy_timeout", "5000"),
-    ("wal_autocheckpoint", "PRAGMA wal_autocheckpoint", "0"),
+    (
+        "wal_autocheckpoint",
+        "PRAGMA wal_autocheckpoint",
+        wal::BOUND,
+    ),
 ];
 
 async fn assert_settings(conn: &mut SqliteConnection) -> Result<(), OpenError> {
@@ -218,7 +223,7 @@ pub(crate) async fn open(dir: &Path, clock: Clock, master: &MasterKey) -> Result
     let lanes = Lanes::start(&mut conn, clock()).await?;
 
     let memory = Arc::new(Memory::new());
-    let fold = Arc::new(AtomicBool::new(false));
+    let fold = Arc::new(Notify::new());
     let (stop_folding, stopped) = oneshot::channel();
     let folder = options(dir).connect().await?;
     let folding = tokio::spawn(wal::keep_folding(folder, Arc::clone(&fold), stopped));

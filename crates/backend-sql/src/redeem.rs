@@ -1,16 +1,14 @@
 //! Redeeming: exactly once, in time, by the browser session that asked.
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use domain::challenge::{COLLECT_WINDOW, Collect, Decided, Decision, MAX_WRONG_SESSIONS, State};
+use domain::challenge::{Collect, Decided, Decision, MAX_WRONG_SESSIONS, State};
 use ports::{Redeem, Redeemed, StoreError};
-use sqlx::Row as _;
 
 use crate::audit::Prepared;
 use crate::batch::Batch;
-use crate::codec::{self, int};
-use crate::ledger::select_challenge;
 use crate::memory::Memory;
 use crate::settle::collect;
+use crate::working::{Challenged, Wanted};
 use crate::writer::Job;
 
 pub(crate) struct RedeemOnce {
@@ -42,18 +40,19 @@ pub(crate) struct Outcome {
 impl Job for RedeemOnce {
     type Done = Outcome;
 
+    fn announce(&self, wanted: &mut Wanted) {
+        wanted.challenges.push(self.item.challenge);
+    }
+
     async fn run(&self, batch: &mut Batch<'_>) -> sqlx::Result<Outcome> {
         let refused = |redeemed| Outcome {
             redeemed,
             lapsed_now: false,
         };
-        let Some(row) = select_challenge(batch.conn, self.item.challenge).await? else {
+        let Some(challenged) = batch.challenge(self.item.challenge).await? else {
             return Ok(refused(Redeemed::Unknown));
         };
-        // who isn't the browser learns nothing but that
-        let session: [u8; 32] = codec::bytes(&row, "session")?;
-        let is_session = verify_slices_are_equal(&session, &self.item.session).is_ok();
-        let State::Decided(decided) = codec::state(&row)? else {
+        let State::Decided(decided) = challenged.state else {
             return Ok(refused(Redeemed::NotApproved));
         };
         if decided.decision != Decision::Approved {
@@ -67,11 +66,11 @@ impl Job for RedeemOnce {
             }
             Collect::Open => {}
         }
-        if is_session {
-            self.redeem(batch, decided).await
-        } else {
-            self.refuse_session(batch).await
-        }
+        let is_session = verify_slices_are_equal(&challenged.session, &self.item.session);
+        Ok(match is_session {
+            Ok(()) => self.redeem(batch, challenged, decided),
+            Err(_) => self.refuse_session(batch, challenged),
+        })
     }
 
     fn committed(self, done: &Outcome, memory: &Memory) {
@@ -84,47 +83,35 @@ impl Job for RedeemOnce {
 }
 
 impl RedeemOnce {
-    async fn redeem(&self, batch: &mut Batch<'_>, decided: Decided) -> sqlx::Result<Outcome> {
-        let done = sqlx::query(
-            "UPDATE challenges SET redeemed_at = $2
-             WHERE id = $1 AND decision = 1 AND redeemed_at IS NULL AND lapsed_at IS NULL AND decided_at > $3",
-        )
-        .bind(self.item.challenge.as_bytes().as_slice())
-        .bind(int(batch.now.millis()))
-        .bind(int(batch.now.minus(COLLECT_WINDOW).millis()))
-        .execute(&mut *batch.conn)
-        .await?;
-        if done.rows_affected() != 1 {
-            return Err(sqlx::Error::RowNotFound);
-        }
+    fn redeem(
+        &self,
+        batch: &mut Batch<'_>,
+        mut challenged: Challenged,
+        decided: Decided,
+    ) -> Outcome {
+        challenged.redeem(batch.now);
+        batch.put_challenge(challenged);
         batch.record(&self.audit);
         let decided = Decided {
             collect: Collect::Redeemed,
             ..decided
         };
-        Ok(Outcome {
+        Outcome {
             redeemed: Redeemed::Redeemed(decided),
             lapsed_now: false,
-        })
+        }
     }
 
-    async fn refuse_session(&self, batch: &mut Batch<'_>) -> sqlx::Result<Outcome> {
-        let row = sqlx::query(
-            "UPDATE challenges SET wrong_sessions = wrong_sessions + 1,
-                 lapsed_at = CASE WHEN wrong_sessions + 1 >= $2 THEN $3 ELSE lapsed_at END
-             WHERE id = $1 RETURNING wrong_sessions",
-        )
-        .bind(self.item.challenge.as_bytes().as_slice())
-        .bind(MAX_WRONG_SESSIONS)
-        .bind(int(batch.now.millis()))
-        .fetch_one(&mut *batch.conn)
-        .await?;
-        let wrong: u8 = row.try_get("wrong_sessions")?;
+    fn refuse_session(&self, batch: &mut Batch<'_>, mut challenged: Challenged) -> Outcome {
+        let lapsed_now = challenged.count_wrong_session() >= MAX_WRONG_SESSIONS;
+        if lapsed_now {
+            challenged.lapse(batch.now);
+        }
+        batch.put_challenge(challenged);
         batch.record(&self.audit_wrong);
-        let lapsed_now = wrong >= MAX_WRONG_SESSIONS;
-        Ok(Outcome {
+        Outcome {
             redeemed: Redeemed::WrongSession,
             lapsed_now,
-        })
+        }
     }
 }

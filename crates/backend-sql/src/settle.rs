@@ -1,20 +1,19 @@
-//! Decisions: each judged alone, by conditions that hold inside the writer's transaction.
+//! Decisions: each judged alone, against what is true inside the writer's transaction.
 
 use domain::attempts::Counter;
 use domain::challenge::{Collect, Decided, Decision, State};
 use ports::{Effect, Settle, Settled, StoreError};
 use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
 use statement::{ChallengeId, EventId, UserId};
 
 use crate::audit::Prepared;
 use crate::batch::Batch;
-use crate::codec::{self, id, int, proof_columns, time};
-use crate::ledger::select_challenge;
+use crate::codec::{int, uint};
 use crate::memory::Memory;
 use crate::people::Stale;
 use crate::records::erased;
 use crate::simple_writes::forget_attempts;
+use crate::working::{Challenged, Wanted};
 use crate::writer::Job;
 
 /// Settles decisions of one user, in order.
@@ -42,6 +41,13 @@ pub(crate) struct Outcome {
 impl Job for SettleAll {
     type Done = Vec<Outcome>;
 
+    fn announce(&self, wanted: &mut Wanted) {
+        for (item, _) in &self.0 {
+            wanted.challenges.push(item.challenge);
+            wanted.devices.extend(item.device);
+        }
+    }
+
     async fn run(&self, batch: &mut Batch<'_>) -> sqlx::Result<Vec<Outcome>> {
         let mut outcomes = Vec::with_capacity(self.0.len());
         for (item, entry) in &self.0 {
@@ -67,29 +73,20 @@ impl Job for SettleAll {
 }
 
 async fn settle(batch: &mut Batch<'_>, item: &Settle, entry: &Prepared) -> sqlx::Result<Outcome> {
-    let refused = |settled| {
-        Ok(Outcome {
-            settled,
-            event: None,
-            stale: None,
-        })
+    let refused = |settled| Outcome {
+        settled,
+        event: None,
+        stale: None,
     };
-    if item.effects.iter().any(Effect::is_conditional)
-        && let Some(refusal) = refusal(batch, item).await?
-    {
-        return refused(refusal);
+    let Some(mut challenged) = batch.challenge(item.challenge).await? else {
+        return Ok(refused(Settled::Unknown));
+    };
+    if let Some(refusal) = refusal(batch, item, &challenged).await? {
+        return Ok(refused(refusal));
     }
-    let event = batch.next_event(entry.tenant());
-    let Some(row) = decide(batch, item, event).await? else {
-        // nothing was written: now say why
-        let refusal = refusal(batch, item).await?;
-        return refused(refusal.ok_or(sqlx::Error::RowNotFound)?);
-    };
-    let user = id(&row, "user_id", UserId::from_slice)?;
     for effect in &item.effects {
-        apply(batch, user, *effect).await?;
+        apply(batch, challenged.user, *effect).await?;
     }
-    batch.record(entry);
     let (decision, at, proof) = (item.decision, batch.now, item.proof);
     let decided = Decided {
         decision,
@@ -97,72 +94,42 @@ async fn settle(batch: &mut Batch<'_>, item: &Settle, entry: &Prepared) -> sqlx:
         proof,
         collect: Collect::Open,
     };
+    let event = batch.record(entry);
+    challenged.decide(decided, event);
+    let changes_user = item.effects.iter().any(Effect::changes_user);
+    let stale = changes_user.then_some(challenged.user);
+    batch.put_challenge(challenged);
     Ok(Outcome {
         settled: Settled::Settled(decided),
         event: Some(event),
-        stale: item
-            .effects
-            .iter()
-            .any(Effect::changes_user)
-            .then_some(user),
+        stale,
     })
 }
 
-/// Decides, if everything holds that doesn't depend on effects.
-async fn decide(
+/// Why an item can't settle; `None` if it can.
+async fn refusal(
     batch: &mut Batch<'_>,
     item: &Settle,
-    event: EventId,
-) -> sqlx::Result<Option<SqliteRow>> {
-    let (kind, proof) = proof_columns(item.proof);
-    let is_expiry = item.decision == Decision::Expired;
-    sqlx::query(
-        "UPDATE challenges SET decision = $2, decided = $3, decided_at = $4, proof_kind = $5, proof_id = $6,
-             number = NULL
-         WHERE id = $1 AND decision = 0
-             AND ($7 OR expires > $4) AND (NOT $8 OR expires <= $4)
-             AND ($9 IS NULL OR EXISTS (SELECT 1 FROM devices d WHERE d.id = $9 AND d.revoked IS NULL))
-         RETURNING user_id",
-    )
-    .bind(item.challenge.as_bytes().as_slice())
-    .bind(item.decision.code())
-    .bind(event.as_bytes().as_slice())
-    .bind(int(batch.now.millis()))
-    .bind(kind)
-    .bind(proof)
-    .bind(item.after_expiry || is_expiry)
-    .bind(is_expiry)
-    .bind(item.device.map(|device| device.as_bytes().to_vec()))
-    .fetch_optional(&mut *batch.conn)
-    .await
-}
-
-/// Why an item can't settle; `None` if it can.
-async fn refusal(batch: &mut Batch<'_>, item: &Settle) -> sqlx::Result<Option<Settled>> {
-    let Some(row) = select_challenge(batch.conn, item.challenge).await? else {
-        return Ok(Some(Settled::Unknown));
-    };
-    if let State::Decided(decided) = codec::state(&row)? {
+    challenged: &Challenged,
+) -> sqlx::Result<Option<Settled>> {
+    if let State::Decided(decided) = challenged.state {
         return Ok(Some(Settled::Already(decided)));
     }
-    let is_past = batch.now >= time(row.try_get("expires")?);
-    match (item.decision == Decision::Expired, is_past) {
+    match (
+        item.decision == Decision::Expired,
+        batch.now >= challenged.expires,
+    ) {
         (true, false) => return Ok(Some(Settled::Early)),
         (false, true) if !item.after_expiry => return Ok(Some(Settled::Late)),
         _ => {}
     }
-    if let Some(device) = item.device {
-        let active = sqlx::query("SELECT 1 FROM devices WHERE id = $1 AND revoked IS NULL")
-            .bind(device.as_bytes().as_slice())
-            .fetch_optional(&mut *batch.conn)
-            .await?;
-        if active.is_none() {
-            return Ok(Some(Settled::DeviceRevoked));
-        }
+    if let Some(device) = item.device
+        && !batch.is_active(device).await?
+    {
+        return Ok(Some(Settled::DeviceRevoked));
     }
-    let user = id(&row, "user_id", UserId::from_slice)?;
     for effect in &item.effects {
-        if let Some(refusal) = effect_refusal(batch, user, *effect).await? {
+        if let Some(refusal) = effect_refusal(batch, challenged.user, *effect).await? {
             return Ok(Some(refusal));
         }
     }
@@ -188,7 +155,7 @@ async fn effect_refusal(
             if row.try_get("locked")? {
                 return Ok(Some(Settled::Locked));
             }
-            let last = codec::uint(row.try_get("last_step")?);
+            let last = uint(row.try_get("last_step")?);
             Ok((step <= last).then_some(Settled::Replayed))
         }
         Effect::SpendCode { code } => {
@@ -287,18 +254,20 @@ impl Job for Lapse {
     /// The user, if there was something to end.
     type Done = Option<UserId>;
 
+    fn announce(&self, wanted: &mut Wanted) {
+        wanted.challenges.push(self.challenge);
+    }
+
     async fn run(&self, batch: &mut Batch<'_>) -> sqlx::Result<Option<UserId>> {
-        let row = sqlx::query(
-            "UPDATE challenges SET lapsed_at = $2
-             WHERE id = $1 AND decision = 1 AND redeemed_at IS NULL AND lapsed_at IS NULL
-             RETURNING user_id",
-        )
-        .bind(self.challenge.as_bytes().as_slice())
-        .bind(int(batch.now.millis()))
-        .fetch_optional(&mut *batch.conn)
-        .await?;
-        let Some(row) = row else { return Ok(None) };
-        let user = id(&row, "user_id", UserId::from_slice)?;
+        let Some(mut challenged) = batch.challenge(self.challenge).await? else {
+            return Ok(None);
+        };
+        if !challenged.can_lapse() {
+            return Ok(None);
+        }
+        let user = challenged.user;
+        challenged.lapse(batch.now);
+        batch.put_challenge(challenged);
         for effect in &self.effects {
             if effect_refusal(batch, user, *effect).await?.is_none() {
                 apply(batch, user, *effect).await?;

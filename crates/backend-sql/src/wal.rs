@@ -1,26 +1,18 @@
-//! Folding the write-ahead log back into the database, off the writer's path: a checkpoint inside a commit is
-//! what makes a p99 of 12 ms out of one of 2 ms.
+//! Folding the write-ahead log back into the database beside the writer: done by the writer at every thousand
+//! pages it is the p99 of a commit (docs/performance.md).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use sqlx::{Row as _, SqliteConnection};
-use tokio::sync::oneshot;
-use tokio::time::{MissedTickBehavior, interval};
+use sqlx::SqliteConnection;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::sleep;
 
-/// How often the log is folded.
-const PERIOD: Duration = Duration::from_secs(1);
-/// Pages in the log above which the writer helps: 16 MiB.
-const LONG: i64 = 4_096;
-
-/// Folds as much as readers allow. Pages in the log, and those of them that are folded.
-pub(crate) async fn fold(conn: &mut SqliteConnection) -> sqlx::Result<(i64, i64)> {
-    let row = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)")
-        .fetch_one(conn)
-        .await?;
-    Ok((row.try_get(1)?, row.try_get(2)?))
-}
+/// Pages in the log at which the writer folds it itself: 40 MiB. A fold beside a writer that never rests doesn't
+/// reach the end of the log, so the log couldn't start again and would grow without end.
+pub(crate) const BOUND: &str = "10000";
+/// Rest between two folds. What a busy writer adds meanwhile stays far below the bound.
+const REST: Duration = Duration::from_millis(100);
 
 /// Folds everything and empties the log.
 pub(crate) async fn truncate(conn: &mut SqliteConnection) -> sqlx::Result<()> {
@@ -30,22 +22,27 @@ pub(crate) async fn truncate(conn: &mut SqliteConnection) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// Folds until `stop`; gives the connection back.
+/// Folds whenever something was committed, until `stop`; gives the connection back.
 pub(crate) async fn keep_folding(
     mut conn: SqliteConnection,
-    help: Arc<AtomicBool>,
+    committed: Arc<Notify>,
     mut stop: oneshot::Receiver<()>,
 ) -> SqliteConnection {
-    let mut ticks = interval(PERIOD);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = &mut stop => return conn,
-            _ = ticks.tick() => {}
+            () = committed.notified() => {}
         }
-        match fold(&mut conn).await {
-            Ok((pages, folded)) => help.store(pages > LONG && folded < pages, Ordering::Relaxed),
-            Err(error) => tracing::warn!(%error, "the write-ahead log could not be folded"),
+        // as much as readers allow; never waits for anybody
+        let folded = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)")
+            .fetch_one(&mut conn)
+            .await;
+        if let Err(error) = folded {
+            tracing::warn!(%error, "the write-ahead log could not be folded");
+        }
+        tokio::select! {
+            _ = &mut stop => return conn,
+            () = sleep(REST) => {}
         }
     }
 }

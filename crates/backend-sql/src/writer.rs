@@ -2,21 +2,22 @@
 //! and commits it together: no fixed window, one fsync for all (docs/performance.md).
 
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ports::{BoxFuture, StoreError};
 use sqlx::{Connection as _, SqliteConnection};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::Clock;
 use crate::audit::Lanes;
-use crate::batch::{Batch, Texts};
+use crate::batch::Batch;
 use crate::codec::unavailable;
+use crate::many::Texts;
 use crate::memory::Memory;
 use crate::vault::Keyring;
+use crate::working::Wanted;
 
 /// Jobs that may wait: at 10,000 writes a second less than half a second of work.
 const MAX_QUEUE: usize = 4_096;
@@ -29,6 +30,9 @@ const QUEUE_WAIT: Duration = Duration::from_millis(250);
 pub(crate) trait Job: Send + Sync + 'static {
     /// What the caller is told.
     type Done: Send + Sync + 'static;
+
+    /// Names what it will judge, so that it is read together with what others judge.
+    fn announce(&self, _wanted: &mut Wanted) {}
 
     /// Judges and writes. A refusal is a `Done` and must have written nothing; an error undoes everything.
     fn run<'a>(
@@ -45,6 +49,7 @@ pub(crate) trait Job: Send + Sync + 'static {
 }
 
 trait Queued: Send {
+    fn announce(&self, wanted: &mut Wanted);
     fn run<'a>(&'a mut self, batch: &'a mut Batch<'_>) -> BoxFuture<'a, sqlx::Result<()>>;
     fn committed(self: Box<Self>, memory: &Memory);
     fn failed(self: Box<Self>, error: StoreError);
@@ -57,6 +62,10 @@ struct Waiting<J: Job> {
 }
 
 impl<J: Job> Queued for Waiting<J> {
+    fn announce(&self, wanted: &mut Wanted) {
+        self.job.announce(wanted);
+    }
+
     fn run<'a>(&'a mut self, batch: &'a mut Batch<'_>) -> BoxFuture<'a, sqlx::Result<()>> {
         Box::pin(async move {
             self.done = None;
@@ -136,8 +145,8 @@ pub(crate) struct Task {
     pub(crate) keys: Arc<Keyring>,
     pub(crate) lanes: Lanes,
     pub(crate) memory: Arc<Memory>,
-    /// Set when the write-ahead log has grown so far that the writer itself has to help folding it.
-    pub(crate) fold: Arc<AtomicBool>,
+    /// Told after each commit that there is something to fold.
+    pub(crate) fold: Arc<Notify>,
 }
 
 /// Where a transaction failed.
@@ -189,9 +198,7 @@ impl Task {
                 break;
             }
             self.write(&mut jobs, &mut texts, &broken).await;
-            if self.fold.swap(false, Ordering::Relaxed) && broken.get().is_none() {
-                self.fold().await;
-            }
+            self.fold.notify_one();
         }
         if let Err(error) = self.conn.close().await {
             tracing::warn!(%error, "the writing connection didn't close cleanly");
@@ -240,18 +247,8 @@ impl Task {
             .await
             .map_err(Failed::Begin)?;
         let now = (self.clock)();
-        let mut batch = Batch::new(&mut tx, now, &self.keys, &mut self.lanes, texts);
-        let mut written = Ok(());
-        for job in jobs {
-            written = job.run(&mut batch).await;
-            if written.is_err() {
-                break;
-            }
-        }
-        if written.is_ok() {
-            written = batch.finish().await;
-        }
-        if let Err(error) = written {
+        let batch = Batch::new(&mut tx, now, &self.keys, &mut self.lanes, texts);
+        if let Err(error) = run(jobs, batch).await {
             // what was undone half would be committed with the next transaction
             tx.rollback().await.map_err(Failed::Commit)?;
             return Err(Failed::Jobs(error));
@@ -260,14 +257,16 @@ impl Task {
         self.lanes.commit();
         Ok(())
     }
+}
 
-    /// Folds what is left of the log. A checkpoint beside a busy writer never reaches the end of the log;
-    /// between two transactions there is only a little left, and then the log starts again from its beginning.
-    async fn fold(&mut self) {
-        if let Err(error) = crate::wal::fold(&mut self.conn).await {
-            tracing::warn!(%error, "the write-ahead log could not be folded");
-        }
+async fn run(jobs: &mut [Box<dyn Queued>], mut batch: Batch<'_>) -> sqlx::Result<()> {
+    let mut wanted = Wanted::default();
+    jobs.iter().for_each(|job| job.announce(&mut wanted));
+    batch.prefetch(wanted).await?;
+    for job in jobs {
+        job.run(&mut batch).await?;
     }
+    batch.finish().await
 }
 
 /// Tells everybody that nothing was stored. Where the disk is in doubt, no write is taken any more: after a

@@ -1,0 +1,229 @@
+//! The challenges that a batch judges: read many at a time before its jobs run, changed in memory, written many at
+//! a time after them. Single statements would cost each ceremony twice as much (docs/performance.md).
+//!
+//! Nobody else writes inside the transaction, so what was read stays true until it ends, but for what the
+//! batch itself changes: a change of the directory flushes and forgets everything here first.
+
+use std::collections::HashMap;
+
+use domain::challenge::{Collect, Decided, Decision, Proof, State};
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
+use statement::{ChallengeId, DeviceId, EventId, Timestamp, UserId};
+
+use crate::codec::{self, bytes, id, int, proof_columns, time};
+use crate::many::{Many, Query};
+
+/// What jobs will look at.
+#[derive(Default)]
+pub(crate) struct Wanted {
+    pub(crate) challenges: Vec<ChallengeId>,
+    pub(crate) devices: Vec<DeviceId>,
+}
+
+/// What of a challenge a decision or a redeem depends on, and changes.
+#[derive(Clone, Debug)]
+pub(crate) struct Challenged {
+    pub(crate) id: ChallengeId,
+    pub(crate) user: UserId,
+    pub(crate) session: [u8; 32],
+    pub(crate) expires: Timestamp,
+    /// Lapses by revocation and reset included.
+    pub(crate) state: State,
+    event: Option<EventId>,
+    redeemed_at: Option<Timestamp>,
+    lapsed_at: Option<Timestamp>,
+    wrong_sessions: u8,
+    is_changed: bool,
+}
+
+impl Challenged {
+    fn read(row: &SqliteRow) -> sqlx::Result<Self> {
+        let moment = |column| -> sqlx::Result<Option<Timestamp>> {
+            Ok(row.try_get::<Option<i64>, _>(column)?.map(time))
+        };
+        Ok(Self {
+            id: id(row, "id", ChallengeId::from_slice)?,
+            user: id(row, "user_id", UserId::from_slice)?,
+            session: bytes(row, "session")?,
+            expires: time(row.try_get("expires")?),
+            state: codec::state(row)?,
+            event: codec::maybe_event(row, "decided")?,
+            redeemed_at: moment("redeemed_at")?,
+            lapsed_at: moment("lapsed_at")?,
+            wrong_sessions: row.try_get("wrong_sessions")?,
+            is_changed: false,
+        })
+    }
+
+    fn decided(&self) -> Option<&Decided> {
+        match &self.state {
+            State::Pending => None,
+            State::Decided(decided) => Some(decided),
+        }
+    }
+
+    fn collect(&mut self, collect: Collect) {
+        if let State::Decided(decided) = &mut self.state {
+            decided.collect = collect;
+        }
+        self.is_changed = true;
+    }
+
+    /// Decides; whoever calls has made sure that it is pending.
+    pub(crate) fn decide(&mut self, decided: Decided, event: EventId) {
+        self.state = State::Decided(decided);
+        self.event = Some(event);
+        self.is_changed = true;
+    }
+
+    pub(crate) fn redeem(&mut self, at: Timestamp) {
+        self.redeemed_at = Some(at);
+        self.collect(Collect::Redeemed);
+    }
+
+    /// Whether it is an approval that nobody redeemed and nobody ended.
+    pub(crate) fn can_lapse(&self) -> bool {
+        let is_approved = |decided: &Decided| decided.decision == Decision::Approved;
+        self.decided().is_some_and(is_approved)
+            && self.redeemed_at.is_none()
+            && self.lapsed_at.is_none()
+    }
+
+    pub(crate) fn lapse(&mut self, at: Timestamp) {
+        self.lapsed_at = Some(at);
+        self.collect(Collect::Lapsed);
+    }
+
+    /// Counts a redeem by a wrong session; how many there were.
+    pub(crate) fn count_wrong_session(&mut self) -> u8 {
+        self.wrong_sessions = self.wrong_sessions.saturating_add(1);
+        self.is_changed = true;
+        self.wrong_sessions
+    }
+}
+
+/// The working set.
+#[derive(Default)]
+pub(crate) struct Working {
+    /// `None`: there is no such challenge.
+    challenges: HashMap<ChallengeId, Option<Challenged>>,
+    devices: HashMap<DeviceId, bool>,
+}
+
+impl Working {
+    /// What of `wanted` isn't here yet, each once.
+    pub(crate) fn missing(&self, mut wanted: Wanted) -> Wanted {
+        wanted.challenges.sort_unstable();
+        wanted.challenges.dedup();
+        wanted
+            .challenges
+            .retain(|id| !self.challenges.contains_key(id));
+        wanted.devices.sort_unstable();
+        wanted.devices.dedup();
+        wanted.devices.retain(|id| !self.devices.contains_key(id));
+        wanted
+    }
+
+    /// Takes in what was read for `asked`.
+    pub(crate) fn learn(
+        &mut self,
+        asked: &Wanted,
+        challenges: &[SqliteRow],
+        active: &[SqliteRow],
+    ) -> sqlx::Result<()> {
+        self.challenges
+            .extend(asked.challenges.iter().map(|id| (*id, None)));
+        for row in challenges {
+            let challenged = Challenged::read(row)?;
+            self.challenges.insert(challenged.id, Some(challenged));
+        }
+        self.devices
+            .extend(asked.devices.iter().map(|id| (*id, false)));
+        for row in active {
+            self.devices
+                .insert(id(row, "id", DeviceId::from_slice)?, true);
+        }
+        Ok(())
+    }
+
+    /// The outer `None`: nobody looked yet.
+    pub(crate) fn challenge(&self, id: ChallengeId) -> Option<Option<Challenged>> {
+        self.challenges.get(&id).cloned()
+    }
+
+    pub(crate) fn is_active(&self, device: DeviceId) -> Option<bool> {
+        self.devices.get(&device).copied()
+    }
+
+    pub(crate) fn put(&mut self, challenged: Challenged) {
+        self.challenges.insert(challenged.id, Some(challenged));
+    }
+
+    /// Forgets everything; gives back what has to be written.
+    pub(crate) fn take(&mut self) -> Vec<Challenged> {
+        self.devices.clear();
+        let challenges = self
+            .challenges
+            .drain()
+            .filter_map(|(_, challenged)| challenged);
+        let mut changed: Vec<_> = challenges
+            .filter(|challenged| challenged.is_changed)
+            .collect();
+        changed.sort_unstable_by_key(|challenged| challenged.id);
+        changed
+    }
+}
+
+pub(crate) const SELECT_CHALLENGES: Many = Many {
+    head: "SELECT c.id, c.user_id, c.session, c.expires, c.decision, c.decided, c.decided_at, c.proof_kind, \
+           c.proof_id, c.redeemed_at, c.lapsed_at, c.wrong_sessions, (c.lapsed_at IS NOT NULL \
+           OR (c.proof_kind = 1 AND NOT EXISTS \
+               (SELECT 1 FROM devices d WHERE d.id = c.proof_id AND d.revoked IS NULL)) \
+           OR EXISTS (SELECT 1 FROM users u WHERE u.id = c.user_id AND u.reset_at >= c.decided_at)) AS lapsed \
+           FROM challenges c WHERE c.id IN (",
+    columns: 1,
+    tail: ")",
+};
+
+pub(crate) const SELECT_ACTIVE_DEVICES: Many = Many {
+    head: "SELECT id FROM devices WHERE revoked IS NULL AND id IN (",
+    columns: 1,
+    tail: ")",
+};
+
+/// Only decided challenges change, and their number goes with the decision.
+pub(crate) const UPDATE_CHALLENGES: Many = Many {
+    head: "WITH v (id, decision, decided, decided_at, proof_kind, proof_id, redeemed_at, lapsed_at, \
+           wrong_sessions) AS (",
+    columns: 9,
+    tail: ") UPDATE challenges SET decision = v.decision, decided = v.decided, decided_at = v.decided_at, \
+           proof_kind = v.proof_kind, proof_id = v.proof_id, redeemed_at = v.redeemed_at, \
+           lapsed_at = v.lapsed_at, wrong_sessions = v.wrong_sessions, number = NULL \
+           FROM v WHERE challenges.id = v.id",
+};
+
+pub(crate) fn bind_challenged<'q>(query: Query<'q>, challenged: &'q Challenged) -> Query<'q> {
+    let decided = challenged.decided();
+    let proof: Option<Proof> = decided.and_then(|decided| decided.proof);
+    let (kind, proof) = proof_columns(proof);
+    let moment = |at: Option<Timestamp>| at.map(|at| int(at.millis()));
+    query
+        .bind(challenged.id.as_bytes().as_slice())
+        .bind(decided.map_or(0, |decided| decided.decision.code()))
+        .bind(challenged.event.map(|event| event.as_bytes().to_vec()))
+        .bind(moment(decided.map(|decided| decided.at)))
+        .bind(kind)
+        .bind(proof)
+        .bind(moment(challenged.redeemed_at))
+        .bind(moment(challenged.lapsed_at))
+        .bind(challenged.wrong_sessions)
+}
+
+pub(crate) fn bind_challenge_id<'q>(query: Query<'q>, id: &'q ChallengeId) -> Query<'q> {
+    query.bind(id.as_bytes().as_slice())
+}
+
+pub(crate) fn bind_device_id<'q>(query: Query<'q>, id: &'q DeviceId) -> Query<'q> {
+    query.bind(id.as_bytes().as_slice())
+}
