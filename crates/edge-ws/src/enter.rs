@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use app::{Claim, Claimed, Connected, EnrolError, Login, LoginError, TicketProof};
+use app::{App, Claim, Claimed, Connected, EnrolError, Error, Login, LoginError, TicketProof};
 use ports::{Mailbox, StoreError};
 use rand::{Rng, RngExt};
 use session::{
@@ -89,6 +89,9 @@ async fn login(
     // before the pending set is read, so that nothing falls between
     let courier = connection.shared.app.courier();
     let mailbox = courier.connect(connected.tenant, connected.user, connected.device);
+    if !is_still_active(&connection.shared.app, &connected).await? {
+        return Err(asking.refused().into());
+    }
     let (session, frame) = asking.logged_in(Welcome {
         user: connected.user_name.clone(),
         organisation: connected.organisation.clone(),
@@ -101,6 +104,15 @@ async fn login(
         _present: Present::new(),
     };
     Ok((session, device))
+}
+
+/// Whether the device wasn't revoked between its login and its mailbox: nobody would have told this socket.
+async fn is_still_active(app: &App, connected: &Connected) -> Result<bool, End> {
+    match app.device(connected.tenant, connected.device).await {
+        Ok(device) => Ok(device.revoked.is_none()),
+        Err(Error::Store(error)) => Err(unavailable(&error)),
+        Err(_) => Ok(false),
+    }
 }
 
 async fn claim(
