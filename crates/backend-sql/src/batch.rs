@@ -10,6 +10,7 @@ use statement::{ChallengeId, DeviceId, EventId, TenantId, Timestamp};
 use crate::audit::{CHECKPOINT_ROWS, ChainedRow, Lanes, Prepared, store_checkpoint};
 use crate::codec::int;
 use crate::many::{Many, Query, Texts};
+use crate::simple_writes::prune_replays;
 use crate::slots::HotRow;
 use crate::vault::Keyring;
 use crate::working::{
@@ -47,6 +48,8 @@ pub(crate) struct Batch<'c> {
     /// The clock as it was read when the transaction began: it alone judges what has expired.
     pub(crate) now: Timestamp,
     pub(crate) keys: &'c Keyring,
+    /// Idempotency keys that this batch took.
+    pub(crate) new_replays: u32,
     lanes: &'c mut Lanes,
     texts: &'c mut Texts,
     working: Working,
@@ -69,6 +72,7 @@ impl<'c> Batch<'c> {
             conn,
             now,
             keys,
+            new_replays: 0,
             lanes,
             texts,
             working: Working::default(),
@@ -179,6 +183,9 @@ impl<'c> Batch<'c> {
     pub(crate) async fn finish(mut self) -> sqlx::Result<()> {
         for tenant in self.unanchored(CHECKPOINT_ROWS) {
             self.checkpoint(tenant).await?;
+        }
+        if self.new_replays > 0 {
+            prune_replays(self.conn, self.new_replays, self.now).await?;
         }
         self.flush_challenges().await?;
         let Self {

@@ -7,7 +7,7 @@ use domain::attempts::{Attempts, Counter};
 use domain::challenge::State;
 use ports::{Counted, LedgerRecord, Opened, ReplayKey};
 use sqlx::{Row as _, SqliteConnection};
-use statement::{EventId, TenantId};
+use statement::{EventId, TenantId, Timestamp};
 
 use crate::audit::Prepared;
 use crate::batch::{Batch, OpenRow};
@@ -18,8 +18,8 @@ use crate::writer::Job;
 
 /// How long an idempotency key stands for what was first asked under it.
 pub(crate) const REPLAY_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
-/// Keys past their life that are deleted with each new one: more than one, so that they run out.
-const PRUNED_REPLAYS: i64 = 4;
+/// Keys past their life that are deleted for each new one: more than one, so that they run out.
+const PRUNED_REPLAYS: u32 = 2;
 
 /// Opens a challenge.
 pub(crate) struct OpenChallenge {
@@ -142,18 +142,26 @@ async fn take_replay(
     .bind(dead)
     .execute(&mut *batch.conn)
     .await?;
-    if taken.rows_affected() == 0 {
-        return Ok(false);
-    }
+    let is_taken = taken.rows_affected() > 0;
+    batch.new_replays += u32::from(is_taken);
+    Ok(is_taken)
+}
+
+/// Deletes idempotency keys past their life, at the end of a batch that took new ones.
+pub(crate) async fn prune_replays(
+    conn: &mut SqliteConnection,
+    new: u32,
+    now: Timestamp,
+) -> sqlx::Result<()> {
     sqlx::query(
         "DELETE FROM replays WHERE (integration, idempotency) IN
              (SELECT integration, idempotency FROM replays WHERE at <= $1 ORDER BY at LIMIT $2)",
     )
-    .bind(dead)
-    .bind(PRUNED_REPLAYS)
-    .execute(&mut *batch.conn)
+    .bind(int(now.minus(REPLAY_LIFE).millis()))
+    .bind(new * PRUNED_REPLAYS)
+    .execute(conn)
     .await?;
-    Ok(true)
+    Ok(())
 }
 
 /// Counts a try before anything is compared.

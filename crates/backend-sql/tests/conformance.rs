@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use backend_sql::{MasterKey, Store};
-use testkit::{Backend, TestClock, hot_suite, ledger_suite};
+use testkit::{Backend, TestClock, directory_suite, hot_suite, ledger_suite};
 
 async fn backend() -> Backend {
     let dir = tempfile::tempdir().expect("a directory");
@@ -35,4 +35,9 @@ async fn hot_state_keeps_its_port_s_promises() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_ledger_keeps_its_port_s_promises() {
     ledger_suite(backend).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_directory_keeps_its_port_s_promises() {
+    directory_suite(backend).await;
 }
