@@ -118,6 +118,9 @@ pub(crate) fn settled(name: &str, decision: Decision) -> String {
     match decision {
         Decision::Expired => format!("The request of {name} has expired."),
         Decision::Cancelled => format!("{name} took its request back."),
+        Decision::Mismatch => {
+            format!("The request of {name} is over: a wrong number was typed for it.")
+        }
         Decision::Superseded => format!("A newer request replaces that of {name}."),
         other => format!("The request of {name} was {} elsewhere.", other.name()),
     }

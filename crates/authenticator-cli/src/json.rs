@@ -47,8 +47,8 @@ pub(crate) fn error(account: Option<&str>, code: &str, detail: &str) -> Value {
     value
 }
 
-/// The lines that tell `event`.
-pub(crate) fn event(account: &str, event: &Event) -> Vec<Value> {
+/// The lines that tell `event`; `connected` is how it was before.
+pub(crate) fn event(account: &str, event: &Event, connected: bool) -> Vec<Value> {
     let plain = |name: &str| json!({"event": name, "account": account});
     let value = match event {
         Event::Save => return Vec::new(),
@@ -78,18 +78,13 @@ pub(crate) fn event(account: &str, event: &Event) -> Vec<Value> {
         }),
         Event::TotpRebound => plain("totp_rebound"),
         Event::Fault(fault) => error(Some(account), "server_fault", &fault.to_string()),
-        Event::Disconnected {
-            was_connected: true,
-            ..
-        } => plain("disconnected"),
-        Event::Disconnected {
-            was_connected: false,
-            ..
-        } => return Vec::new(),
+        Event::Disconnected { .. } if connected => plain("disconnected"),
+        Event::Disconnected { .. } => return Vec::new(),
         Event::Stopped(stop) => {
             let mut stopped = plain("stopped");
             stopped["reason"] = stop.name().into();
-            return vec![plain("disconnected"), stopped];
+            let lost = connected.then(|| plain("disconnected"));
+            return lost.into_iter().chain([stopped]).collect();
         }
     };
     vec![value]

@@ -27,6 +27,7 @@ const TOO_SOON: Duration = Duration::from_millis(1500);
 struct Served {
     name: String,
     handle: Handle,
+    connected: bool,
 }
 
 struct Listener {
@@ -122,7 +123,14 @@ impl Listener {
         let serve = |account: Account| {
             let (device, name) = (account.device, account.name.clone());
             let (handle, _) = client.run(account, save.clone(), events.clone(), Reconnect::Forever);
-            (device, Served { name, handle })
+            (
+                device,
+                Served {
+                    name,
+                    handle,
+                    connected: false,
+                },
+            )
         };
         Self {
             served: accounts.into_iter().map(serve).collect(),
@@ -160,11 +168,22 @@ impl Listener {
                 .insert(card.challenge, (device, card.integration_name.clone()));
         }
         if self.screen.is_none() {
-            for value in json::event(self.name(device), &event) {
+            let connected = self
+                .served
+                .get(&device)
+                .is_some_and(|served| served.connected);
+            for value in json::event(self.name(device), &event, connected) {
                 say(&value.to_string());
             }
         } else {
             self.show_event(device, &event).await;
+        }
+        if let Some(served) = self.served.get_mut(&device) {
+            match event {
+                Event::Connected { .. } => served.connected = true,
+                Event::Disconnected { .. } => served.connected = false,
+                _ => {}
+            }
         }
         if let Event::Stopped(stop) = event {
             self.served.remove(&device);
@@ -231,7 +250,8 @@ impl Listener {
                 .to_owned()
         };
         match event {
-            Event::Save | Event::TotpRebound => {}
+            Event::Save => {}
+            Event::TotpRebound => say(&format!("{name}: the codes of this device were renewed.")),
             Event::Connected { .. } => {
                 if self.several {
                     say(&format!("Connected: {name}."));
@@ -300,6 +320,9 @@ impl Listener {
             say(&format!(
                 "\nAnother request is waiting ({waiting}): s skips to it."
             ));
+            if let Some((_, first)) = screen.cards.front() {
+                put(&human::question(first));
+            }
         }
     }
 
