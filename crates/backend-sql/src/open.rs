@@ -137,7 +137,7 @@ const SETTINGS: [(&str, &str, &str); 5] = [
     ),
 ];
 
-async fn assert_settings(conn: &mut SqliteConnection) -> Result<(), OpenError> {
+pub(crate) async fn assert_settings(conn: &mut SqliteConnection) -> Result<(), OpenError> {
     for (setting, question, wanted) in SETTINGS {
         let row = sqlx::query(question).fetch_one(&mut *conn).await?;
         let found = row

@@ -1,6 +1,7 @@
 //! What no port promises, but this store does.
 
 mod auditing;
+mod failing;
 mod opening;
 mod support;
 mod writing;
