@@ -13,7 +13,7 @@ pub struct Limits {
     pub connections: u32,
     /// From one address (an IPv6 /64): a large office behind one NAT.
     pub per_address: u32,
-    /// Not yet identified, in all. They are cheap and gone after [`session::IDENTIFY_WITHIN`]; the bound
+    /// Not yet identified, in all. They are cheap and gone within seconds; the bound
     /// keeps a crowd that never speaks from taking the places of devices.
     pub unidentified: u32,
     /// Not yet identified, from one address: a login takes a few round trips, so these let some hundred

@@ -96,11 +96,11 @@ impl Handshake {
         let heard = self.vitals.heard(now);
         match heard.and_then(|()| parse::frame(frame)) {
             Err(close) => HandshakeStep::Close(close),
-            Ok(frame) => self.take(frame),
+            Ok(frame) => self.take(frame, now),
         }
     }
 
-    fn take(mut self, frame: Frame) -> HandshakeStep {
+    fn take(mut self, frame: Frame, now: Duration) -> HandshakeStep {
         match (self.stage, frame) {
             (Stage::Hello, Frame::Hello(min, max)) => {
                 if !(min..=max).contains(&VERSION) {
@@ -108,7 +108,7 @@ impl Handshake {
                     return HandshakeStep::Close(close);
                 }
                 self.stage = Stage::Identify;
-                self.until = IDENTIFY_WITHIN;
+                self.until = now.saturating_add(IDENTIFY_WITHIN);
                 let hello = self.hello.frame(&self.nonce);
                 HandshakeStep::Send(self, hello)
             }

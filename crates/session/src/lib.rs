@@ -30,8 +30,8 @@ pub use parse::{Answer, Claim, Confirm, Login, TicketProof};
 
 /// How long a new connection may take to say hello: one round trip on the worst of mobile networks.
 pub const HELLO_WITHIN: Duration = Duration::from_secs(5);
-/// How long after it was accepted, or after an enrolment, a connection may take to log in or to claim a
-/// ticket. Both are made by the program, not by its person.
+/// How long after its hello, or after an enrolment, a connection may take to log in or to claim a ticket:
+/// both are made by the program, not by its person.
 pub const IDENTIFY_WITHIN: Duration = Duration::from_secs(10);
 /// How long a person may take to type the number that ends an enrolment: a ticket doesn't live longer.
 pub const CONFIRM_WITHIN: Duration = domain::ticket::LIFE;

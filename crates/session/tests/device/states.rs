@@ -357,7 +357,7 @@ fn time_is_up_in_every_state() {
     type Row = (fn() -> Handshake, u64, &'static str);
     let table: [Row; 4] = [
         (fresh, 5, "no hello within 5 seconds"),
-        (greeted, 10, "no login or enrol_claim within 10 seconds"),
+        (greeted, 11, "no login or enrol_claim within 10 seconds"),
         (claimed, 61, "nothing was heard for 60 seconds"),
         (enrolled, 11, "no login or enrol_claim within 10 seconds"),
     ];
