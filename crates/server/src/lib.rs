@@ -2,13 +2,23 @@
 //! where the real clock is read and randomness is drawn.
 
 pub mod admin_client;
+mod admin_commands;
 pub mod admin_socket;
+mod audit_commands;
+pub mod cli;
 pub mod clock;
+pub mod commands;
 pub mod config;
 mod config_keys;
 pub mod connections;
 pub mod data_dir;
+pub mod demo;
+pub mod doctor;
+pub mod exit;
 pub mod listener;
 pub mod logging;
+pub mod node;
 pub mod operations;
+mod qr;
+mod serve_commands;
 pub mod tls;

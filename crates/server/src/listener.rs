@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
@@ -16,6 +16,9 @@ use crate::tls::TlsConfig;
 
 /// How long to wait before accepting again when the process or the machine is out of descriptors or memory.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(75);
+/// How many connections may wait to be accepted: all devices come back at once after a restart, and who
+/// doesn't fit waits a second or more before it tries again. The kernel's usual bound.
+const BACKLOG: u32 = 4_096;
 /// How long sent data may stay unacknowledged before the connection is dropped: a client that stops reading
 /// holds its reply no longer.
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -49,12 +52,11 @@ impl Listener {
         tls: Option<TlsConfig>,
         bounds: Bounds,
     ) -> Result<Self, BindError> {
-        let bound = async {
-            let socket = TcpListener::bind(address).await?;
+        let bound = listen(address).and_then(|socket| {
             let address = socket.local_addr()?;
             Ok((socket, address))
-        };
-        let (socket, address) = bound.await.map_err(|error: io::Error| {
+        });
+        let (socket, address) = bound.map_err(|error| {
             if error.kind() == io::ErrorKind::AddrInUse {
                 BindError::InUse(address)
             } else {
@@ -113,6 +115,18 @@ impl Listener {
         drop(self.socket);
         serving.drain().await
     }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    // a successor can have the port while old connections linger in TIME_WAIT
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// The client went away while it was in the queue; the next one may be fine.

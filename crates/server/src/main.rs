@@ -1,3 +1,7 @@
 //! The `countersign` program.
 
-fn main() {}
+use server::exit::Exit;
+
+fn main() -> Exit {
+    server::commands::main()
+}

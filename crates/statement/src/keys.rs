@@ -182,7 +182,10 @@ impl SigningKey {
     /// [`KeyError`] if the library fails.
     pub fn generate_p256_pkcs8() -> Result<Vec<u8>, KeyError> {
         let failed = KeyError(Algorithm::P256);
-        #[expect(clippy::disallowed_methods, reason = "the one place where a P-256 key is made")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the one place where a P-256 key is made"
+        )]
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map_err(|_| failed)?;
         Ok(pair.to_pkcs8v1().map_err(|_| failed)?.as_ref().to_vec())
     }

@@ -94,5 +94,8 @@ async fn spent_budgets_and_used_codes_stay_spent() {
         .submit_code(&mut world.call(), &app, created.view.id, &next)
         .await;
     assert_eq!(early.unwrap_err(), app::Error::CodeWrong);
-    // backend_sql::verify_audit(world.folder(), None).await.expect("the audit verifies");
+    let master = backend_sql::MasterKey::load(&world.folder().join("keys/master.key"));
+    let master = master.expect("the key is there");
+    let verified = backend_sql::verify_audit(world.folder(), &master, None).await;
+    assert!(verified.expect("the audit verifies").rows > 10);
 }

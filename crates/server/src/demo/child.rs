@@ -27,11 +27,11 @@ pub enum ChildError {
 }
 
 /// A running child. Killed when dropped.
-pub struct ChildServer {
+pub(super) struct ChildServer {
     process: Child,
     data: PathBuf,
     /// Where it listens: `http://127.0.0.1:PORT`.
-    pub url: String,
+    pub(super) url: String,
 }
 
 impl ChildServer {
@@ -39,9 +39,12 @@ impl ChildServer {
     ///
     /// # Errors
     /// [`ChildError`].
-    pub async fn start(data: &Path, listen: &str) -> Result<Self, ChildError> {
+    pub(super) async fn start(data: &Path, listen: &str) -> Result<Self, ChildError> {
         let log = data.join("server.log");
-        let stderr = std::fs::File::options().create(true).append(true).open(&log)?;
+        let stderr = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(&log)?;
         let mut process = Command::new(std::env::current_exe()?)
             .args(["serve", "--listen", listen, "--data"])
             .arg(data)
@@ -51,7 +54,10 @@ impl ChildServer {
             .stderr(stderr)
             .kill_on_drop(true)
             .spawn()?;
-        let stdout = process.stdout.take().ok_or_else(|| ChildError::NotReady(log.clone()))?;
+        let stdout = process
+            .stdout
+            .take()
+            .ok_or_else(|| ChildError::NotReady(log.clone()))?;
         let mut lines = BufReader::new(stdout).lines();
         let ready = async {
             while let Some(line) = lines.next_line().await? {
@@ -62,17 +68,23 @@ impl ChildServer {
             Ok(None)
         };
         let ready = tokio::time::timeout(START, ready).await;
-        let Ok(Ok(Some(url))) = ready else { return Err(ChildError::NotReady(log)) };
+        let Ok(Ok(Some(url))) = ready else {
+            return Err(ChildError::NotReady(log));
+        };
         // keep reading, so that the child never blocks on a full pipe
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Ok(Self { process, data: data.to_owned(), url })
+        Ok(Self {
+            process,
+            data: data.to_owned(),
+            url,
+        })
     }
 
     /// Kills it as a crash would: no signal that it could act on.
     ///
     /// # Errors
     /// [`ChildError::Io`].
-    pub async fn kill(mut self) -> Result<(), ChildError> {
+    pub(super) async fn kill(mut self) -> Result<(), ChildError> {
         Ok(self.process.kill().await?)
     }
 
@@ -80,7 +92,7 @@ impl ChildServer {
     ///
     /// # Errors
     /// [`ChildError::Admin`] with what the command said.
-    pub async fn admin(&self, args: &[&str]) -> Result<Value, ChildError> {
+    pub(super) async fn admin(&self, args: &[&str]) -> Result<Value, ChildError> {
         let output = Command::new(std::env::current_exe()?)
             .args(["admin", "--json", "--data"])
             .arg(&self.data)

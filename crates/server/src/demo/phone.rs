@@ -38,12 +38,17 @@ impl Person for Lookup<'_> {
 ///
 /// # Errors
 /// What went wrong, in one line.
-pub async fn enrol(http: &Http, user: &str) -> Result<Account, String> {
+pub(super) async fn enrol(http: &Http, user: &str) -> Result<Account, String> {
     let base = format!("/v1/users/name:{user}");
     http.send("PUT", &base, json!({})).await?;
     let tickets = format!("{base}/tickets");
-    let ticket = http.send("POST", &tickets, json!({"reason": "demo"})).await?;
-    let link = ticket.text("link").parse().map_err(|_| format!("ticket: {}", ticket.outcome()))?;
+    let ticket = http
+        .send("POST", &tickets, json!({"reason": "demo"}))
+        .await?;
+    let link = ticket
+        .text("link")
+        .parse()
+        .map_err(|_| format!("ticket: {}", ticket.outcome()))?;
     let path = format!("{tickets}/{}", ticket.text("ticket"));
     let mut person = Lookup { http, path };
     Client::new(AGENT)
@@ -53,7 +58,7 @@ pub async fn enrol(http: &Http, user: &str) -> Result<Account, String> {
 }
 
 /// A connected authenticator.
-pub struct Phone {
+pub(super) struct Phone {
     session: Session,
 }
 
@@ -62,10 +67,14 @@ impl Phone {
     ///
     /// # Errors
     /// If there is no connection in time.
-    pub async fn connect(account: Account) -> Result<Self, String> {
+    pub(super) async fn connect(account: Account) -> Result<Self, String> {
         let session = Client::new(AGENT).connect(account, Reconnect::Forever);
         let mut phone = Self { session };
-        phone.until("a connection", |event| matches!(event, Event::Connected { .. })).await?;
+        phone
+            .until("a connection", |event| {
+                matches!(event, Event::Connected { .. })
+            })
+            .await?;
         Ok(phone)
     }
 
@@ -84,15 +93,20 @@ impl Phone {
             Err(format!("the session ended before {what}"))
         };
         let within = WITHIN.saturating_mul(3);
-        tokio::time::timeout(within, next).await.map_err(|_| format!("no {what} in time"))?
+        tokio::time::timeout(within, next)
+            .await
+            .map_err(|_| format!("no {what} in time"))?
     }
 
     /// Waits for a prompt.
     ///
     /// # Errors
     /// If none comes.
-    pub async fn prompt(&mut self) -> Result<Card, String> {
-        match self.until("a prompt", |event| matches!(event, Event::Prompt(_))).await? {
+    pub(super) async fn prompt(&mut self) -> Result<Card, String> {
+        match self
+            .until("a prompt", |event| matches!(event, Event::Prompt(_)))
+            .await?
+        {
             Event::Prompt(card) => Ok(card),
             _ => Err("not a prompt".to_owned()),
         }
@@ -102,16 +116,15 @@ impl Phone {
     ///
     /// # Errors
     /// If nothing does.
-    pub async fn answer(
+    pub(super) async fn answer(
         &mut self,
         challenge: ChallengeId,
         choice: Choice,
     ) -> Result<AnswerOutcome, String> {
         let sent = self.session.handle.answer(challenge, choice, false).await;
-        sent.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
-        let answered = |event: &Event| {
-            matches!(event, Event::Answered { challenge: of, .. } if *of == challenge)
-        };
+        sent.map_err(|error| error.to_string())?
+            .map_err(|error| error.to_string())?;
+        let answered = |event: &Event| matches!(event, Event::Answered { challenge: of, .. } if *of == challenge);
         match self.until("an answer", answered).await? {
             Event::Answered { outcome, .. } => Ok(outcome),
             _ => Err("not an answer".to_owned()),
@@ -122,9 +135,8 @@ impl Phone {
     ///
     /// # Errors
     /// If it stays.
-    pub async fn settled(&mut self, challenge: ChallengeId) -> Result<Decision, String> {
-        let settled =
-            |event: &Event| matches!(event, Event::Settled { challenge: of, .. } if *of == challenge);
+    pub(super) async fn settled(&mut self, challenge: ChallengeId) -> Result<Decision, String> {
+        let settled = |event: &Event| matches!(event, Event::Settled { challenge: of, .. } if *of == challenge);
         match self.until("a decision", settled).await? {
             Event::Settled { decision, .. } => Ok(decision),
             _ => Err("not a decision".to_owned()),
@@ -135,15 +147,19 @@ impl Phone {
     ///
     /// # Errors
     /// If the session has ended.
-    pub async fn account(&self) -> Result<Account, String> {
-        self.session.handle.account().await.map_err(|error| error.to_string())
+    pub(super) async fn account(&self) -> Result<Account, String> {
+        self.session
+            .handle
+            .account()
+            .await
+            .map_err(|error| error.to_string())
     }
 
     /// Hangs up; the account can connect again.
     ///
     /// # Errors
     /// If the session has ended.
-    pub async fn hang_up(self) -> Result<Account, String> {
+    pub(super) async fn hang_up(self) -> Result<Account, String> {
         let account = self.account().await?;
         self.session.handle.close().await;
         // the session's end is the event stream's end

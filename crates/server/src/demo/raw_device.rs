@@ -19,7 +19,7 @@ use wire::device::{
 const WITHIN: Duration = Duration::from_secs(10);
 
 /// A logged-in socket.
-pub struct RawDevice {
+pub(super) struct RawDevice {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     account: Account,
 }
@@ -29,23 +29,44 @@ impl RawDevice {
     ///
     /// # Errors
     /// What went wrong, in one line.
-    pub async fn connect(account: Account) -> Result<Self, String> {
+    pub(super) async fn connect(account: Account) -> Result<Self, String> {
         let url = account.server.websocket(device::PATH);
-        let mut request = url.into_client_request().map_err(|error| error.to_string())?;
+        let mut request = url
+            .into_client_request()
+            .map_err(|error| error.to_string())?;
         let protocol = HeaderValue::from_static(device::SUBPROTOCOL);
-        request.headers_mut().insert("sec-websocket-protocol", protocol);
-        let (socket, _) = connect_async(request).await.map_err(|error| error.to_string())?;
+        request
+            .headers_mut()
+            .insert("sec-websocket-protocol", protocol);
+        let (socket, _) = connect_async(request)
+            .await
+            .map_err(|error| error.to_string())?;
         let mut device = Self { socket, account };
         let version = device::VERSION;
         let agent = "countersign demo".to_owned();
         device
-            .send(Up::Hello(ClientHello { min_version: version, max_version: version, agent }))
+            .send(Up::Hello(ClientHello {
+                min_version: version,
+                max_version: version,
+                agent,
+            }))
             .await?;
-        let Down::Hello(hello) = device.receive().await? else { return Err("no hello".into()) };
-        let nonce: [u8; 32] = hello.nonce.as_ref().try_into().map_err(|_| "a short nonce")?;
+        let Down::Hello(hello) = device.receive().await? else {
+            return Err("no hello".into());
+        };
+        let nonce: [u8; 32] = hello
+            .nonce
+            .as_ref()
+            .try_into()
+            .map_err(|_| "a short nonce")?;
         let (tenant, id) = (device.account.tenant, device.account.device);
         let server = device.account.identity;
-        let login = Login { server: &server, tenant, device: id, nonce: &nonce };
+        let login = Login {
+            server: &server,
+            tenant,
+            device: id,
+            nonce: &nonce,
+        };
         let signature = login.sign(&device.account.seed.key()).to_vec().into();
         let (tenant, device_id) = (tenant.as_bytes().to_vec(), id.as_bytes().to_vec());
         device
@@ -65,7 +86,7 @@ impl RawDevice {
     ///
     /// # Errors
     /// If none comes.
-    pub async fn prompt(&mut self) -> Result<(ChallengeId, Vec<u8>), String> {
+    pub(super) async fn prompt(&mut self) -> Result<(ChallengeId, Vec<u8>), String> {
         loop {
             if let Down::Prompt(prompt) = self.receive().await? {
                 let challenge = device::Challenge::decode(prompt.challenge.clone());
@@ -78,7 +99,7 @@ impl RawDevice {
 
     /// Signs an approval.
     #[must_use]
-    pub fn approval(&self, id: ChallengeId, document: &[u8], number: &str) -> Answer {
+    pub(super) fn approval(&self, id: ChallengeId, document: &[u8], number: &str) -> Answer {
         let counter = self.account.counter + 1;
         let statement = statement::Answer {
             challenge: document,
@@ -102,7 +123,7 @@ impl RawDevice {
     ///
     /// # Errors
     /// If no result comes.
-    pub async fn answer(&mut self, answer: Answer) -> Result<String, String> {
+    pub(super) async fn answer(&mut self, answer: Answer) -> Result<String, String> {
         self.send(Up::Answer(answer)).await?;
         loop {
             if let Down::AnswerResult(result) = self.receive().await? {
@@ -110,7 +131,9 @@ impl RawDevice {
                     device::Result::Settled => result.state().as_str_name(),
                     other => other.as_str_name(),
                 };
-                let name = name.trim_start_matches("STATE_").trim_start_matches("RESULT_");
+                let name = name
+                    .trim_start_matches("STATE_")
+                    .trim_start_matches("RESULT_");
                 return Ok(name.to_lowercase());
             }
         }
@@ -137,6 +160,8 @@ impl RawDevice {
                 }
             }
         };
-        tokio::time::timeout(WITHIN, next).await.map_err(|_| "nothing came in time".to_owned())?
+        tokio::time::timeout(WITHIN, next)
+            .await
+            .map_err(|_| "nothing came in time".to_owned())?
     }
 }

@@ -1,0 +1,350 @@
+//! One running server: stores, edges and background work put together, and taken apart again in order.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use app::{App, Call, Ports, Settings};
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
+use backend_local::LocalCourier;
+use backend_sql::{MasterKey, Store};
+use edge_http::{Operator, Rest, admin_router, rest_router};
+use edge_pages::{Demo, Pages, SignIns};
+use edge_ws::{Gateway, Limits};
+use http_limits::{Front, PeerUid, RequestIds, front};
+use statement::ServerUrl;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::admin_socket::{AdminSocket, SocketError};
+use crate::clock;
+use crate::config::Config;
+use crate::connections::Bounds;
+use crate::data_dir::{DataDir, DataDirError};
+use crate::listener::{BindError, Listener, raise_open_files};
+use crate::operations::{self, Readiness};
+use crate::tls::{TlsConfig, TlsError};
+
+/// How often expired challenges are swept up: the promise is two seconds.
+const SWEEP: Duration = Duration::from_millis(500);
+/// How often the audit is checkpointed, at least.
+const CHECKPOINT: Duration = Duration::from_secs(60);
+
+/// Why a server doesn't start.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each wraps the error that says it")]
+pub enum StartError {
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    #[error(transparent)]
+    MasterKey(#[from] backend_sql::MasterKeyError),
+    #[error(transparent)]
+    Store(#[from] backend_sql::OpenError),
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error("public_url: {0}")]
+    PublicUrl(#[from] statement::UrlError),
+    #[error("metrics: {0}")]
+    Metrics(String),
+    #[error("the demo can't be set up: {0}")]
+    Demo(#[from] app::Error),
+}
+
+/// A data directory with its use cases on top: what serving, and admin commands without a server, stand on.
+pub struct Core {
+    /// Held for as long as this lives: never two writers.
+    _data: DataDir,
+    store: Store,
+    /// The use cases.
+    pub app: Arc<App>,
+}
+
+impl Core {
+    /// Takes `data`, makes keys and database if they aren't there, and opens them.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn open(data: &Path, public_url: ServerUrl) -> Result<Self, StartError> {
+        let data = DataDir::take(data)?;
+        let master = MasterKey::load_or_create(&data.path().join("keys").join("master.key"))?;
+        let store = Store::open(data.path(), Arc::new(clock::now), master).await?;
+        let settings = Settings {
+            public_url,
+            guard: domain::guard::Policy::default(),
+        };
+        let ports = Ports {
+            hot: store.hot(),
+            ledger: store.ledger(),
+            directory: store.directory(),
+            courier: Arc::new(LocalCourier::new()),
+            vault: store.vault(),
+        };
+        Ok(Self {
+            _data: data,
+            store,
+            app: Arc::new(App::new(settings, ports)),
+        })
+    }
+
+    /// The operators' routes, for somebody with this user id on this machine.
+    pub fn admin(&self, uid: u32) -> Router {
+        let (_, never) = watch::channel(false);
+        let rest = Rest::new(Arc::clone(&self.app), Arc::new(clock::call), never);
+        admin_router(rest).layer(axum::Extension(Operator { uid }))
+    }
+
+    /// A clean stop: what came last is anchored in a checkpoint.
+    pub async fn close(self) {
+        if let Err(error) = self.app.checkpoint().await {
+            tracing::error!(%error, "no last checkpoint: the newest audit rows are unanchored");
+        }
+        if let Err(error) = self.store.close().await {
+            tracing::error!(%error, "the store did not close cleanly");
+        }
+    }
+}
+
+/// What a demo adds to a server.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    /// The user whom the page signs in.
+    pub user: String,
+}
+
+/// A server that is bound and set up, but doesn't serve yet.
+pub struct Node {
+    core: Core,
+    /// The use cases.
+    pub app: Arc<App>,
+    public: Listener,
+    operations: Listener,
+    socket: AdminSocket,
+    router: Router,
+    admin: Router,
+    gateway: Gateway,
+    metrics: metrics_exporter_prometheus::PrometheusHandle,
+    stop: watch::Sender<bool>,
+}
+
+impl Node {
+    /// Binds and sets up; nothing is accepted before [`Node::run`].
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(config: &Config, trial: Option<Trial>) -> Result<Self, StartError> {
+        let metrics = operations::count().map_err(|e| StartError::Metrics(e.to_string()))?;
+        let files = config.tls_files();
+        let tls = files
+            .map(|(cert, key)| TlsConfig::from_files(cert, key))
+            .transpose()?;
+        let secure = tls.is_some() || config.public_url.as_ref().is_some_and(is_https);
+        let bounds = Bounds::public(raise_open_files(), &config.trusted_proxies);
+        let public = Listener::bind(config.listen, tls, bounds).await?;
+        let operations = Listener::bind(config.admin_listen, None, Bounds::operators()).await?;
+        let origin = config.origin(public.local_addr())?;
+        let core = Core::open(&config.data, origin).await?;
+        let app = Arc::clone(&core.app);
+        let socket = AdminSocket::bind(&config.data)?;
+        let (stop, stopping) = watch::channel(false);
+        let calls: Arc<dyn Fn() -> Call + Send + Sync> = Arc::new(clock::call);
+        let rest = Rest::new(Arc::clone(&app), Arc::clone(&calls), stopping.clone());
+        let limits = Limits::default();
+        let gateway = Gateway::new(
+            Arc::clone(&app),
+            Arc::clone(&calls),
+            limits,
+            stopping.clone(),
+        );
+        let local = trial.is_some();
+        let pages = Pages {
+            app: Arc::clone(&app),
+            call: calls,
+            signins: Arc::new(SignIns::new()),
+            demo: demo(&app, trial).await?,
+            secure_cookies: secure,
+        };
+        let router = rest_router(rest.clone())
+            .merge(edge_ws::router(gateway.clone()))
+            .merge(edge_pages::router(pages));
+        let fronted = Front {
+            trusted_proxies: config.trusted_proxies.clone().into(),
+            ids: RequestIds::new(clock::seed()),
+            hosts: local.then(|| local_hosts(public.local_addr())),
+        };
+        let router = front(router, fronted);
+        let admin = admin_router(rest).layer(from_fn(name_operator));
+        Ok(Self {
+            core,
+            app,
+            public,
+            operations,
+            socket,
+            router,
+            admin,
+            gateway,
+            metrics,
+            stop,
+        })
+    }
+
+    /// Where it listens, with its scheme.
+    #[must_use]
+    pub fn address(&self) -> (&'static str, SocketAddr) {
+        (self.public.scheme(), self.public.local_addr())
+    }
+
+    /// Where health and metrics are.
+    #[must_use]
+    pub fn operations_address(&self) -> SocketAddr {
+        self.operations.local_addr()
+    }
+
+    /// Serves until `until` resolves, then drains: no new connection, requests finish, devices are told when to
+    /// come back, the audit is anchored.
+    pub async fn run(self, until: impl Future<Output = ()>) {
+        let Self {
+            core,
+            app,
+            public,
+            operations,
+            socket,
+            router,
+            admin,
+            gateway,
+            metrics,
+            stop,
+        } = self;
+        let ask = readiness(core.store.clone(), stop.subscribe());
+        let health = operations::router(metrics, ask);
+        let mut work = JoinSet::new();
+        work.spawn(sweep(Arc::clone(&app), stop.subscribe()));
+        work.spawn(checkpoint(app, stop.subscribe()));
+        let (keep_health, healthy) = watch::channel(false);
+        let health = tokio::spawn(operations.run(health, healthy));
+        let admin = tokio::spawn(socket.run(admin, stop.subscribe()));
+        let public = tokio::spawn(public.run(router, stop.subscribe()));
+        until.await;
+        tracing::info!("stopping: draining connections");
+        stop.send_replace(true);
+        match public.await {
+            Ok(drained) if drained.cut > 0 => {
+                tracing::warn!(
+                    cut = drained.cut,
+                    "connections were cut at the drain deadline"
+                );
+            }
+            Ok(_) => {}
+            Err(error) => tracing::error!(%error, "the listener failed"),
+        }
+        gateway.drained().await;
+        drop(admin.await);
+        while work.join_next().await.is_some() {}
+        // health answers "draining" until the very end
+        keep_health.send_replace(true);
+        drop(health.await);
+        core.close().await;
+        tracing::info!("stopped");
+    }
+}
+
+fn is_https(url: &ServerUrl) -> bool {
+    url.as_str().starts_with("https://")
+}
+
+/// The names under which a local browser reaches a demo.
+fn local_hosts(bound: SocketAddr) -> Arc<[String]> {
+    let port = bound.port();
+    [
+        bound.to_string(),
+        format!("localhost:{port}"),
+        format!("127.0.0.1:{port}"),
+    ]
+    .into()
+}
+
+async fn demo(app: &App, trial: Option<Trial>) -> Result<Option<Demo>, StartError> {
+    let Some(trial) = trial else { return Ok(None) };
+    let tenant = app.find_tenant(None).await?.id;
+    let integration = app
+        .find_integration(tenant, crate::demo::INTEGRATION)
+        .await?
+        .id;
+    Ok(Some(Demo {
+        integration,
+        user: trial.user,
+    }))
+}
+
+async fn name_operator(mut request: Request, next: Next) -> Response {
+    if let Some(PeerUid(uid)) = request.extensions().get::<PeerUid>().copied() {
+        request.extensions_mut().insert(Operator { uid });
+    }
+    next.run(request).await
+}
+
+fn readiness(store: Store, stopping: watch::Receiver<bool>) -> operations::Ask {
+    Arc::new(move || {
+        if *stopping.borrow() {
+            return Readiness::Draining;
+        }
+        match store.healthy() {
+            Ok(()) => Readiness::Ready,
+            Err(_) => Readiness::Down("store"),
+        }
+    })
+}
+
+/// Does something every `period` until the server stops.
+async fn every<F: Future<Output = ()>>(
+    period: Duration,
+    mut stop: watch::Receiver<bool>,
+    mut work: impl FnMut() -> F,
+) {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let stopped = tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => true,
+            _ = ticks.tick() => false,
+        };
+        if stopped {
+            return;
+        }
+        work().await;
+    }
+}
+
+async fn sweep(app: Arc<App>, stop: watch::Receiver<bool>) {
+    every(SWEEP, stop, || async {
+        loop {
+            match app.expire_due(&mut clock::call()).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "expired challenges wait for the next sweep");
+                    return;
+                }
+            }
+        }
+    })
+    .await;
+}
+
+async fn checkpoint(app: Arc<App>, stop: watch::Receiver<bool>) {
+    every(CHECKPOINT, stop, || async {
+        if let Err(error) = app.checkpoint().await {
+            tracing::warn!(%error, "no checkpoint of the audit this time");
+        }
+    })
+    .await;
+}

@@ -1,0 +1,208 @@
+//! `countersign serve` and `countersign demo`.
+
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cli::{Demo, Serve};
+use crate::commands::show;
+use crate::config::{self, Config, Sources};
+use crate::demo::{self, script};
+use crate::exit::Exit;
+use crate::logging;
+use crate::node::{Core, Node, StartError, Trial};
+
+/// Runs `countersign serve`.
+pub(crate) async fn serve(command: Serve) -> Exit {
+    let sources = Sources {
+        file: command.place.config,
+        env: std::env::vars_os().collect(),
+        listen: command.listen,
+        data: command.place.data,
+    };
+    let config = match config::load(&sources) {
+        Ok(loaded) => loaded.config,
+        Err(issues) => {
+            eprintln!("{issues}");
+            return Exit::Usage;
+        }
+    };
+    if let Err(error) = logging::to_stderr(&config) {
+        eprintln!("error: {error}");
+        return Exit::Usage;
+    }
+    let first = !config.data.join("countersign.db").exists();
+    let node = match Node::start(&config, None).await {
+        Ok(node) => node,
+        Err(error) => return refuse(&error),
+    };
+    announce(&node);
+    if first {
+        eprint!("{}", next_commands(&config.data));
+    }
+    node.run(stop_signal()).await;
+    Exit::Ok
+}
+
+fn announce(node: &Node) {
+    let (scheme, address) = node.address();
+    show(&format!("listening on {scheme}://{address}"));
+    show(&format!("admin on http://{}", node.operations_address()));
+}
+
+fn next_commands(data: &Path) -> String {
+    let flag = match data == Path::new("countersign-data") {
+        true => String::new(),
+        false => format!(" --data {}", data.display()),
+    };
+    format!(
+        "\nNew data directory {}. Its keys/ opens every sealed TOTP secret and signing key: back it up \
+         apart from the database; without it they are lost.\nNext:\n\
+         \x20 countersign admin{flag} integration create --name my-app --verifies-first-factor\n\
+         \x20 countersign admin{flag} user create --name alice\n\
+         \x20 countersign admin{flag} ticket create --user alice\n\n",
+        data.display()
+    )
+}
+
+/// Says why there is no server, and how that is mended.
+fn refuse(error: &StartError) -> Exit {
+    eprintln!("error: {error}");
+    Exit::Unreachable
+}
+
+async fn stop_signal() {
+    let (Ok(mut term), Ok(mut int)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
+        // without signals only a kill stops it, which loses nothing
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+}
+
+/// Runs `countersign demo`.
+pub(crate) async fn demo(command: Demo, json: bool) -> Exit {
+    // nobody else's, and removed at the end
+    let private = std::fs::Permissions::from_mode(0o700);
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("countersign-demo-").permissions(private);
+    let data = match builder.tempdir() {
+        Ok(data) => data,
+        Err(error) => {
+            eprintln!("error: no temporary directory: {error}");
+            return Exit::Unreachable;
+        }
+    };
+    if command.script {
+        return scripted(data.path(), json).await;
+    }
+    let listen = command.listen.unwrap_or(Config::default().listen);
+    if !listen.ip().is_loopback() {
+        eprintln!("error: the demo stays on this machine: choose a loopback address for --listen");
+        return Exit::Usage;
+    }
+    with_person(data.path(), listen).await
+}
+
+async fn scripted(data: &Path, json: bool) -> Exit {
+    let tell = |step: &script::StepResult| {
+        let mark = if step.got == step.expected {
+            "ok  "
+        } else {
+            "FAIL"
+        };
+        let line = format!("{mark} {:<22} {:>6} ms  {}", step.name, step.ms, step.got);
+        if json {
+            eprintln!("{line}");
+        } else {
+            show(&line);
+        }
+    };
+    match script::run(data, tell).await {
+        Ok(result) => {
+            if json {
+                show(&serde_json::to_string(&result).unwrap_or_default());
+            }
+            if result.ok { Exit::Ok } else { Exit::Wrong }
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            Exit::Unreachable
+        }
+    }
+}
+
+async fn with_person(data: &Path, listen: SocketAddr) -> Exit {
+    let config = Config {
+        listen,
+        data: data.join("data"),
+        admin_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        ..Config::default()
+    };
+    let log = data.join("demo.log");
+    if let Err(error) = logging::to_file(&config, &log) {
+        eprintln!("error: {error}");
+        return Exit::Unreachable;
+    }
+    if let Err(error) = prepare(&config).await {
+        return refuse(&error);
+    }
+    let trial = Trial {
+        user: demo::USER.to_owned(),
+    };
+    let node = match Node::start(&config, Some(trial)).await {
+        Ok(node) => node,
+        Err(error) => return refuse(&error),
+    };
+    let (scheme, address) = node.address();
+    let app = std::sync::Arc::clone(&node.app);
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let serving = tokio::spawn(node.run(async {
+        tokio::select! {
+            () = stop_signal() => {}
+            _ = stopped => {}
+        }
+    }));
+    show(&format!(
+        "Countersign demo\n\n  1. Open {scheme}://{address}/ in a browser and sign in.\n  \
+         2. Type the number that the page shows here.\n\n  Data and log are in {} and go away at \
+         the end. q quits.",
+        data.display()
+    ));
+    let account = match demo::enrol(&app).await {
+        Ok(account) => account,
+        Err(error) => {
+            eprintln!("error: the demo's authenticator: {error}");
+            return Exit::Unreachable;
+        }
+    };
+    let terminal = tokio::spawn(demo::answer_in_terminal(account));
+    let mut serving = serving;
+    tokio::select! {
+        _ = &mut serving => return Exit::Ok,
+        ended = terminal => {
+            if let Ok(Err(error)) = ended {
+                eprintln!("error: {error}");
+            }
+        }
+    }
+    // an error means that it has stopped already
+    let _ = stop.send(());
+    drop(serving.await);
+    Exit::Ok
+}
+
+/// The demo's integration and user, made before the server opens the same data.
+async fn prepare(config: &Config) -> Result<(), StartError> {
+    let core = Core::open(&config.data, config.origin(config.listen)?).await?;
+    demo::set_up(&core.app).await?;
+    core.close().await;
+    Ok(())
+}
