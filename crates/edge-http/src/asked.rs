@@ -129,9 +129,7 @@ mod tests {
             let refused = ask(request, "").await.err().unwrap();
             assert_eq!(refused.code().name(), "invalid_request", "{bad}");
         }
-        let twice = Request::post("/x")
-            .header(IDEMPOTENCY_KEY, "a")
-            .header(IDEMPOTENCY_KEY, "a");
+        let twice = Request::post("/x").header(IDEMPOTENCY_KEY, "a").header(IDEMPOTENCY_KEY, "a");
         assert!(ask(twice, "").await.is_err());
     }
 }

@@ -41,10 +41,7 @@ impl<S: Needs> FromRequestParts<Rest> for Allowed<S> {
         let key = bearer(&parts.headers).ok_or(Error::Unauthenticated)?;
         let caller = state.app.authenticate(&state.call(), key).await?;
         caller.demand(S::SCOPE)?;
-        Ok(Self {
-            caller,
-            scope: PhantomData,
-        })
+        Ok(Self { caller, scope: PhantomData })
     }
 }
 
@@ -55,9 +52,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
         return None;
     };
     let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-    scheme
-        .eq_ignore_ascii_case("bearer")
-        .then_some(token.trim())
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use crate::asked::Asked;
 use crate::auth::{Allowed, Challenges};
 use crate::error::Refused;
 use crate::idempotency::{Keep, once};
-use crate::{Rest, shapes};
+use crate::{Rest, observe, shapes};
 
 /// Longest long poll, in seconds: below the idle time-out of common proxies (60 s).
 const MAX_WAIT_S: u64 = 30;
@@ -55,14 +55,11 @@ pub(crate) async fn create_challenge(
     let _guard = state.in_progress.enter(key)?;
     let request = read(asked.body)?;
     let mut call = state.call();
-    let created = state
-        .app
-        .create_challenge(&mut call, &caller, request, key)
-        .await?;
+    let created = state.app.create_challenge(&mut call, &caller, request, key).await?;
     let status = if created.merged {
         StatusCode::OK
     } else {
-        metrics::counter!("countersign_challenges_created_total").increment(1);
+        observe::created();
         StatusCode::CREATED
     };
     Ok((status, Json(shapes::created(&created))))
@@ -70,8 +67,7 @@ pub(crate) async fn create_challenge(
 
 fn read(asked: rest::CreateChallenge) -> Result<CreateRequest, Problem> {
     let ip = asked.context.ip.map(|ip| {
-        ip.parse()
-            .map_err(|_| Problem::invalid("context.ip", "must be an IPv4 or IPv6 address"))
+        ip.parse().map_err(|_| Problem::invalid("context.ip", "must be an IPv4 or IPv6 address"))
     });
     let first_factor = asked.first_factor.map(|first| {
         let length = first.method.chars().count();
@@ -84,10 +80,7 @@ fn read(asked: rest::CreateChallenge) -> Result<CreateRequest, Problem> {
             at: shapes::parse_time("first_factor.at", &first.at)?,
         })
     });
-    let detail = |detail: rest::Detail| Detail {
-        label: detail.label,
-        value: detail.value,
-    };
+    let detail = |detail: rest::Detail| Detail { label: detail.label, value: detail.value };
     Ok(CreateRequest {
         user: shapes::user_ref(&asked.user)?,
         context: RequestContext {
@@ -99,9 +92,7 @@ fn read(asked: rest::CreateChallenge) -> Result<CreateRequest, Problem> {
         first_factor: first_factor.transpose()?,
         purpose: asked.purpose.map(shapes::asked_purpose),
         methods: asked.methods.map(shapes::asked_methods),
-        ttl: asked
-            .ttl_s
-            .map(|seconds| Duration::from_secs(seconds.into())),
+        ttl: asked.ttl_s.map(|seconds| Duration::from_secs(seconds.into())),
         details: asked.details.into_iter().map(detail).collect(),
     })
 }
@@ -140,10 +131,7 @@ pub(crate) async fn get_challenge(
     }
     let app = &state.app;
     let mut call = state.call();
-    let Watch {
-        mut view,
-        mut change,
-    } = app.watch_challenge(&mut call, &caller, id).await?;
+    let Watch { mut view, mut change } = app.watch_challenge(&mut call, &caller, id).await?;
     // it changes at its expiry too, even if nobody sweeps
     let wait = Duration::from_secs(wait).min(view.expires.since(call.now));
     let mut shutdown = state.shutdown.clone();
@@ -219,11 +207,9 @@ pub(crate) async fn redeem_challenge(
     let work = async {
         let (mut call, session) = (state.call(), &asked.body.browser_session);
         let receipt = state.app.redeem(&mut call, &caller, id, session).await?;
-        metrics::counter!("countersign_challenges_redeemed_total").increment(1);
-        let redeemed = rest::Redeemed {
-            receipt: receipt.receipt,
-            device_cookie: receipt.device_cookie,
-        };
+        observe::redeemed();
+        let redeemed =
+            rest::Redeemed { receipt: receipt.receipt, device_cookie: receipt.device_cookie };
         Ok((StatusCode::OK, redeemed))
     };
     once(&state, &caller, &asked, Keep::Done, work).await

@@ -66,10 +66,8 @@ mod tests {
     #[test]
     fn every_refusal_has_its_code() {
         let store = |error: StoreError| Error::Store(error);
-        let invalid = Error::Invalid {
-            field: "ttl_s",
-            why: "must be between 30 and 300".to_owned(),
-        };
+        let invalid =
+            Error::Invalid { field: "ttl_s", why: "must be between 30 and 300".to_owned() };
         for (error, status, code) in [
             (invalid, 422, "invalid_request"),
             (Error::NotFound, 404, "not_found"),
@@ -87,11 +85,7 @@ mod tests {
             (Error::Limit("five devices"), 409, "limit_reached"),
             (Error::OtherRequest, 422, "idempotency_key_reused"),
             (store(StoreError::Overloaded), 503, "unavailable"),
-            (
-                store(StoreError::Unavailable("x".into())),
-                503,
-                "unavailable",
-            ),
+            (store(StoreError::Unavailable("x".into())), 503, "unavailable"),
             (store(StoreError::Inconsistent("x".into())), 500, "internal"),
         ] {
             let shown = format!("{error:?}");

@@ -55,9 +55,7 @@ impl Which {
             event: event.transpose()?,
             user,
             integration,
-            since: since
-                .map(|at| shapes::parse_time("since", at))
-                .transpose()?,
+            since: since.map(|at| shapes::parse_time("since", at)).transpose()?,
             after: after.transpose()?,
             limit: shapes::limit(self.limit)?,
         })
@@ -68,10 +66,7 @@ impl Which {
 pub(crate) fn page(events: Vec<EventView>, limit: u32) -> rest::Page<rest::Event> {
     let last = events.last().map(|event| event.id.to_string());
     let next_cursor = last.filter(|_| events.len() >= limit as usize);
-    rest::Page {
-        data: events.into_iter().map(shapes::event).collect(),
-        next_cursor,
-    }
+    rest::Page { data: events.into_iter().map(shapes::event).collect(), next_cursor }
 }
 
 /// The sign-in log of the tenant, oldest first
@@ -93,11 +88,26 @@ pub(crate) async fn list_events(
 ) -> Result<Json<rest::Page<rest::Event>>, Refused> {
     let user = which.user.as_deref().map(shapes::user_ref).transpose()?;
     let integration = which.integration.as_deref().map(|id| {
-        id.parse()
-            .map_err(|_| Problem::invalid("integration", "must be an integration's id"))
+        id.parse().map_err(|_| Problem::invalid("integration", "must be an integration's id"))
     });
     let filter = which.filter(user, integration.transpose()?)?;
     let limit = filter.limit;
     let events = state.app.events(caller.tenant(), filter).await?;
     Ok(Json(page(events, limit)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_event_is_documented_and_nothing_else_is() {
+        let docs = include_str!("../../../docs/events.md");
+        let documented: Vec<&str> = docs
+            .lines()
+            .filter_map(|line| line.strip_prefix("## ")?.strip_prefix('`')?.strip_suffix('`'))
+            .collect();
+        let known: Vec<&str> = Event::ALL.iter().map(|event| event.name()).collect();
+        assert_eq!(documented, known);
+    }
 }

@@ -44,10 +44,7 @@ pub(crate) async fn create_ticket(
     };
     let work = async {
         let (mut call, actor) = (state.call(), caller.actor());
-        let ticket = state
-            .app
-            .create_ticket(&mut call, &actor, caller.tenant(), request)
-            .await?;
+        let ticket = state.app.create_ticket(&mut call, &actor, caller.tenant(), request).await?;
         Ok((StatusCode::CREATED, shapes::created_ticket(&ticket)))
     };
     once(&state, &caller, &asked, Keep::Done, work).await
@@ -127,10 +124,8 @@ pub(crate) async fn create_factor(
     let method = shapes::asked_method(asked.body.r#type);
     let work = async {
         let (mut call, actor) = (state.call(), caller.actor());
-        let factor = state
-            .app
-            .create_factor(&mut call, &actor, caller.tenant(), user, method)
-            .await?;
+        let factor =
+            state.app.create_factor(&mut call, &actor, caller.tenant(), user, method).await?;
         Ok((StatusCode::CREATED, shapes::created_factor(factor)))
     };
     once(&state, &caller, &asked, Keep::Done, work).await
@@ -161,8 +156,7 @@ pub(crate) async fn reset_factors(
     let (tenant, actor) = (caller.tenant(), caller.actor());
     let (mut call, reason) = (state.call(), asked.body.reason);
     let app = &state.app;
-    app.reset_user(&mut call, &actor, tenant, user.clone(), reason)
-        .await?;
+    app.reset_user(&mut call, &actor, tenant, user.clone(), reason).await?;
     let view = app.user(tenant, user).await?;
     Ok(Json(shapes::user(view)))
 }

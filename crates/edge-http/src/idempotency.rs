@@ -34,10 +34,7 @@ impl InProgress {
         if !entries.insert(entry) {
             return Err(Code::InProgress.into());
         }
-        Ok(Some(Guard {
-            entries: self.clone(),
-            entry,
-        }))
+        Ok(Some(Guard { entries: self.clone(), entry }))
     }
 }
 
@@ -49,11 +46,7 @@ pub(crate) struct Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        let mut entries = self
-            .entries
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.entries.0.lock().unwrap_or_else(PoisonError::into_inner);
         entries.remove(&self.entry);
     }
 }

@@ -44,12 +44,7 @@ impl Rest {
         call: Arc<dyn Fn() -> Call + Send + Sync>,
         shutdown: watch::Receiver<bool>,
     ) -> Self {
-        Self {
-            app,
-            call,
-            shutdown,
-            in_progress: idempotency::InProgress::default(),
-        }
+        Self { app, call, shutdown, in_progress: idempotency::InProgress::default() }
     }
 
     fn call(&self) -> Call {
@@ -59,8 +54,7 @@ impl Rest {
 
 /// The REST API, `/openapi.json` and `/.well-known/jwks.json`. To be put behind [`http_limits::front`].
 pub fn rest_router(state: Rest) -> Router {
+    observe::describe();
     let (router, _) = openapi::router().split_for_parts();
-    router
-        .route_layer(from_fn(observe::observe))
-        .with_state(state)
+    router.route_layer(from_fn(observe::observe)).with_state(state)
 }

@@ -7,11 +7,28 @@ use axum::extract::{MatchedPath, Request};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::Method;
+use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
 
-/// Requests, by route, method and status.
 const REQUESTS: &str = "countersign_http_requests_total";
-/// How long they took, by route.
 const SECONDS: &str = "countersign_http_request_seconds";
+const CREATED: &str = "countersign_challenges_created_total";
+const REDEEMED: &str = "countersign_challenges_redeemed_total";
+
+/// Tells the recorder what the names mean.
+pub(crate) fn describe() {
+    describe_counter!(REQUESTS, "REST requests by route, method and status");
+    describe_histogram!(SECONDS, Unit::Seconds, "How long they took, by route");
+    describe_counter!(CREATED, "New challenges, decoys among them");
+    describe_counter!(REDEEMED, "Approvals that became a receipt");
+}
+
+pub(crate) fn created() {
+    counter!(CREATED).increment(1);
+}
+
+pub(crate) fn redeemed() {
+    counter!(REDEEMED).increment(1);
+}
 
 #[expect(
     clippy::disallowed_methods,
@@ -30,22 +47,32 @@ pub(crate) async fn observe(request: Request, next: Next) -> Response {
     let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     // the request's id is in the span that the front opened
     tracing::info!(method, route, status, ms, "request");
-    metrics::counter!(
+    counter!(
         REQUESTS,
         "route" => route.clone(),
         "method" => method,
         "status" => status.to_string()
     )
     .increment(1);
-    metrics::histogram!(SECONDS, "route" => route).record(took);
+    histogram!(SECONDS, "route" => route).record(took);
     response
 }
 
 /// A closed set: a caller could otherwise make a time series per request.
 fn name(method: &Method) -> &'static str {
     const KNOWN: [&str; 7] = ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"];
-    KNOWN
-        .into_iter()
-        .find(|known| *known == method.as_str())
-        .unwrap_or("other")
+    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_documented() {
+        let docs = include_str!("../../../docs/metrics.md");
+        for metric in [REQUESTS, SECONDS, CREATED, REDEEMED] {
+            assert!(docs.contains(&format!("| `{metric}` |")), "{metric}");
+        }
+    }
 }

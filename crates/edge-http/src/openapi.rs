@@ -41,10 +41,7 @@ struct Description;
 pub(crate) fn router() -> OpenApiRouter<Rest> {
     let mut router = OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(challenges::create_challenge))
-        .routes(routes!(
-            challenges::get_challenge,
-            challenges::cancel_challenge
-        ))
+        .routes(routes!(challenges::get_challenge, challenges::cancel_challenge))
         .routes(routes!(challenges::submit_code))
         .routes(routes!(challenges::redeem_challenge))
         .routes(routes!(users::list_users))
@@ -53,11 +50,7 @@ pub(crate) fn router() -> OpenApiRouter<Rest> {
         .routes(routes!(users::get_device, users::revoke_device))
         .routes(routes!(factors::create_ticket))
         .routes(routes!(factors::get_ticket))
-        .routes(routes!(
-            factors::list_factors,
-            factors::create_factor,
-            factors::reset_factors
-        ))
+        .routes(routes!(factors::list_factors, factors::create_factor, factors::reset_factors))
         .routes(routes!(events::list_events))
         .routes(routes!(jwks))
         .routes(routes!(description));
@@ -69,10 +62,7 @@ pub(crate) fn router() -> OpenApiRouter<Rest> {
 #[must_use]
 pub fn openapi_json() -> &'static str {
     static JSON: LazyLock<String> = LazyLock::new(|| {
-        let mut json = router()
-            .into_openapi()
-            .to_pretty_json()
-            .expect("a description serialises");
+        let mut json = router().into_openapi().to_pretty_json().expect("a description serialises");
         json.push('\n');
         json
     });
@@ -91,13 +81,7 @@ fn complete(api: &mut OpenApi) {
     let components = api.components.get_or_insert_default();
     components.add_security_scheme("key", SecurityScheme::Http(key));
     for path in api.paths.paths.values_mut() {
-        let PathItem {
-            get,
-            put,
-            post,
-            delete,
-            ..
-        } = path;
+        let PathItem { get, put, post, delete, .. } = path;
         if let Some(post) = post {
             add_idempotency_key(post);
         }
@@ -131,10 +115,7 @@ fn add_idempotency_key(operation: &mut Operation) {
 fn add_refusals(operation: &mut Operation) {
     let has_input = operation.request_body.is_some() || operation.parameters.is_some();
     let mut refusals = vec![
-        (
-            "500",
-            "`internal`: the server failed; nothing was approved by it",
-        ),
+        ("500", "`internal`: the server failed; nothing was approved by it"),
         ("503", "`unavailable`: wait as long as `Retry-After` says"),
     ];
     if operation.security.is_some() {
@@ -210,10 +191,7 @@ async fn description() -> impl IntoResponse {
 )]
 async fn jwks(State(state): State<Rest>) -> impl IntoResponse {
     (
-        [
-            (CONTENT_TYPE, "application/jwk-set+json"),
-            (CACHE_CONTROL, "public, max-age=300"),
-        ],
+        [(CONTENT_TYPE, "application/jwk-set+json"), (CACHE_CONTROL, "public, max-age=300")],
         state.app.vault().receipt_jwks(),
     )
 }
@@ -245,11 +223,7 @@ mod tests {
                 assert!(operation["summary"].is_string(), "{method} {path}");
                 assert!(operation["responses"]["503"].is_object(), "{method} {path}");
                 let scopes = &operation["security"][0]["key"];
-                assert_eq!(
-                    scopes.is_array(),
-                    path.starts_with("/v1/"),
-                    "{method} {path}"
-                );
+                assert_eq!(scopes.is_array(), path.starts_with("/v1/"), "{method} {path}");
             }
         }
     }

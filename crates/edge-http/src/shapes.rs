@@ -18,15 +18,10 @@ pub(crate) fn time(at: Timestamp) -> String {
 
 /// An RFC 3339 time that somebody sent.
 pub(crate) fn parse_time(field: &'static str, text: &str) -> Result<Timestamp, Problem> {
-    let millis = text
-        .parse::<jiff::Timestamp>()
-        .ok()
-        .and_then(|at| u64::try_from(at.as_millisecond()).ok());
+    let millis =
+        text.parse::<jiff::Timestamp>().ok().and_then(|at| u64::try_from(at.as_millisecond()).ok());
     millis.map(Timestamp::from_millis).ok_or_else(|| {
-        Problem::invalid(
-            field,
-            "must be an RFC 3339 time such as 2027-01-01T12:00:00Z",
-        )
+        Problem::invalid(field, "must be an RFC 3339 time such as 2027-01-01T12:00:00Z")
     })
 }
 
@@ -92,10 +87,7 @@ pub(crate) fn users(listed: Listed<User>) -> rest::Page<rest::ListedUser> {
 
 /// A list that is short by nature.
 pub(crate) const fn whole<T>(data: Vec<T>) -> rest::Page<T> {
-    rest::Page {
-        data,
-        next_cursor: None,
-    }
+    rest::Page { data, next_cursor: None }
 }
 
 pub(crate) const fn purpose(purpose: Purpose) -> rest::Purpose {
@@ -167,10 +159,7 @@ pub(crate) fn created(created: &Created) -> rest::CreatedChallenge {
     rest::CreatedChallenge {
         id: created.view.id.to_string(),
         state: state(created.view.state),
-        number: created
-            .number
-            .as_ref()
-            .map(|number| number.as_str().to_owned()),
+        number: created.number.as_ref().map(|number| number.as_str().to_owned()),
         digits: created.digits,
         expires_at: time(created.view.expires),
         methods: methods(created.methods),
@@ -227,10 +216,7 @@ pub(crate) fn ticket(view: &TicketView) -> rest::Ticket {
     rest::Ticket {
         ticket: view.id.to_string(),
         state,
-        number: view
-            .number
-            .as_ref()
-            .map(|number| number.as_str().to_owned()),
+        number: view.number.as_ref().map(|number| number.as_str().to_owned()),
         device_name: view.device_name.clone(),
         expires_at: time(view.expires),
     }
@@ -238,10 +224,7 @@ pub(crate) fn ticket(view: &TicketView) -> rest::Ticket {
 
 pub(crate) fn created_factor(new: NewFactor) -> rest::CreatedFactor {
     match new {
-        NewFactor::Totp {
-            factor,
-            otpauth_uri,
-        } => rest::CreatedFactor {
+        NewFactor::Totp { factor, otpauth_uri } => rest::CreatedFactor {
             factor: factor.to_string(),
             otpauth_uri: Some(otpauth_uri.as_str().to_owned()),
             codes: None,
@@ -277,12 +260,7 @@ pub(crate) fn factors(record: &UserRecord) -> Vec<rest::Factor> {
 }
 
 pub(crate) fn event(view: EventView) -> rest::Event {
-    let EventView {
-        id,
-        at,
-        public,
-        private,
-    } = view;
+    let EventView { id, at, public, private } = view;
     let private = private.filter(|private| !private.is_empty());
     rest::Event {
         id: id.to_string(),
@@ -329,13 +307,7 @@ mod tests {
         assert_eq!(parse_time("at", &time(at)).unwrap(), at);
         let east = parse_time("at", "2027-01-01T01:00:00.007+01:00").unwrap();
         assert_eq!(east, at);
-        for bad in [
-            "",
-            "now",
-            "2027-01-01",
-            "2027-01-01T00:00:00",
-            "1969-12-31T23:59:59Z",
-        ] {
+        for bad in ["", "now", "2027-01-01", "2027-01-01T00:00:00", "1969-12-31T23:59:59Z"] {
             assert!(parse_time("at", bad).is_err(), "{bad}");
         }
         assert!(time(Timestamp::from_millis(u64::MAX)).starts_with("9999-"));
@@ -349,10 +321,7 @@ mod tests {
         assert_eq!(user_ref("name:alice").unwrap(), alice);
         assert_eq!(operators_user_ref("alice").unwrap(), alice);
         assert_eq!(operators_user_ref("name:alice").unwrap(), alice);
-        assert_eq!(
-            operators_user_ref(&id.to_string()).unwrap(),
-            UserRef::Id(id)
-        );
+        assert_eq!(operators_user_ref(&id.to_string()).unwrap(), UserRef::Id(id));
         for bad in ["alice", "", "name:", "usr_x", "name:a\u{202e}b"] {
             assert!(user_ref(bad).is_err(), "{bad}");
         }
@@ -360,10 +329,7 @@ mod tests {
 
     #[test]
     fn cursors_round_trip() {
-        let listed = Listed {
-            items: Vec::new(),
-            next: Some([9; 16]),
-        };
+        let listed = Listed { items: Vec::new(), next: Some([9; 16]) };
         let cursor = users(listed).next_cursor;
         assert_eq!(parse_cursor(cursor.as_deref()).unwrap(), Some([9; 16]));
         for bad in ["", "cur_", "09", "cur_09"] {

@@ -72,18 +72,11 @@ pub(crate) async fn put_user(
     let (view, made) = match shapes::user_ref(&user)? {
         UserRef::Name(name) => {
             let mut call = state.call();
-            state
-                .app
-                .upsert_user(&mut call, &actor, tenant, &name)
-                .await?
+            state.app.upsert_user(&mut call, &actor, tenant, &name).await?
         }
         id @ UserRef::Id(_) => (state.app.user(tenant, id).await?, false),
     };
-    let status = if made {
-        StatusCode::CREATED
-    } else {
-        StatusCode::OK
-    };
+    let status = if made { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(shapes::user(view))))
 }
 
@@ -172,10 +165,7 @@ pub(crate) async fn revoke_device(
     if device.revoked.is_none() {
         let mut call = state.call();
         let actor = caller.actor();
-        state
-            .app
-            .revoke_device(&mut call, &actor, tenant, device.id)
-            .await?;
+        state.app.revoke_device(&mut call, &actor, tenant, device.id).await?;
         device = state.app.device(tenant, device.id).await?;
     }
     Ok(Json(shapes::device(&device)))

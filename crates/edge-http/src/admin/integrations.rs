@@ -36,9 +36,7 @@ pub(super) async fn list_tenants(
     _: Admin,
 ) -> Result<Json<Page<ShownTenant>>, Refused> {
     let tenants = state.app.tenants().await?;
-    Ok(Json(shapes::whole(
-        tenants.iter().map(ShownTenant::from).collect(),
-    )))
+    Ok(Json(shapes::whole(tenants.iter().map(ShownTenant::from).collect())))
 }
 
 #[derive(Deserialize)]
@@ -58,10 +56,7 @@ pub(super) async fn create_tenant(
     Json(new): Json<Named>,
 ) -> Result<(StatusCode, Json<CreatedTenant>), Refused> {
     let mut call = state.call();
-    let tenant = state
-        .app
-        .create_tenant(&mut call, &admin.actor, &new.name)
-        .await?;
+    let tenant = state.app.create_tenant(&mut call, &admin.actor, &new.name).await?;
     let tenant = tenant.id.to_string();
     Ok((StatusCode::CREATED, Json(CreatedTenant { tenant })))
 }
@@ -96,11 +91,7 @@ impl From<&Integration> for Shown {
             kind: API,
             purpose: shapes::purpose(integration.purpose),
             methods: shapes::methods(integration.methods),
-            scopes: integration
-                .scopes
-                .iter()
-                .map(|scope| scope.name())
-                .collect(),
+            scopes: integration.scopes.iter().map(|scope| scope.name()).collect(),
             verifies_first_factor: integration.verifies_first_factor,
             reveal_users: integration.reveal_users,
             created_at: shapes::time(integration.created),
@@ -175,10 +166,7 @@ pub(super) async fn create(
         reveal_users: new.reveal_users,
     };
     let mut call = state.call();
-    let key = state
-        .app
-        .create_integration(&mut call, &admin.actor, admin.tenant.id, new)
-        .await?;
+    let key = state.app.create_integration(&mut call, &admin.actor, admin.tenant.id, new).await?;
     let created = CreatedKey {
         integration: key.integration.to_string(),
         api_key: key.key.reveal().to_owned(),
@@ -250,16 +238,11 @@ pub(super) async fn create_key(
     let found = state.app.find_integration(admin.tenant.id, &named).await?;
     let mut call = state.call();
     let expires = new.expires_at.as_deref();
-    let expires = expires
-        .map(|at| shapes::parse_time("expires_at", at))
-        .transpose()?;
+    let expires = expires.map(|at| shapes::parse_time("expires_at", at)).transpose()?;
     if expires.is_some_and(|expires| expires <= call.now) {
         return Err(Problem::invalid("expires_at", "must be in the future").into());
     }
-    let key = state
-        .app
-        .create_key(&mut call, &admin.actor, &found, expires)
-        .await?;
+    let key = state.app.create_key(&mut call, &admin.actor, &found, expires).await?;
     let created = CreatedKey {
         integration: key.integration.to_string(),
         api_key: key.key.reveal().to_owned(),
@@ -288,9 +271,6 @@ pub(super) async fn revoke_key(
 ) -> Result<Json<ShownKey>, Refused> {
     let found = state.app.find_integration(admin.tenant.id, &named).await?;
     let call = state.call();
-    state
-        .app
-        .revoke_key(&call, &admin.actor, &found, &hint)
-        .await?;
+    state.app.revoke_key(&call, &admin.actor, &found, &hint).await?;
     show_key(State(state), admin, Path((named, hint))).await
 }

@@ -44,14 +44,8 @@ pub fn admin_router(state: Rest) -> Router {
         .route("/tenants/{tenant}", get(i::show_tenant))
         .route("/integrations", get(i::list).post(i::create))
         .route("/integrations/{integration}", get(i::show))
-        .route(
-            "/integrations/{integration}/keys",
-            get(i::list_keys).post(i::create_key),
-        )
-        .route(
-            "/integrations/{integration}/keys/{key}",
-            get(i::show_key).delete(i::revoke_key),
-        )
+        .route("/integrations/{integration}/keys", get(i::list_keys).post(i::create_key))
+        .route("/integrations/{integration}/keys/{key}", get(i::show_key).delete(i::revoke_key))
         .route("/users", get(p::list_users).post(p::create_user))
         .route("/users/{user}", get(p::show_user))
         .route("/tickets", get(p::list_tickets).post(p::create_ticket))
@@ -60,10 +54,7 @@ pub fn admin_router(state: Rest) -> Router {
         .route("/factors/reset", post(p::reset_factors))
         .route("/factors/{factor}", get(p::show_factor))
         .route("/devices", get(p::list_devices))
-        .route(
-            "/devices/{device}",
-            get(p::show_device).delete(p::revoke_device),
-        )
+        .route("/devices/{device}", get(p::show_device).delete(p::revoke_device))
         .with_state(state)
 }
 
@@ -92,9 +83,7 @@ impl FromRequestParts<Rest> for Admin {
 
     async fn from_request_parts(parts: &mut Parts, state: &Rest) -> Result<Self, Refused> {
         let Some(Operator { uid }) = parts.extensions.get().copied() else {
-            return Err(
-                Problem::internal("a request to the operators' edge without a peer").into(),
-            );
+            return Err(Problem::internal("a request to the operators' edge without a peer").into());
         };
         let Query(asked) = Query::<Asked>::from_request_parts(parts, state).await?;
         Ok(Self {

@@ -57,10 +57,8 @@ pub(super) async fn create_user(
     Json(new): Json<NewUser>,
 ) -> Result<(StatusCode, Json<CreatedUser>), Refused> {
     let mut call = state.call();
-    let (view, made) = state
-        .app
-        .upsert_user(&mut call, &admin.actor, admin.tenant.id, &new.name)
-        .await?;
+    let (view, made) =
+        state.app.upsert_user(&mut call, &admin.actor, admin.tenant.id, &new.name).await?;
     if !made {
         return Err(Problem::from(Code::NameTaken).into());
     }
@@ -119,10 +117,7 @@ pub(super) async fn create_ticket(
         reason: new.reason,
     };
     let mut call = state.call();
-    let ticket = state
-        .app
-        .create_ticket(&mut call, &admin.actor, admin.tenant.id, request)
-        .await?;
+    let ticket = state.app.create_ticket(&mut call, &admin.actor, admin.tenant.id, request).await?;
     Ok((StatusCode::CREATED, Json(shapes::created_ticket(&ticket))))
 }
 
@@ -133,10 +128,7 @@ pub(super) async fn list_tickets(
 ) -> Result<Json<Page<rest::Ticket>>, Refused> {
     let (call, user) = (state.call(), admin.user()?);
     let views = state.app.tickets(&call, admin.tenant.id, user).await?;
-    let tickets = views.iter().map(|view| rest::Ticket {
-        number: None,
-        ..shapes::ticket(view)
-    });
+    let tickets = views.iter().map(|view| rest::Ticket { number: None, ..shapes::ticket(view) });
     Ok(Json(shapes::whole(tickets.collect())))
 }
 
@@ -166,10 +158,8 @@ pub(super) async fn create_factor(
     let user = shapes::operators_user_ref(&new.user)?;
     let method = shapes::asked_method(new.r#type);
     let mut call = state.call();
-    let factor = state
-        .app
-        .create_factor(&mut call, &admin.actor, admin.tenant.id, user, method)
-        .await?;
+    let factor =
+        state.app.create_factor(&mut call, &admin.actor, admin.tenant.id, user, method).await?;
     Ok((StatusCode::CREATED, Json(shapes::created_factor(factor))))
 }
 
@@ -177,10 +167,7 @@ pub(super) async fn list_factors(
     State(state): State<Rest>,
     admin: Admin,
 ) -> Result<Json<Page<rest::Factor>>, Refused> {
-    let record = state
-        .app
-        .user_record(admin.tenant.id, admin.user()?)
-        .await?;
+    let record = state.app.user_record(admin.tenant.id, admin.user()?).await?;
     Ok(Json(shapes::whole(shapes::factors(&record))))
 }
 
@@ -190,10 +177,7 @@ pub(super) async fn show_factor(
     admin: Admin,
     Path(named): Path<String>,
 ) -> Result<Json<rest::Factor>, Refused> {
-    let record = state
-        .app
-        .user_record(admin.tenant.id, admin.user()?)
-        .await?;
+    let record = state.app.user_record(admin.tenant.id, admin.user()?).await?;
     let is_named = |factor: &rest::Factor| {
         factor.factor == named || shapes::asked_method(factor.r#type).name() == named
     };
@@ -216,8 +200,7 @@ pub(super) async fn reset_factors(
     let user = shapes::operators_user_ref(&reset.user)?;
     let (mut call, tenant) = (state.call(), admin.tenant.id);
     let app = &state.app;
-    app.reset_user(&mut call, &admin.actor, tenant, user.clone(), reset.reason)
-        .await?;
+    app.reset_user(&mut call, &admin.actor, tenant, user.clone(), reset.reason).await?;
     let view = app.user(tenant, user).await?;
     Ok(Json(shapes::user(view).into()))
 }
@@ -275,8 +258,7 @@ pub(super) async fn revoke_device(
     if device.revoked.is_none() {
         let mut call = state.call();
         let app = &state.app;
-        app.revoke_device(&mut call, &admin.actor, tenant, id)
-            .await?;
+        app.revoke_device(&mut call, &admin.actor, tenant, id).await?;
         device = app.device(tenant, id).await?;
     }
     Ok(Json(ShownDevice::from(&device)))

@@ -110,9 +110,7 @@ pub(super) async fn why(
     admin: Admin,
     Path(challenge): Path<String>,
 ) -> Result<Json<Why>, Refused> {
-    let id: ChallengeId = challenge
-        .parse()
-        .map_err(|_| Problem::from(Code::NotFound))?;
+    let id: ChallengeId = challenge.parse().map_err(|_| Problem::from(Code::NotFound))?;
     let why = state.app.why(admin.tenant.id, id).await?;
     Ok(Json(Why { challenge, why }))
 }
@@ -151,10 +149,7 @@ impl CheckpointFile {
     /// As a file.
     #[must_use]
     pub fn new(signed: &SignedCheckpoint, audit_key: &PublicKey) -> Self {
-        let SignedCheckpoint {
-            checkpoint,
-            signature,
-        } = signed;
+        let SignedCheckpoint { checkpoint, signature } = signed;
         let head = |head: &LaneHead| Head {
             lane: format!("{:016x}", head.lane),
             seq: format!("{:016x}", head.seq),
@@ -205,10 +200,7 @@ pub(super) async fn checkpoint(
     state.app.checkpoint().await?;
     let last = state.app.last_checkpoint(admin.tenant.id).await?;
     let last = last.ok_or(Problem::from(Code::NotFound))?;
-    Ok(Json(CheckpointFile::new(
-        &last,
-        state.app.vault().audit_key(),
-    )))
+    Ok(Json(CheckpointFile::new(&last, state.app.vault().audit_key())))
 }
 
 #[cfg(test)]
@@ -223,27 +215,16 @@ mod tests {
             number: 3,
             at: Timestamp::from_millis(1_798_761_600_000),
             previous: [4; 32],
-            heads: vec![LaneHead {
-                lane: u64::MAX,
-                seq: 5,
-                hash: [6; 32],
-            }],
+            heads: vec![LaneHead { lane: u64::MAX, seq: 5, hash: [6; 32] }],
         };
         let signature = checkpoint.sign(&key);
-        let signed = SignedCheckpoint {
-            checkpoint,
-            signature,
-        };
+        let signed = SignedCheckpoint { checkpoint, signature };
         let file = CheckpointFile::new(&signed, key.public());
         let json = serde_json::to_string(&file).unwrap();
         let read: CheckpointFile = serde_json::from_str(&json).unwrap();
         let read = read.signed().unwrap();
         assert_eq!(read, signed);
-        assert!(
-            read.checkpoint
-                .verify(key.public(), &read.signature)
-                .is_ok()
-        );
+        assert!(read.checkpoint.verify(key.public(), &read.signature).is_ok());
         let mut damaged = file;
         damaged.previous.pop();
         assert!(damaged.signed().is_none());

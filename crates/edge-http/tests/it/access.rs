@@ -35,10 +35,7 @@ async fn every_route_takes_its_scope_and_nothing_less() {
     for (method, path, scopes) in operations() {
         let [scope] = scopes.as_slice() else {
             assert!(scopes.is_empty(), "{path}");
-            assert_eq!(
-                world.send("", &method, &path, Value::Null).await.status,
-                200
-            );
+            assert_eq!(world.send("", &method, &path, Value::Null).await.status, 200);
             continue;
         };
         // every other scope doesn't help; challenges is always there
@@ -58,10 +55,7 @@ async fn every_route_takes_its_scope_and_nothing_less() {
 async fn all_keys_that_don_t_work_look_the_same() {
     let world = World::new().await;
     let live = world.key().await;
-    let dead = world
-        .admin("POST", "/integrations/vpn/keys", json!({}))
-        .await
-        .ok(201);
+    let dead = world.admin("POST", "/integrations/vpn/keys", json!({})).await.ok(201);
     let dead = text(&dead["api_key"]).to_owned();
     let hint = &dead[..12];
     let path = format!("/integrations/vpn/keys/{hint}");
@@ -92,10 +86,7 @@ async fn an_expired_key_is_dead() {
     let soon = world.clock.now().plus(std::time::Duration::from_secs(60));
     let soon = jiff::Timestamp::from_millisecond(i64::try_from(soon.millis()).unwrap()).unwrap();
     let asked = json!({ "expires_at": soon.to_string() });
-    let key = world
-        .admin("POST", "/integrations/vpn/keys", asked)
-        .await
-        .ok(201);
+    let key = world.admin("POST", "/integrations/vpn/keys", asked).await.ok(201);
     let key = text(&key["api_key"]);
     world.create(key, "alice", "s1").await;
     world.pass(std::time::Duration::from_secs(60));
@@ -109,15 +100,9 @@ async fn foreign_and_unknown_challenges_look_the_same() {
     let world = World::new().await;
     let owner = world.key().await;
     let other = world.key_with("other", json!({})).await;
-    world
-        .admin("POST", "/tenants", json!({ "name": "acme" }))
-        .await
-        .ok(201);
+    world.admin("POST", "/tenants", json!({ "name": "acme" })).await.ok(201);
     let abroad = json!({ "name": "vpn" });
-    let abroad = world
-        .admin("POST", "/integrations?tenant=acme", abroad)
-        .await
-        .ok(201);
+    let abroad = world.admin("POST", "/integrations?tenant=acme", abroad).await.ok(201);
     let abroad = text(&abroad["api_key"]);
     world.user_with_codes("alice").await;
     let created = world.create(&owner, "alice", "s1").await;
@@ -154,15 +139,9 @@ async fn foreign_and_unknown_challenges_look_the_same() {
 #[tokio::test]
 async fn another_tenant_s_users_are_not_found() {
     let world = World::new().await;
-    world
-        .admin("POST", "/tenants", json!({ "name": "acme" }))
-        .await
-        .ok(201);
+    world.admin("POST", "/tenants", json!({ "name": "acme" })).await.ok(201);
     let new = json!({ "name": "console", "scopes": ["users:read", "users:write", "events:read"] });
-    let abroad = world
-        .admin("POST", "/integrations?tenant=acme", new)
-        .await
-        .ok(201);
+    let abroad = world.admin("POST", "/integrations?tenant=acme", new).await.ok(201);
     let key = text(&abroad["api_key"]);
     let alice = world.user("alice").await;
     let phone = world.enrolled("bob").await;
@@ -184,10 +163,7 @@ async fn another_tenant_s_users_are_not_found() {
             reply.refused(404, "not_found");
         }
     }
-    let page = world
-        .send(key, "GET", "/v1/users", Value::Null)
-        .await
-        .ok(200);
+    let page = world.send(key, "GET", "/v1/users", Value::Null).await.ok(200);
     assert_eq!(page["data"], json!([]));
 }
 
@@ -196,9 +172,7 @@ async fn what_is_for_everybody_needs_no_key() {
     let world = World::new().await;
     let api = world.send("", "GET", "/openapi.json", Value::Null).await;
     assert_eq!(api.ok(200)["openapi"], "3.1.0");
-    let keys = world
-        .send("", "GET", "/.well-known/jwks.json", Value::Null)
-        .await;
+    let keys = world.send("", "GET", "/.well-known/jwks.json", Value::Null).await;
     assert_eq!(keys.headers["content-type"], "application/jwk-set+json");
     assert_eq!(keys.headers["cache-control"], "public, max-age=300");
     let keys = keys.ok(200);

@@ -9,32 +9,19 @@ use crate::world::{NO_CHALLENGE, World, members, text};
 #[tokio::test]
 async fn tenants_are_made_listed_and_shown() {
     let world = World::new().await;
-    let made = world
-        .admin("POST", "/tenants", json!({ "name": "acme" }))
-        .await
-        .ok(201);
+    let made = world.admin("POST", "/tenants", json!({ "name": "acme" })).await.ok(201);
     assert_eq!(members(&made), ["tenant"]);
     let listed = world.admin("GET", "/tenants", Value::Null).await.ok(200);
-    let names: Vec<_> = listed["data"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|t| text(&t["name"]))
-        .collect();
+    let names: Vec<_> =
+        listed["data"].as_array().unwrap().iter().map(|t| text(&t["name"])).collect();
     assert_eq!(names, ["default", "acme"]);
     for named in ["acme", text(&made["tenant"])] {
-        let shown = world
-            .admin("GET", &format!("/tenants/{named}"), Value::Null)
-            .await;
+        let shown = world.admin("GET", &format!("/tenants/{named}"), Value::Null).await;
         assert_eq!(shown.ok(200)["tenant"], made["tenant"]);
     }
-    let again = world
-        .admin("POST", "/tenants", json!({ "name": "acme" }))
-        .await;
+    let again = world.admin("POST", "/tenants", json!({ "name": "acme" })).await;
     again.refused(409, "name_taken");
-    let unknown = world
-        .admin("GET", "/users?tenant=nobody", Value::Null)
-        .await;
+    let unknown = world.admin("GET", "/users?tenant=nobody", Value::Null).await;
     unknown.refused(404, "not_found");
 }
 
@@ -49,10 +36,8 @@ async fn an_integration_has_what_it_was_registered_with() {
     assert_eq!(members(&made), ["api_key", "integration", "warning"]);
     assert!(text(&made["api_key"]).starts_with("csk_"));
     for named in ["vpn", text(&made["integration"])] {
-        let shown = world
-            .admin("GET", &format!("/integrations/{named}"), Value::Null)
-            .await
-            .ok(200);
+        let shown =
+            world.admin("GET", &format!("/integrations/{named}"), Value::Null).await.ok(200);
         let expected = json!({
             "integration": made["integration"], "name": "vpn", "kind": "api", "purpose": "sign_in",
             "methods": ["push", "totp"], "scopes": ["challenges", "users:write"],
@@ -60,21 +45,12 @@ async fn an_integration_has_what_it_was_registered_with() {
         });
         assert_eq!(shown, expected);
     }
-    let plain = world
-        .admin("POST", "/integrations", json!({ "name": "b" }))
-        .await
-        .ok(201);
+    let plain = world.admin("POST", "/integrations", json!({ "name": "b" })).await.ok(201);
     assert_eq!(members(&plain), ["api_key", "integration"]);
-    let shown = world
-        .admin("GET", "/integrations/b", Value::Null)
-        .await
-        .ok(200);
+    let shown = world.admin("GET", "/integrations/b", Value::Null).await.ok(200);
     assert_eq!(shown["scopes"], json!(["challenges"]));
     assert_eq!(shown["purpose"], "transaction");
-    let listed = world
-        .admin("GET", "/integrations", Value::Null)
-        .await
-        .ok(200);
+    let listed = world.admin("GET", "/integrations", Value::Null).await.ok(200);
     assert_eq!(listed["data"].as_array().unwrap().len(), 2);
     for (body, field) in [
         (json!({ "name": "" }), "name"),
@@ -88,9 +64,7 @@ async fn an_integration_has_what_it_was_registered_with() {
         let refused = world.admin("POST", "/integrations", body).await;
         assert_eq!(refused.refused(422, "invalid_request")["field"], field);
     }
-    let taken = world
-        .admin("POST", "/integrations", json!({ "name": "vpn" }))
-        .await;
+    let taken = world.admin("POST", "/integrations", json!({ "name": "vpn" })).await;
     taken.refused(409, "name_taken");
 }
 
@@ -101,10 +75,7 @@ async fn two_keys_live_at_once() {
     let keys = "/integrations/vpn/keys";
     let second = world.admin("POST", keys, json!({})).await.ok(201);
     let second = text(&second["api_key"]).to_owned();
-    world
-        .admin("POST", keys, json!({}))
-        .await
-        .refused(409, "limit_reached");
+    world.admin("POST", keys, json!({})).await.refused(409, "limit_reached");
     world.create(&first, "alice", "s1").await;
     world.create(&second, "alice", "s2").await;
     let listed = world.admin("GET", keys, Value::Null).await.ok(200);
@@ -112,10 +83,7 @@ async fn two_keys_live_at_once() {
     assert!(!listed.to_string().contains(&second), "a list shows a key");
     let hint = format!("{keys}/{}", &first[..12]);
     let shown = world.admin("GET", &hint, Value::Null).await.ok(200);
-    assert_eq!(
-        (&shown["live"], text(&shown["key"])),
-        (&json!(true), &first[..12])
-    );
+    assert_eq!((&shown["live"], text(&shown["key"])), (&json!(true), &first[..12]));
     let revoked = world.admin("DELETE", &hint, Value::Null).await.ok(200);
     assert_eq!(
         (&revoked["live"], text(&revoked["revoked_at"])),
@@ -127,61 +95,35 @@ async fn two_keys_live_at_once() {
     world.create(&second, "alice", "s3").await;
     let past = json!({ "expires_at": "2020-01-01T00:00:00Z" });
     let refused = world.admin("POST", keys, past).await;
-    assert_eq!(
-        refused.refused(422, "invalid_request")["field"],
-        "expires_at"
-    );
+    assert_eq!(refused.refused(422, "invalid_request")["field"], "expires_at");
 }
 
 #[tokio::test]
 async fn a_user_is_named_by_name_or_id() {
     let world = World::new().await;
-    let made = world
-        .admin("POST", "/users", json!({ "name": "alice" }))
-        .await
-        .ok(201);
+    let made = world.admin("POST", "/users", json!({ "name": "alice" })).await.ok(201);
     assert_eq!(members(&made), ["user"]);
     let id = text(&made["user"]);
     assert!(id.starts_with("usr_"));
     for named in ["alice", "name:alice", id] {
-        let shown = world
-            .admin("GET", &format!("/users/{named}"), Value::Null)
-            .await
-            .ok(200);
-        assert_eq!(
-            members(&shown),
-            ["created_at", "enrolled", "methods", "name", "user"]
-        );
+        let shown = world.admin("GET", &format!("/users/{named}"), Value::Null).await.ok(200);
+        assert_eq!(members(&shown), ["created_at", "enrolled", "methods", "name", "user"]);
         assert_eq!(text(&shown["user"]), id);
     }
-    let again = world
-        .admin("POST", "/users", json!({ "name": "alice" }))
-        .await;
+    let again = world.admin("POST", "/users", json!({ "name": "alice" })).await;
     again.refused(409, "name_taken");
-    let listed = world
-        .admin("GET", "/users?limit=1", Value::Null)
-        .await
-        .ok(200);
+    let listed = world.admin("GET", "/users?limit=1", Value::Null).await.ok(200);
     assert_eq!(listed["data"][0]["user"], made["user"]);
     // other tenants have their own names
-    world
-        .admin("POST", "/tenants", json!({ "name": "acme" }))
-        .await
-        .ok(201);
-    world
-        .admin("POST", "/users?tenant=acme", json!({ "name": "alice" }))
-        .await
-        .ok(201);
+    world.admin("POST", "/tenants", json!({ "name": "acme" })).await.ok(201);
+    world.admin("POST", "/users?tenant=acme", json!({ "name": "alice" })).await.ok(201);
 }
 
 #[tokio::test]
 async fn a_ticket_goes_from_open_to_used() {
     let world = World::new().await;
     world.user("alice").await;
-    let made = world
-        .admin("POST", "/tickets", json!({ "user": "alice" }))
-        .await
-        .ok(201);
+    let made = world.admin("POST", "/tickets", json!({ "user": "alice" })).await.ok(201);
     assert_eq!(members(&made), ["code", "expires_at", "link", "ticket"]);
     assert!(text(&made["ticket"]).starts_with("tik_"));
     let path = format!("/tickets/{}", text(&made["ticket"]));
@@ -192,44 +134,26 @@ async fn a_ticket_goes_from_open_to_used() {
     assert_eq!(state().await, "open");
     let phone = world.enrol(&made).await;
     assert_eq!(state().await, "used");
-    let refused = world
-        .admin("POST", "/tickets", json!({ "user": "alice" }))
-        .await;
+    let refused = world.admin("POST", "/tickets", json!({ "user": "alice" })).await;
     refused.refused(409, "reason_required");
     let quick = json!({ "user": "alice", "reason": "r", "no_confirm": true });
     let refused = world.admin("POST", "/tickets", quick).await;
-    assert_eq!(
-        refused.refused(422, "invalid_request")["field"],
-        "no_confirm"
-    );
+    assert_eq!(refused.refused(422, "invalid_request")["field"], "no_confirm");
     let asked = json!({ "user": "alice", "reason": "second phone" });
     let second = world.admin("POST", "/tickets", asked).await.ok(201);
     let _claimed = world.claim(&second).await;
-    let listed = world
-        .admin("GET", "/tickets?user=alice", Value::Null)
-        .await
-        .ok(200);
-    let states: Vec<_> = listed["data"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|t| text(&t["state"]))
-        .collect();
+    let listed = world.admin("GET", "/tickets?user=alice", Value::Null).await.ok(200);
+    let states: Vec<_> =
+        listed["data"].as_array().unwrap().iter().map(|t| text(&t["state"])).collect();
     assert_eq!(states, ["used", "claimed"]);
-    assert!(
-        listed["data"][1].get("number").is_none(),
-        "a list shows a number"
-    );
+    assert!(listed["data"][1].get("number").is_none(), "a list shows a number");
     world.pass(Duration::from_secs(5 * 60));
     let path = format!("/tickets/{}", text(&second["ticket"]));
     let shown = world.admin("GET", &path, Value::Null).await.ok(200);
     assert_eq!(shown["state"], "expired");
     assert_eq!(shown.get("number"), None);
 
-    let devices = world
-        .admin("GET", "/devices?user=alice", Value::Null)
-        .await
-        .ok(200);
+    let devices = world.admin("GET", "/devices?user=alice", Value::Null).await.ok(200);
     assert_eq!(devices["data"][0]["device"], phone.id.to_string());
     let path = format!("/devices/{}", phone.id);
     let shown = world.admin("GET", &path, Value::Null).await.ok(200);
@@ -263,33 +187,23 @@ async fn factors_are_made_shown_and_reset() {
     let codes = json!({ "user": "alice", "type": "recovery_code" });
     let codes = world.admin("POST", "/factors", codes).await.ok(201);
     assert_eq!(members(&codes), ["codes", "factor"]);
-    let listed = world
-        .admin("GET", "/factors?user=alice", Value::Null)
-        .await
-        .ok(200);
+    let listed = world.admin("GET", "/factors?user=alice", Value::Null).await.ok(200);
     assert_eq!(listed["data"].as_array().unwrap().len(), 2);
     for named in ["totp", text(&totp["factor"])] {
         let path = format!("/factors/{named}?user=alice");
         let shown = world.admin("GET", &path, Value::Null).await.ok(200);
         assert_eq!(shown["factor"], totp["factor"]);
     }
-    let unknown = world
-        .admin("GET", "/factors/fac_x?user=alice", Value::Null)
-        .await;
+    let unknown = world.admin("GET", "/factors/fac_x?user=alice", Value::Null).await;
     unknown.refused(404, "not_found");
     let nobody = world.admin("GET", "/factors", Value::Null).await;
     assert_eq!(nobody.refused(422, "invalid_request")["field"], "user");
-    let refused = world
-        .admin("POST", "/factors/reset", json!({ "user": "alice" }))
-        .await;
+    let refused = world.admin("POST", "/factors/reset", json!({ "user": "alice" })).await;
     refused.refused(409, "reason_required");
     let asked = json!({ "user": "alice", "reason": "lost" });
     let user = world.admin("POST", "/factors/reset", asked).await.ok(200);
     assert_eq!(user["enrolled"], false);
-    let listed = world
-        .admin("GET", "/factors?user=alice", Value::Null)
-        .await
-        .ok(200);
+    let listed = world.admin("GET", "/factors?user=alice", Value::Null).await.ok(200);
     assert_eq!(listed["data"], json!([]));
 }
 
@@ -307,18 +221,13 @@ async fn operators_see_the_log_and_why() {
         assert!(text(&why["why"]).starts_with(start), "{why}");
     }
     for unknown in ["x", NO_CHALLENGE] {
-        let reply = world
-            .admin("GET", &format!("/why/{unknown}"), Value::Null)
-            .await;
+        let reply = world.admin("GET", &format!("/why/{unknown}"), Value::Null).await;
         reply.refused(404, "not_found");
     }
     let path = "/events?type=challenge_created&integration=vpn&user=alice";
     let events = world.admin("GET", path, Value::Null).await.ok(200);
     assert_eq!(events["data"].as_array().unwrap().len(), 1);
-    let made = world
-        .admin("GET", "/events?type=integration_created", Value::Null)
-        .await
-        .ok(200);
+    let made = world.admin("GET", "/events?type=integration_created", Value::Null).await.ok(200);
     assert_eq!(made["data"][0]["private"]["by"], "operator (uid 1000)");
 }
 
@@ -326,19 +235,11 @@ async fn operators_see_the_log_and_why() {
 async fn a_checkpoint_is_signed_by_the_audit_key() {
     let world = World::new().await;
     world.key().await;
-    let file = world
-        .admin("POST", "/audit/checkpoint", Value::Null)
-        .await
-        .ok(200);
+    let file = world.admin("POST", "/audit/checkpoint", Value::Null).await.ok(200);
     let file: edge_http::CheckpointFile = serde_json::from_value(file).unwrap();
     let signed = file.signed().unwrap();
     let audit_key = world.app.vault().audit_key();
-    assert!(
-        signed
-            .checkpoint
-            .verify(audit_key, &signed.signature)
-            .is_ok()
-    );
+    assert!(signed.checkpoint.verify(audit_key, &signed.signature).is_ok());
     assert!(!signed.checkpoint.heads.is_empty());
 }
 

@@ -23,35 +23,15 @@ async fn a_bad_field_is_named() {
         ("context", json!({}), "context.browser_session"),
         ("context", context(&long(21)), "context.browser_session"),
         ("context", context(&long(129)), "context.browser_session"),
-        (
-            "context",
-            context("secret secret secret secret"),
-            "context.browser_session",
-        ),
+        ("context", context("secret secret secret secret"), "context.browser_session"),
         ("context", json!("secret"), "context"),
         ("context/ip", json!("secret"), "context.ip"),
         ("context/ip", json!("300.1.1.1"), "context.ip"),
-        (
-            "context/user_agent",
-            json!(["secret"]),
-            "context.user_agent",
-        ),
+        ("context/user_agent", json!(["secret"]), "context.user_agent"),
         ("context/secret", json!(1), "context.secret"),
-        (
-            "first_factor",
-            first("password", "secret"),
-            "first_factor.at",
-        ),
-        (
-            "first_factor",
-            first("", "2027-01-01T00:00:00Z"),
-            "first_factor.method",
-        ),
-        (
-            "first_factor",
-            json!({ "method": "password" }),
-            "first_factor.at",
-        ),
+        ("first_factor", first("password", "secret"), "first_factor.at"),
+        ("first_factor", first("", "2027-01-01T00:00:00Z"), "first_factor.method"),
+        ("first_factor", json!({ "method": "password" }), "first_factor.at"),
         ("purpose", json!("secret"), "purpose"),
         ("methods", json!(["push", "secret"]), "methods[1]"),
         ("methods", json!([]), "methods"),
@@ -63,11 +43,7 @@ async fn a_bad_field_is_named() {
         ("details", detail(&long(33), "v"), "details"),
         ("details", detail("l", &long(129)), "details"),
         ("details", detail("l", "a\u{202e}b"), "details"),
-        (
-            "details",
-            json!(vec![json!({ "label": "l", "value": "v" }); 9]),
-            "details",
-        ),
+        ("details", json!(vec![json!({ "label": "l", "value": "v" }); 9]), "details"),
         ("tll_s", json!(90), "tll_s"),
     ];
     for (place, value, field) in table {
@@ -104,9 +80,7 @@ async fn what_can_t_be_read_is_refused_as_that() {
             .unwrap();
         world.raw(request).await.refused(status, code);
     }
-    let reply = world
-        .send(&key, "PATCH", "/v1/challenges", Value::Null)
-        .await;
+    let reply = world.send(&key, "PATCH", "/v1/challenges", Value::Null).await;
     reply.refused(405, "method_not_allowed");
     let reply = world.send(&key, "GET", "/v1/nothing", Value::Null).await;
     reply.refused(404, "not_found");
@@ -124,21 +98,14 @@ async fn codes_and_sessions_are_bounded_too() {
         ("code", json!({ "code": 123_456 }), "code"),
         ("code", json!({ "code": "1", "more": 1 }), "more"),
         ("redeem", json!({}), "browser_session"),
-        (
-            "redeem",
-            json!({ "browser_session": "short" }),
-            "browser_session",
-        ),
+        ("redeem", json!({ "browser_session": "short" }), "browser_session"),
     ] {
         let refused = world.send(&key, "POST", &path(verb), body).await;
         let problem = refused.refused(422, "invalid_request");
         assert_eq!(text(&problem["field"]), field);
     }
     let endless = json!({ "code": "9".repeat(60_000) });
-    world
-        .send(&key, "POST", &path("code"), endless)
-        .await
-        .refused(422, "code_wrong");
+    world.send(&key, "POST", &path("code"), endless).await.refused(422, "code_wrong");
 }
 
 #[tokio::test]

@@ -44,19 +44,13 @@ async fn a_push_approval_is_redeemed_once() {
     let refused = world.send(&key, "POST", &redeem, wrong).await;
     refused.refused(403, "wrong_session");
     let right = json!({ "browser_session": session_of("s1") });
-    let redeemed = world
-        .send(&key, "POST", &redeem, right.clone())
-        .await
-        .ok(200);
+    let redeemed = world.send(&key, "POST", &redeem, right.clone()).await.ok(200);
     assert_eq!(members(&redeemed), ["device_cookie", "receipt"]);
     assert_eq!(text(&redeemed["receipt"]).split('.').count(), 3);
     let again = world.send(&key, "POST", &redeem, right).await;
     again.refused(409, "already_redeemed");
     let view = world.send(&key, "GET", &path, Value::Null).await.ok(200);
-    assert_eq!(
-        (&view["redeemed"], &view["lapsed"]),
-        (&json!(true), &json!(false))
-    );
+    assert_eq!((&view["redeemed"], &view["lapsed"]), (&json!(true), &json!(false)));
 }
 
 #[tokio::test]
@@ -72,14 +66,8 @@ async fn what_isn_t_approved_isn_t_redeemed_and_what_is_lapses() {
     early.refused(409, "not_approved");
 
     let code = json!({ "code": codes[0] });
-    let passed = world
-        .send(&key, "POST", &format!("{path}/code"), code)
-        .await
-        .ok(200);
-    assert_eq!(
-        (text(&passed["state"]), text(&passed["factor"])),
-        ("approved", "recovery_code")
-    );
+    let passed = world.send(&key, "POST", &format!("{path}/code"), code).await.ok(200);
+    assert_eq!((text(&passed["state"]), text(&passed["factor"])), ("approved", "recovery_code"));
     world.pass(Duration::from_secs(61));
     let late = world.send(&key, "POST", &redeem, session).await;
     late.refused(409, "lapsed");
@@ -96,27 +84,19 @@ async fn wrong_and_used_codes_read_the_same() {
     let second = world.create(&key, "alice", "s2").await;
     let path = |challenge: &Value| format!("/v1/challenges/{}/code", text(&challenge["id"]));
     let code = json!({ "code": codes[0] });
-    world
-        .send(&key, "POST", &path(&first), code.clone())
-        .await
-        .ok(200);
+    world.send(&key, "POST", &path(&first), code.clone()).await.ok(200);
     let mut seen = Vec::new();
     for code in [codes[0].as_str(), "000000", "garbage", "", "AAAA-BBBB"] {
         let code = json!({ "code": code });
-        let mut refused = world
-            .send(&key, "POST", &path(&second), code)
-            .await
-            .refused(422, "code_wrong");
+        let mut refused =
+            world.send(&key, "POST", &path(&second), code).await.refused(422, "code_wrong");
         refused["request_id"].take();
         seen.push(refused);
     }
     assert!(seen.windows(2).all(|pair| pair[0] == pair[1]), "{seen:?}");
     // decided already: the stored state, and the code isn't used up
     let code = json!({ "code": codes[1] });
-    let stored = world
-        .send(&key, "POST", &path(&first), code.clone())
-        .await
-        .ok(200);
+    let stored = world.send(&key, "POST", &path(&first), code.clone()).await.ok(200);
     assert_eq!(stored["state"], "approved");
     world.send(&key, "POST", &path(&second), code).await.ok(200);
 }
@@ -128,9 +108,7 @@ async fn the_same_again_is_the_same_challenge() {
     world.user_with_codes("alice").await;
     let created = world.create(&key, "alice", "s1").await;
     world.pass(Duration::from_secs(5));
-    let again = world
-        .send(&key, "POST", "/v1/challenges", world.asking("alice", "s1"))
-        .await;
+    let again = world.send(&key, "POST", "/v1/challenges", world.asking("alice", "s1")).await;
     assert_eq!(again.ok(200), created);
     let other = world.create(&key, "alice", "s2").await;
     assert_ne!(other["id"], created["id"]);
@@ -159,10 +137,7 @@ async fn another_wish_of_the_session_supersedes() {
         } else {
             other[field] = value;
         }
-        let newer = world
-            .send(&key, "POST", "/v1/challenges", other)
-            .await
-            .ok(201);
+        let newer = world.send(&key, "POST", "/v1/challenges", other).await.ok(201);
         assert_ne!(newer["id"], created["id"], "{field}");
         assert_eq!(world.state(&key, &created).await, "superseded", "{field}");
         assert_eq!(world.state(&key, &newer).await, "pending", "{field}");
@@ -192,10 +167,7 @@ async fn it_expires_without_anybody_sweeping() {
     world.user_with_codes("alice").await;
     let mut asking = world.asking("alice", "s1");
     asking["ttl_s"] = json!(30);
-    let created = world
-        .send(&key, "POST", "/v1/challenges", asking)
-        .await
-        .ok(201);
+    let created = world.send(&key, "POST", "/v1/challenges", asking).await.ok(201);
     world.pass(Duration::from_millis(29_999));
     assert_eq!(world.state(&key, &created).await, "pending");
     world.pass(Duration::from_millis(1));
@@ -209,24 +181,16 @@ async fn without_a_first_factor_only_push_is_offered() {
     world.user_with_codes("alice").await;
     let mut asking = world.asking("alice", "s1");
     asking.as_object_mut().unwrap().remove("first_factor");
-    let created = world
-        .send(&key, "POST", "/v1/challenges", asking.clone())
-        .await
-        .ok(201);
+    let created = world.send(&key, "POST", "/v1/challenges", asking.clone()).await.ok(201);
     assert_eq!(created["methods"], json!(["push"]));
     asking["methods"] = json!(["totp"]);
     let refused = world.send(&key, "POST", "/v1/challenges", asking).await;
     assert_eq!(refused.refused(422, "invalid_request")["field"], "methods");
 
-    let vouching = world
-        .key_with("portal", json!({ "verifies_first_factor": true }))
-        .await;
+    let vouching = world.key_with("portal", json!({ "verifies_first_factor": true })).await;
     let mut asking = world.asking("alice", "s2");
     asking.as_object_mut().unwrap().remove("first_factor");
-    let created = world
-        .send(&vouching, "POST", "/v1/challenges", asking)
-        .await
-        .ok(201);
+    let created = world.send(&vouching, "POST", "/v1/challenges", asking).await.ok(201);
     assert_eq!(created["methods"], json!(["push", "totp", "recovery_code"]));
 }
 
@@ -244,25 +208,17 @@ async fn walk(world: &World, key: &str, user: &str, session: &str) -> Vec<(u16, 
         seen.push((reply.status.as_u16(), json));
     };
     let asking = world.asking(user, session);
-    let created = world
-        .send(key, "POST", "/v1/challenges", asking.clone())
-        .await;
+    let created = world.send(key, "POST", "/v1/challenges", asking.clone()).await;
     let path = format!("/v1/challenges/{}", text(&created.json["id"]));
     let number = created.json["number"].clone();
     note(created);
-    let again = world
-        .send(key, "POST", "/v1/challenges", asking.clone())
-        .await;
+    let again = world.send(key, "POST", "/v1/challenges", asking.clone()).await;
     assert_eq!(again.json["number"], number);
     note(again);
     let (code, redeem) = (format!("{path}/code"), format!("{path}/redeem"));
     note(world.send(key, "GET", &path, Value::Null).await);
     for _ in 0..7 {
-        note(
-            world
-                .send(key, "POST", &code, json!({ "code": "123456" }))
-                .await,
-        );
+        note(world.send(key, "POST", &code, json!({ "code": "123456" })).await);
     }
     let right = json!({ "browser_session": session_of(session) });
     note(world.send(key, "POST", &redeem, right).await);
@@ -293,15 +249,9 @@ async fn only_revealing_integrations_are_told_who_exists() {
     let key = world.key_with("hr", json!({ "reveal_users": true })).await;
     world.user("bare").await;
     world.user_with_codes("alice").await;
-    for (user, status, code) in [
-        ("nobody", 404, "user_unknown"),
-        ("bare", 409, "not_enrolled"),
-    ] {
+    for (user, status, code) in [("nobody", 404, "user_unknown"), ("bare", 409, "not_enrolled")] {
         let asking = world.asking(user, "s1");
-        world
-            .send(&key, "POST", "/v1/challenges", asking)
-            .await
-            .refused(status, code);
+        world.send(&key, "POST", "/v1/challenges", asking).await.refused(status, code);
     }
     world.create(&key, "alice", "s1").await;
 }
@@ -314,23 +264,14 @@ async fn the_device_cookie_of_a_redeem_is_taken_again() {
     let created = world.create(&key, "alice", "s1").await;
     let path = format!("/v1/challenges/{}", text(&created["id"]));
     let code = json!({ "code": codes[0] });
-    world
-        .send(&key, "POST", &format!("{path}/code"), code)
-        .await
-        .ok(200);
+    world.send(&key, "POST", &format!("{path}/code"), code).await.ok(200);
     let session = json!({ "browser_session": session_of("s1") });
-    let redeemed = world
-        .send(&key, "POST", &format!("{path}/redeem"), session)
-        .await
-        .ok(200);
+    let redeemed = world.send(&key, "POST", &format!("{path}/redeem"), session).await.ok(200);
     for cookie in [redeemed["device_cookie"].clone(), json!("garbage")] {
         let mut asking = world.asking("alice", text(&cookie).get(..5).unwrap());
         asking["context"]["device_cookie"] = cookie;
         asking["context"]["ip"] = json!("2001:db8::1");
         asking["context"]["user_agent"] = json!("Mozilla/5.0 (X11; Linux x86_64) Firefox/150.0");
-        world
-            .send(&key, "POST", "/v1/challenges", asking)
-            .await
-            .ok(201);
+        world.send(&key, "POST", "/v1/challenges", asking).await.ok(201);
     }
 }

@@ -5,9 +5,7 @@ use serde_json::{Value, json};
 use crate::world::{Reply, World, session_of, text};
 
 async fn post(world: &World, key: &str, path: &str, name: &str, body: Value) -> Reply {
-    world
-        .send_with(key, "POST", path, &[("idempotency-key", name)], body)
-        .await
+    world.send_with(key, "POST", path, &[("idempotency-key", name)], body).await
 }
 
 #[tokio::test]
@@ -18,18 +16,12 @@ async fn a_replayed_create_is_the_same_reply_until_it_is_decided() {
     for user in ["alice", "nobody"] {
         let asking = world.asking(user, "s1");
         let name = format!("create-{user}");
-        let first = post(&world, &key, "/v1/challenges", &name, asking.clone())
-            .await
-            .ok(201);
-        let again = post(&world, &key, "/v1/challenges", &name, asking.clone())
-            .await
-            .ok(201);
+        let first = post(&world, &key, "/v1/challenges", &name, asking.clone()).await.ok(201);
+        let again = post(&world, &key, "/v1/challenges", &name, asking.clone()).await.ok(201);
         assert_eq!(again, first, "{user}");
         let path = format!("/v1/challenges/{}", text(&first["id"]));
         world.send(&key, "DELETE", &path, Value::Null).await.ok(200);
-        let late = post(&world, &key, "/v1/challenges", &name, asking)
-            .await
-            .ok(201);
+        let late = post(&world, &key, "/v1/challenges", &name, asking).await.ok(201);
         assert_eq!(late["id"], first["id"], "{user}");
         assert_eq!(late["state"], "cancelled", "{user}");
         assert!(late.as_object().unwrap().contains_key("number"));
@@ -44,19 +36,12 @@ async fn a_replayed_merge_stays_that_challenge() {
     world.user_with_codes("alice").await;
     let first = world.create(&key, "alice", "s1").await;
     let asking = world.asking("alice", "s1");
-    let merged = post(&world, &key, "/v1/challenges", "k", asking.clone())
-        .await
-        .ok(200);
+    let merged = post(&world, &key, "/v1/challenges", "k", asking.clone()).await.ok(200);
     assert_eq!(merged, first);
     let path = format!("/v1/challenges/{}", text(&first["id"]));
     world.send(&key, "DELETE", &path, Value::Null).await.ok(200);
-    let replay = post(&world, &key, "/v1/challenges", "k", asking)
-        .await
-        .ok(200);
-    assert_eq!(
-        (&replay["id"], &replay["number"]),
-        (&first["id"], &Value::Null)
-    );
+    let replay = post(&world, &key, "/v1/challenges", "k", asking).await.ok(200);
+    assert_eq!((&replay["id"], &replay["number"]), (&first["id"], &Value::Null));
 }
 
 #[tokio::test]
@@ -65,9 +50,7 @@ async fn another_request_under_the_key_is_refused() {
     let key = world.master_key().await;
     world.user_with_codes("alice").await;
     let asking = world.asking("alice", "s1");
-    let created = post(&world, &key, "/v1/challenges", "k", asking)
-        .await
-        .ok(201);
+    let created = post(&world, &key, "/v1/challenges", "k", asking).await.ok(201);
     let other = world.asking("alice", "s2");
     let refused = post(&world, &key, "/v1/challenges", "k", other).await;
     refused.refused(422, "idempotency_key_reused");
@@ -77,9 +60,7 @@ async fn another_request_under_the_key_is_refused() {
     // the key of another integration is another key
     let other = world.key().await;
     let asking = world.asking("alice", "s3");
-    post(&world, &other, "/v1/challenges", "k", asking)
-        .await
-        .ok(201);
+    post(&world, &other, "/v1/challenges", "k", asking).await.ok(201);
 }
 
 #[tokio::test]
@@ -95,9 +76,7 @@ async fn a_code_is_tried_once_per_key() {
         refused.refused(422, "code_wrong");
     }
     let right = json!({ "code": codes[0] });
-    let first = post(&world, &key, &path, "right", right.clone())
-        .await
-        .ok(200);
+    let first = post(&world, &key, &path, "right", right.clone()).await.ok(200);
     assert_eq!(first["state"], "approved");
     let again = post(&world, &key, &path, "right", right).await.ok(200);
     assert_eq!(again, first);
@@ -116,13 +95,8 @@ async fn secrets_are_not_kept() {
     let early = post(&world, &key, &redeem, "r", session.clone()).await;
     early.refused(409, "not_approved");
     let code = json!({ "code": codes[0] });
-    world
-        .send(&key, "POST", &format!("{path}/code"), code)
-        .await
-        .ok(200);
-    post(&world, &key, &redeem, "r", session.clone())
-        .await
-        .ok(200);
+    world.send(&key, "POST", &format!("{path}/code"), code).await.ok(200);
+    post(&world, &key, &redeem, "r", session.clone()).await.ok(200);
     let again = post(&world, &key, &redeem, "r", session).await;
     again.refused(409, "already_done");
 
@@ -130,9 +104,7 @@ async fn secrets_are_not_kept() {
     let factor = json!({ "type": "totp" });
     for (path, body) in [("tickets", ticket), ("factors", factor)] {
         let path = format!("/v1/users/name:alice/{path}");
-        post(&world, &key, &path, path.as_str(), body.clone())
-            .await
-            .ok(201);
+        post(&world, &key, &path, path.as_str(), body.clone()).await.ok(201);
         let again = post(&world, &key, &path, path.as_str(), body).await;
         again.refused(409, "already_done");
     }

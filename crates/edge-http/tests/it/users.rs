@@ -9,23 +9,11 @@ async fn put_upserts_by_name_and_finds_by_id() {
     let world = World::new().await;
     let key = world.master_key().await;
     let path = "/v1/users/name:alice";
-    world
-        .send(&key, "GET", path, Value::Null)
-        .await
-        .refused(404, "not_found");
+    world.send(&key, "GET", path, Value::Null).await.refused(404, "not_found");
     let made = world.send(&key, "PUT", path, Value::Null).await.ok(201);
-    assert_eq!(
-        members(&made),
-        ["created_at", "enrolled", "id", "methods", "name"]
-    );
-    assert_eq!(
-        (&made["enrolled"], &made["methods"]),
-        (&json!(false), &json!([]))
-    );
-    assert_eq!(
-        world.send(&key, "PUT", path, Value::Null).await.ok(200),
-        made
-    );
+    assert_eq!(members(&made), ["created_at", "enrolled", "id", "methods", "name"]);
+    assert_eq!((&made["enrolled"], &made["methods"]), (&json!(false), &json!([])));
+    assert_eq!(world.send(&key, "PUT", path, Value::Null).await.ok(200), made);
     let by_id = format!("/v1/users/{}", text(&made["id"]));
     for method in ["GET", "PUT"] {
         let found = world.send(&key, method, &by_id, Value::Null).await;
@@ -34,9 +22,7 @@ async fn put_upserts_by_name_and_finds_by_id() {
     let unknown = "/v1/users/usr_00000000000000000000000000";
     let reply = world.send(&key, "PUT", unknown, Value::Null).await;
     reply.refused(404, "not_found");
-    let accented = world
-        .send(&key, "PUT", "/v1/users/name:Zo%C3%AB%20X", Value::Null)
-        .await;
+    let accented = world.send(&key, "PUT", "/v1/users/name:Zo%C3%AB%20X", Value::Null).await;
     assert_eq!(accented.ok(201)["name"], "Zoë X");
 }
 
@@ -77,17 +63,11 @@ async fn a_ticket_enrols_and_only_its_owner_sees_it() {
     assert_eq!(shown["state"], "open");
     assert_eq!(shown.get("number"), None);
     let foreign = format!("/v1/users/name:bob/tickets/{}", text(&ticket["ticket"]));
-    world
-        .send(&key, "GET", &foreign, Value::Null)
-        .await
-        .refused(404, "not_found");
+    world.send(&key, "GET", &foreign, Value::Null).await.refused(404, "not_found");
 
     let (_key, _hash, _claimed) = world.claim(&ticket).await;
     let shown = world.send(&key, "GET", &path, Value::Null).await.ok(200);
-    assert_eq!(
-        (text(&shown["state"]), text(&shown["device_name"])),
-        ("claimed", "phone")
-    );
+    assert_eq!((text(&shown["state"]), text(&shown["device_name"])), ("claimed", "phone"));
     assert_eq!(text(&shown["number"]).len(), 6);
 
     let phone = world.enrolled("carol").await;
@@ -110,10 +90,7 @@ async fn a_ticket_enrols_and_only_its_owner_sees_it() {
     let shown = world.send(&key, "GET", &device, Value::Null).await.ok(200);
     assert_eq!(members(&shown), ["created_at", "id", "name"]);
     for _ in 0..2 {
-        let revoked = world
-            .send(&key, "DELETE", &device, Value::Null)
-            .await
-            .ok(200);
+        let revoked = world.send(&key, "DELETE", &device, Value::Null).await.ok(200);
         assert_eq!(text(&revoked["revoked_at"]), world.time());
     }
 }
@@ -124,10 +101,7 @@ async fn factors_are_made_listed_and_reset() {
     let key = world.master_key().await;
     world.user("alice").await;
     let factors = "/v1/users/name:alice/factors";
-    let made = world
-        .send(&key, "POST", factors, json!({ "type": "totp" }))
-        .await
-        .ok(201);
+    let made = world.send(&key, "POST", factors, json!({ "type": "totp" })).await.ok(201);
     assert_eq!(members(&made), ["factor", "otpauth_uri"]);
     assert!(text(&made["otpauth_uri"]).starts_with("otpauth://totp/"));
     let asked = json!({ "type": "recovery_code" });
@@ -142,34 +116,19 @@ async fn factors_are_made_listed_and_reset() {
         (&json!("recovery_code"), &json!(10))
     );
     let shown = listed.to_string();
-    assert!(
-        !made["codes"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .any(|code| shown.contains(text(code)))
-    );
+    assert!(!made["codes"].as_array().unwrap().iter().any(|code| shown.contains(text(code))));
 
     for (body, status, code) in [
         (json!({ "type": "push" }), 422, "invalid_request"),
         (json!({ "type": "sms" }), 422, "invalid_request"),
     ] {
-        let problem = world
-            .send(&key, "POST", factors, body)
-            .await
-            .refused(status, code);
+        let problem = world.send(&key, "POST", factors, body).await.refused(status, code);
         assert_eq!(problem["field"], "type");
     }
     let refused = world.send(&key, "DELETE", factors, json!({})).await;
     refused.refused(409, "reason_required");
-    let user = world
-        .send(&key, "DELETE", factors, json!({ "reason": "lost phone" }))
-        .await
-        .ok(200);
-    assert_eq!(
-        (&user["enrolled"], &user["methods"]),
-        (&json!(false), &json!([]))
-    );
+    let user = world.send(&key, "DELETE", factors, json!({ "reason": "lost phone" })).await.ok(200);
+    assert_eq!((&user["enrolled"], &user["methods"]), (&json!(false), &json!([])));
 }
 
 #[tokio::test]
@@ -182,10 +141,7 @@ async fn the_log_tells_what_happened_and_pages() {
     let path = format!("/v1/challenges/{}", text(&created["id"]));
     world.send(&key, "DELETE", &path, Value::Null).await.ok(200);
 
-    let all = world
-        .send(&key, "GET", "/v1/events", Value::Null)
-        .await
-        .ok(200);
+    let all = world.send(&key, "GET", "/v1/events", Value::Null).await.ok(200);
     let all = all["data"].as_array().unwrap().clone();
     let mut paged = Vec::new();
     let mut path = "/v1/events?limit=1".to_owned();
@@ -209,10 +165,7 @@ async fn the_log_tells_what_happened_and_pages() {
     let decoys = all.iter().filter(|event| event["mode"] == "decoy");
     assert_eq!(decoys.count(), 1);
     let log = json!(all).to_string();
-    assert!(
-        !log.contains(text(&created["number"])),
-        "the number is in the log"
-    );
+    assert!(!log.contains(text(&created["number"])), "the number is in the log");
     let future = format!("/v1/events?since={}", world.time());
     world.pass(std::time::Duration::from_secs(1));
     let since = format!("/v1/events?since={}", world.time());

@@ -52,20 +52,14 @@ async fn state(task: tokio::task::JoinHandle<Reply>) -> String {
 async fn a_change_wakes_the_poll() {
     let w = Waiting::new().await;
     let poll = w.poll().await;
-    w.world
-        .send(&w.key, "DELETE", &w.path, Value::Null)
-        .await
-        .ok(200);
+    w.world.send(&w.key, "DELETE", &w.path, Value::Null).await.ok(200);
     assert_eq!(state(poll).await, "cancelled");
 }
 
 #[tokio::test]
 async fn a_decided_challenge_is_told_at_once() {
     let w = Waiting::new().await;
-    w.world
-        .send(&w.key, "DELETE", &w.path, Value::Null)
-        .await
-        .ok(200);
+    w.world.send(&w.key, "DELETE", &w.path, Value::Null).await.ok(200);
     let path = format!("{}?wait=30", w.path);
     let look = w.world.send(&w.key, "GET", &path, Value::Null);
     within("the answer", look).await.ok(200);
@@ -98,10 +92,6 @@ async fn the_wait_has_a_bound() {
         assert_eq!(refused.refused(422, "invalid_request")["field"], "wait");
     }
     let path = format!("{}?wait=0", w.path);
-    let view = w
-        .world
-        .send(&w.key, "GET", &path, Value::Null)
-        .await
-        .ok(200);
+    let view = w.world.send(&w.key, "GET", &path, Value::Null).await.ok(200);
     assert_eq!(view["state"], json!("pending"));
 }

@@ -57,10 +57,7 @@ impl Reply {
         let got = (self.status.as_u16(), self.json["code"].as_str());
         assert_eq!(got, (status, Some(code)), "{}", self.json);
         assert_eq!(self.headers["content-type"], "application/problem+json");
-        assert_eq!(
-            self.json["request_id"],
-            self.headers["x-request-id"].to_str().unwrap()
-        );
+        assert_eq!(self.json["request_id"], self.headers["x-request-id"].to_str().unwrap());
         self.json
     }
 }
@@ -78,9 +75,7 @@ impl World {
         let dir = tempfile::tempdir().unwrap();
         let clock = TestClock::new();
         let master = MasterKey::load_or_create(&dir.path().join("keys/master.key")).unwrap();
-        let store = Store::open(dir.path(), clock.reader(), master)
-            .await
-            .unwrap();
+        let store = Store::open(dir.path(), clock.reader(), master).await.unwrap();
         let courier = Arc::new(LocalCourier::new());
         let app = Arc::new(App::new(
             Settings {
@@ -105,11 +100,7 @@ impl World {
         let fronted = |router| {
             front(
                 router,
-                Front {
-                    trusted_proxies: Arc::new([]),
-                    ids: RequestIds::new(7),
-                    hosts: None,
-                },
+                Front { trusted_proxies: Arc::new([]), ids: RequestIds::new(7), hosts: None },
             )
         };
         let operator = Extension(Operator { uid: 1000 });
@@ -167,9 +158,7 @@ impl World {
         let asked = json!({ "user": name, "type": "recovery_code" });
         let made = self.admin("POST", "/factors", asked).await.ok(201);
         let codes = made["codes"].as_array().unwrap().iter();
-        codes
-            .map(|code| code.as_str().unwrap().to_owned())
-            .collect()
+        codes.map(|code| code.as_str().unwrap().to_owned()).collect()
     }
 
     /// A request to the REST edge.
@@ -214,9 +203,7 @@ impl World {
 
     pub(crate) async fn create(&self, key: &str, user: &str, session: &str) -> Value {
         let asking = self.asking(user, session);
-        self.send(key, "POST", "/v1/challenges", asking)
-            .await
-            .ok(201)
+        self.send(key, "POST", "/v1/challenges", asking).await.ok(201)
     }
 
     pub(crate) async fn state(&self, key: &str, challenge: &Value) -> String {
@@ -228,10 +215,7 @@ impl World {
     /// A user with an authenticator, enrolled as one does it.
     pub(crate) async fn enrolled(&self, name: &str) -> Phone {
         self.user(name).await;
-        let ticket = self
-            .admin("POST", "/tickets", json!({ "user": name }))
-            .await
-            .ok(201);
+        let ticket = self.admin("POST", "/tickets", json!({ "user": name })).await.ok(201);
         self.enrol(&ticket).await
     }
 
@@ -241,12 +225,7 @@ impl World {
         let path = format!("/tickets/{}", text(&ticket["ticket"]));
         let shown = self.admin("GET", &path, Value::Null).await.ok(200);
         let number = text(&shown["number"]);
-        let signature = EnrolConfirm {
-            ticket: &hash,
-            nonce: &NONCE,
-            number,
-        }
-        .sign(&key);
+        let signature = EnrolConfirm { ticket: &hash, nonce: &NONCE, number }.sign(&key);
         let mut call = (self.call)();
         let enrolled = self.app.confirm(&mut call, claimed, number, &signature);
         let device = enrolled.await.unwrap().device;
@@ -257,12 +236,7 @@ impl World {
             device,
             nonce: &NONCE,
         };
-        let login = Login {
-            tenant,
-            device,
-            nonce: NONCE,
-            signature: login.sign(&key).to_vec(),
-        };
+        let login = Login { tenant, device, nonce: NONCE, signature: login.sign(&key).to_vec() };
         Phone {
             id: device,
             connected: self.app.login(&mut call, login).await.unwrap(),
@@ -279,11 +253,7 @@ impl World {
         call.rng.fill_bytes(&mut seed);
         let key = SigningKey::from_seed(&seed);
         let hash = statement::ticket_secret_hash(link.secret.as_slice());
-        let claim = EnrolClaim {
-            ticket: &hash,
-            server: &link.identity,
-            nonce: &NONCE,
-        };
+        let claim = EnrolClaim { ticket: &hash, server: &link.identity, nonce: &NONCE };
         let claim = Claim {
             proof: TicketProof::Secret(*link.secret),
             key: key.public().clone(),
@@ -349,12 +319,7 @@ pub(crate) fn text(value: &Value) -> &str {
 
 /// The names of an object's members.
 pub(crate) fn members(value: &Value) -> Vec<&str> {
-    value
-        .as_object()
-        .unwrap()
-        .keys()
-        .map(String::as_str)
-        .collect()
+    value.as_object().unwrap().keys().map(String::as_str).collect()
 }
 
 fn request(method: &str, path: &str, headers: &[(&str, &str)], body: Value) -> Request<Body> {
@@ -365,10 +330,7 @@ fn request(method: &str, path: &str, headers: &[(&str, &str)], body: Value) -> R
     if body.is_null() {
         return request.body(Body::empty()).unwrap();
     }
-    request
-        .header("content-type", "application/json")
-        .body(Body::from(body.to_string()))
-        .unwrap()
+    request.header("content-type", "application/json").body(Body::from(body.to_string())).unwrap()
 }
 
 async fn ask(router: &Router, request: Request<Body>) -> Reply {
