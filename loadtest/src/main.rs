@@ -1,2 +1,230 @@
 //! Drives a running Countersign with real authenticators and measures it.
-fn main() {}
+//!
+//! Open model: ceremonies start when the plan's schedule says, whatever the server does, and latency counts
+//! from that moment. README.md beside this crate says what the figures mean.
+
+mod ceremony;
+mod child;
+mod clock;
+mod failure;
+mod fleet;
+mod latency;
+mod plan;
+mod receipt;
+mod record;
+mod report;
+mod rest;
+mod run;
+mod schedule;
+mod target;
+mod usage;
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::pin::{Pin, pin};
+
+use clap::{Args, Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+
+use child::Server;
+use failure::{Cut, Exit, Failure};
+use plan::Plan;
+use report::Report;
+use rest::Api;
+use run::Load;
+
+const ABOUT_RUN: &str = "\
+Without --target a server is started beside this program, on free ports, with temporary data.
+Exit codes: 0 all is well, 1 something was lost, doubled, wrong or late, 2 usage, 3 unreachable, 4 refused.
+Not measured yet, and null in the JSON: limit_ceremonies_per_s, ratio and bytes_per_idle_device. They come \
+with `floors`, in a later version.";
+
+/// Drive a running Countersign with real authenticators and measure it
+#[derive(Parser)]
+#[command(name = "loadtest", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a plan
+    #[command(after_help = ABOUT_RUN)]
+    Run(RunArgs),
+    /// Measure what no server of this kind can beat on this machine (comes in a later version)
+    Floors(Later),
+    /// Flood users and watch the guard (comes in a later version)
+    Guard(Later),
+}
+
+#[derive(Args)]
+struct RunArgs {
+    /// The plan, such as loadtest/plans/smoke.toml
+    plan: PathBuf,
+    /// A running server, http://A:P
+    #[arg(long, value_name = "URL", requires = "api_key_file")]
+    target: Option<String>,
+    /// File with an API key of the target that has the scopes challenges and users:write
+    #[arg(long, value_name = "FILE", requires = "target")]
+    api_key_file: Option<PathBuf>,
+    /// The target isn't on this machine, and whoever runs it agrees
+    #[arg(long, requires = "target")]
+    i_own_this_target: bool,
+    /// Write the report as JSON; `-` is stdout
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Draw the report (comes in a later version)
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
+/// Takes anything, so that what is said is that it isn't built.
+#[derive(Args)]
+struct Later {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    _rest: Vec<String>,
+}
+
+fn main() -> Exit {
+    let done = match Cli::parse().command {
+        Command::Run(args) => start(&args),
+        Command::Floors(_) => Err(later("floors")),
+        Command::Guard(_) => Err(later("guard")),
+    };
+    done.unwrap_or_else(|failure| {
+        eprintln!("error: {failure}");
+        failure.exit()
+    })
+}
+
+fn later(what: &str) -> Failure {
+    Failure::Usage(format!("`{what}` isn't built yet: it comes in a later version"))
+}
+
+fn start(args: &RunArgs) -> Result<Exit, Failure> {
+    if args.html.is_some() {
+        return Err(later("--html"));
+    }
+    let plan = Plan::read(&args.plan)?;
+    raise_open_files();
+    let runtime = tokio::runtime::Runtime::new()
+        .map_err(|error| Failure::Server(format!("can't start threads: {error}")))?;
+    let report = runtime.block_on(measure(args, &plan))?;
+    publish(args.json.as_deref(), &report)?;
+    Ok(report.exit())
+}
+
+/// Against the target, or against a server of our own.
+async fn measure(args: &RunArgs, plan: &Plan) -> Result<Report, Failure> {
+    let mut stop = pin!(interruption()?);
+    let target = match (&args.target, &args.api_key_file) {
+        (Some(url), Some(file)) => Some(target::open(url, file, args.i_own_this_target)?),
+        _ => None,
+    };
+    eprintln!("{}", report::describe(plan));
+    if let Some(api) = target {
+        let load = drive(&api, plan, None, stop).await?;
+        return Ok(Report::new(plan, load, None));
+    }
+    let mut server = tokio::select! {
+        server = Server::start() => server?,
+        why = stop.as_mut() => return Err(Failure::Cut(why)),
+    };
+    let outcome = drive_own(&mut server, plan, stop).await;
+    let log = server.log();
+    let ended = server.stop().await;
+    let found = match outcome {
+        Ok(load) => Ok(Report::new(plan, load, ended.err())),
+        Err(failure) => Err(failure),
+    };
+    let is_fine = match &found {
+        Ok(report) => report.exit() == Exit::Ok,
+        Err(failure) => matches!(failure, Failure::Cut(Cut::Interrupted)),
+    };
+    if !is_fine {
+        eprintln!("{log}");
+    }
+    found
+}
+
+async fn drive_own(
+    server: &mut Server,
+    plan: &Plan,
+    stop: Pin<&mut impl Future<Output = Cut>>,
+) -> Result<Load, Failure> {
+    let (pid, url) = (server.pid, server.url.clone());
+    eprintln!("started a server on {url}, pid {pid}");
+    let key = server.integration().await?;
+    let api = Api::new(&url, &key).expect("our server's keys are plain text");
+    let cut = pin!(async {
+        tokio::select! {
+            why = server.ended() => why,
+            why = stop => why,
+        }
+    });
+    drive(&api, plan, Some(pid), cut).await
+}
+
+/// Makes users, runs the plan, checks what came of it, and lets the users go. `server` is its pid if it is ours.
+async fn drive(
+    api: &Api,
+    plan: &Plan,
+    server: Option<u32>,
+    mut cut: Pin<&mut impl Future<Output = Cut>>,
+) -> Result<Load, Failure> {
+    let users = tokio::select! {
+        biased;
+        why = cut.as_mut() => return Err(Failure::Cut(why)),
+        users = fleet::enrol(api, plan) => users?,
+    };
+    eprintln!("{} devices are connected", users.len());
+    let (mut load, users) = run::run(api, users, plan, server, cut).await;
+    if load.cut.is_none() {
+        load.records = run::audit(api, load.records).await;
+    }
+    let kept = fleet::dismiss(api, users, server.is_none()).await;
+    if kept > 0 {
+        eprintln!("{kept} devices could not be revoked: they are called \"loadtest\"");
+    }
+    Ok(load)
+}
+
+/// Resolves when somebody wants us to stop; from now on that no longer ends the process by itself.
+fn interruption() -> Result<impl Future<Output = Cut>, Failure> {
+    let listen = |kind| signal(kind).map_err(|error| Failure::Server(format!("signals: {error}")));
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        Cut::Interrupted
+    })
+}
+
+/// In words for people, and as JSON where it was asked for.
+fn publish(json: Option<&Path>, report: &Report) -> Result<(), Failure> {
+    let Some(file) = json else {
+        print!("{report}");
+        return Ok(());
+    };
+    eprint!("{report}");
+    let text = serde_json::to_string(report).expect("a report has nothing that JSON can't hold");
+    let written = if file == Path::new("-") {
+        writeln!(std::io::stdout().lock(), "{text}")
+    } else {
+        std::fs::write(file, text + "\n")
+    };
+    written.map_err(|error| Failure::Write(file.display().to_string(), error))
+}
+
+/// Shells start programs with 1,024 open files; each device takes up to three.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let most = getrlimit(Resource::Nofile).maximum;
+    let wanted = Rlimit { current: most, maximum: most };
+    // if it may not be raised, connections say so where they fail
+    let _ = setrlimit(Resource::Nofile, wanted);
+}

@@ -54,10 +54,7 @@ pub enum AnswerResult {
 }
 
 const fn only(result: AnswerResult) -> Answered {
-    Answered {
-        result,
-        totp_rebind: false,
-    }
+    Answered { result, totp_rebind: false }
 }
 
 impl App {
@@ -81,14 +78,10 @@ impl App {
         let Some(record) = own else {
             return self.refuse(connected, answer.challenge, "foreign").await;
         };
-        let user = self
-            .directory
-            .user(connected.tenant, UserRef::Id(connected.user))
-            .await?;
-        let device = user.as_ref().and_then(|user| {
-            user.active_devices()
-                .find(|device| device.id == connected.device)
-        });
+        let user = self.directory.user(connected.tenant, UserRef::Id(connected.user)).await?;
+        let device = user
+            .as_ref()
+            .and_then(|user| user.active_devices().find(|device| device.id == connected.device));
         let (Some(user), Some(device)) = (&user, device) else {
             return self.refuse(connected, answer.challenge, "revoked").await;
         };
@@ -96,10 +89,7 @@ impl App {
             return self.refuse(connected, answer.challenge, "forged").await;
         }
         match record.state {
-            State::Pending => {
-                self.decide(call, user, device, record.challenge, answer)
-                    .await
-            }
+            State::Pending => self.decide(call, user, device, record.challenge, answer).await,
             State::Decided(decided) => {
                 let late_report = answer.decision == AnswerDecision::Report
                     && decided.decision == Decision::Approved
@@ -136,22 +126,12 @@ impl App {
         challenge: Arc<Challenge>,
         answer: Answer,
     ) -> Result<Answered, StoreError> {
-        let hot = self
-            .load_user(call, challenge.tenant, challenge.user)
-            .await?;
-        let others = hot
-            .live
-            .iter()
-            .filter(|c| c.id != challenge.id && !c.is_past(call.now));
+        let hot = self.load_user(call, challenge.tenant, challenge.user).await?;
+        let others = hot.live.iter().filter(|c| c.id != challenge.id && !c.is_past(call.now));
         let others = self.numbers_of(others);
         let number = self.number_of(&challenge)?;
-        let meaning = domain::answer::read(
-            &challenge,
-            &number,
-            answer.decision,
-            &answer.number,
-            &others,
-        );
+        let meaning =
+            domain::answer::read(&challenge, &number, answer.decision, &answer.number, &others);
         if meaning.decision == Decision::Approved {
             let release =
                 guard::judge_approval(&self.settings.guard, &hot.cell, &challenge, call.now);
@@ -182,10 +162,7 @@ impl App {
             result,
             AnswerResult::Settled(State::Decided(d)) if d.decision == Decision::Approved
         );
-        Ok(Answered {
-            result,
-            totp_rebind: approved && needs_totp(user),
-        })
+        Ok(Answered { result, totp_rebind: approved && needs_totp(user) })
     }
 
     async fn refuse_unsettled(
@@ -219,10 +196,7 @@ impl App {
             alerts.push(Alert::ConcurrentLogin);
         }
         let hot = self.hot.load(challenge.tenant, challenge.user).await?;
-        if let Some(alert) = self
-            .note_counter(call, hot, challenge, device, counter)
-            .await?
-        {
+        if let Some(alert) = self.note_counter(call, hot, challenge, device, counter).await? {
             alerts.push(alert);
         }
         for alert in alerts {
@@ -339,10 +313,7 @@ impl App {
             if let Some(alert) = cell.note_counter(device.id, counter) {
                 return Ok(Some(alert));
             }
-            if self
-                .commit_cell(call, tenant, user, hot.version, cell)
-                .await?
-            {
+            if self.commit_cell(call, tenant, user, hot.version, cell).await? {
                 return Ok(None);
             }
             hot = self.hot.load(tenant, user).await?;

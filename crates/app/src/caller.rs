@@ -54,10 +54,7 @@ impl Caller {
             Proven::ByKey(owner) => owner.key.hint.clone(),
             Proven::ByPage(_) => "hosted page".to_owned(),
         };
-        Actor::Integration {
-            name: self.integration().name.clone(),
-            key,
-        }
+        Actor::Integration { name: self.integration().name.clone(), key }
     }
 }
 
@@ -97,11 +94,7 @@ impl App {
     /// [`Error::Unauthenticated`], [`Error::Store`].
     pub async fn authenticate(&self, call: &Call, key: &str) -> Result<Caller, Error> {
         let key = ApiKeyText::parse(key).ok_or(Error::Unauthenticated)?;
-        let owner = self
-            .directory
-            .key_owner(key.hash())
-            .await?
-            .ok_or(Error::Unauthenticated)?;
+        let owner = self.directory.key_owner(key.hash()).await?.ok_or(Error::Unauthenticated)?;
         if !owner.key.is_live(call.now) {
             return Err(Error::Unauthenticated);
         }
@@ -114,11 +107,7 @@ impl App {
     /// # Errors
     /// [`Error::NotFound`], [`Error::Store`].
     pub async fn page_caller(&self, integration: IntegrationId) -> Result<Caller, Error> {
-        let integration = self
-            .directory
-            .integration(integration)
-            .await?
-            .ok_or(Error::NotFound)?;
+        let integration = self.directory.integration(integration).await?.ok_or(Error::NotFound)?;
         Ok(Caller(Proven::ByPage(integration)))
     }
 }

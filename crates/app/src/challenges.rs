@@ -42,12 +42,7 @@ impl ChallengeView {
         let State::Decided(decided) = state else {
             return Self::pending(challenge);
         };
-        let Decided {
-            decision,
-            proof,
-            collect,
-            ..
-        } = decided;
+        let Decided { decision, proof, collect, .. } = decided;
         let approved = decision == Decision::Approved;
         let lapsed = match collect {
             Collect::Open => decided.window_closed(now),
@@ -57,9 +52,7 @@ impl ChallengeView {
         Self {
             id: challenge.id,
             state,
-            factor: proof
-                .map(domain::challenge::Proof::method)
-                .filter(|_| approved),
+            factor: proof.map(domain::challenge::Proof::method).filter(|_| approved),
             expires: challenge.expires,
             redeemed: collect == Collect::Redeemed,
             lapsed: approved && lapsed,
@@ -86,9 +79,7 @@ impl App {
         caller: &Caller,
         id: ChallengeId,
     ) -> Result<ChallengeView, Error> {
-        self.own_challenge(call, caller, id)
-            .await
-            .map(|(_, view)| view)
+        self.own_challenge(call, caller, id).await.map(|(_, view)| view)
     }
 
     /// Like [`App::challenge`], with a wake-up that was set before the look, so that no change is missed.
@@ -122,8 +113,7 @@ impl App {
             return Ok(view);
         }
         let item = plain(&challenge, Decision::Cancelled);
-        self.settle_and_tell(call, vec![(Arc::clone(&challenge), item)])
-            .await?;
+        self.settle_and_tell(call, vec![(Arc::clone(&challenge), item)]).await?;
         self.challenge(call, caller, id).await
     }
 
@@ -136,19 +126,13 @@ impl App {
         id: ChallengeId,
     ) -> Result<(Arc<Challenge>, ChallengeView), Error> {
         let record = self.ledger.lookup(id).await?.ok_or(Error::NotFound)?;
-        let LedgerRecord {
-            challenge,
-            mut state,
-            ..
-        } = record;
+        let LedgerRecord { challenge, mut state, .. } = record;
         if challenge.integration != caller.integration().id || challenge.tenant != caller.tenant() {
             return Err(Error::NotFound);
         }
         if state == State::Pending && challenge.is_past(call.now) {
             let item = self.expiry(&challenge);
-            let answers = self
-                .settle_and_tell(call, vec![(Arc::clone(&challenge), item)])
-                .await?;
+            let answers = self.settle_and_tell(call, vec![(Arc::clone(&challenge), item)]).await?;
             if let Some(Settled::Settled(decided) | Settled::Already(decided)) = answers.first() {
                 state = State::Decided(*decided);
             }

@@ -43,12 +43,10 @@ impl App {
         let record = self.directory.user(challenge.tenant, user).await?;
         let passed = match Typed::read(code) {
             Some(Typed::Totp(code)) if challenge.methods.has(Method::Totp) => {
-                self.try_totp(call, &challenge, record.as_deref(), &code)
-                    .await?
+                self.try_totp(call, &challenge, record.as_deref(), &code).await?
             }
             Some(Typed::Recovery(code)) if challenge.methods.has(Method::RecoveryCode) => {
-                self.try_recovery(&challenge, record.as_deref(), code)
-                    .await?
+                self.try_recovery(&challenge, record.as_deref(), code).await?
             }
             _ => return Err(Error::CodeWrong),
         };
@@ -64,15 +62,11 @@ impl App {
             effects: vec![effect],
             audit: decided_entry(&challenge, Decision::Approved, Some(proof)),
         };
-        let answers = self
-            .settle_and_tell(call, vec![(Arc::clone(&challenge), settle)])
-            .await?;
+        let answers = self.settle_and_tell(call, vec![(Arc::clone(&challenge), settle)]).await?;
         match answers.first() {
             Some(Settled::Locked | Settled::Replayed | Settled::Spent) => {
                 let cause = "used_before";
-                self.ledger
-                    .record(failed_entry(&challenge, proof.method(), cause))
-                    .await?;
+                self.ledger.record(failed_entry(&challenge, proof.method(), cause)).await?;
                 return Err(Error::CodeWrong);
             }
             Some(Settled::Settled(_)) if proof.method() == Method::RecoveryCode => {
@@ -96,9 +90,7 @@ impl App {
         let Counted::Counted(attempts) = self.ledger.count_attempt(counter).await? else {
             return Ok(None);
         };
-        let factor = record
-            .and_then(|r| r.totp.as_ref())
-            .filter(|totp| !totp.locked);
+        let factor = record.and_then(|r| r.totp.as_ref()).filter(|totp| !totp.locked);
         // a user without a secret is compared against one that no code matches, to take as long
         let (secret, last_step) = match factor {
             Some(factor) => (self.totp_secret(challenge, factor)?, factor.last_step),
@@ -107,18 +99,12 @@ impl App {
         let step = totp::check(&secret, code, last_step, call.now);
         if let (Some(factor), Some(step)) = (factor, step) {
             let proof = Proof::Totp(factor.id);
-            let effect = Effect::BurnStep {
-                factor: factor.id,
-                step,
-            };
+            let effect = Effect::BurnStep { factor: factor.id, step };
             return Ok(Some(Passed { proof, effect }));
         }
-        self.ledger
-            .record(failed_entry(challenge, Method::Totp, "wrong"))
-            .await?;
+        self.ledger.record(failed_entry(challenge, Method::Totp, "wrong")).await?;
         if factor.is_some() {
-            self.after_failure(call, challenge, counter, attempts)
-                .await?;
+            self.after_failure(call, challenge, counter, attempts).await?;
         }
         Ok(None)
     }
@@ -146,9 +132,7 @@ impl App {
                 public.factor = Some(Method::Totp);
                 public.cause = Some("hard_cap".to_owned());
             });
-            self.directory
-                .apply(Change::LockTotp(challenge.user), vec![entry])
-                .await?;
+            self.directory.apply(Change::LockTotp(challenge.user), vec![entry]).await?;
         }
         Ok(())
     }
@@ -164,31 +148,21 @@ impl App {
             .filter(|stored| !stored.used);
         let Some(stored) = stored else {
             let cause = "unknown_code";
-            self.ledger
-                .record(failed_entry(challenge, Method::RecoveryCode, cause))
-                .await?;
+            self.ledger.record(failed_entry(challenge, Method::RecoveryCode, cause)).await?;
             return Ok(None);
         };
         let counter = Counter::RecoveryCode(challenge.user, code.id);
-        if !matches!(
-            self.ledger.count_attempt(counter).await?,
-            Counted::Counted(_)
-        ) {
+        if !matches!(self.ledger.count_attempt(counter).await?, Counted::Counted(_)) {
             return Ok(None);
         }
         let secret = Zeroizing::new(code.secret.to_vec());
         let hash = self.vault.stretch(secret, stored.salt).await?;
         if !bool::from(hash.ct_eq(&stored.hash)) {
-            self.ledger
-                .record(failed_entry(challenge, Method::RecoveryCode, "wrong"))
-                .await?;
+            self.ledger.record(failed_entry(challenge, Method::RecoveryCode, "wrong")).await?;
             return Ok(None);
         }
         let effect = Effect::SpendCode { code: code.id };
-        Ok(Some(Passed {
-            proof: Proof::RecoveryCode(stored.factor),
-            effect,
-        }))
+        Ok(Some(Passed { proof: Proof::RecoveryCode(stored.factor), effect }))
     }
 
     /// Opens the TOTP secret of a challenge's user.
@@ -197,10 +171,7 @@ impl App {
         challenge: &Challenge,
         factor: &domain::directory::TotpFactor,
     ) -> Result<totp::Secret, StoreError> {
-        self.open_totp(
-            SealFor::Totp(challenge.tenant, challenge.user, factor.id),
-            &factor.secret,
-        )
+        self.open_totp(SealFor::Totp(challenge.tenant, challenge.user, factor.id), &factor.secret)
     }
 
     /// Opens a sealed TOTP secret.
@@ -228,11 +199,7 @@ enum Typed {
 
 impl Typed {
     fn read(code: &str) -> Option<Self> {
-        let compact: String = code
-            .chars()
-            .filter(|c| !c.is_whitespace())
-            .take(64)
-            .collect();
+        let compact: String = code.chars().filter(|c| !c.is_whitespace()).take(64).collect();
         let compact = Zeroizing::new(compact);
         let is_totp = compact.len() == usize::from(totp::DIGITS)
             && compact.bytes().all(|byte| byte.is_ascii_digit());

@@ -129,13 +129,7 @@ impl App {
         let cookie = self.valid_cookie(call.now, caller, &target, &request.context);
         for _ in 0..MAX_TRIES {
             let hot = self.load_user(call, caller.tenant(), target.id).await?;
-            let attempt = Attempt {
-                caller,
-                wanted: &wanted,
-                target: &target,
-                cookie,
-                replay,
-            };
+            let attempt = Attempt { caller, wanted: &wanted, target: &target, cookie, replay };
             if let Some(created) = self.try_create(call, &attempt, hot).await? {
                 return Ok(created);
             }
@@ -179,13 +173,7 @@ impl App {
             State::Pending => Some(self.number_of(&challenge)?),
             State::Decided(_) => None,
         };
-        Ok(Created {
-            view,
-            number,
-            digits: challenge.digits,
-            methods: challenge.methods,
-            merged,
-        })
+        Ok(Created { view, number, digits: challenge.digits, methods: challenge.methods, merged })
     }
 
     async fn target(&self, caller: &Caller, user: &UserRef) -> Result<Target, Error> {
@@ -199,21 +187,13 @@ impl App {
                 record: Some(record),
             }),
             (None, _) if reveal => Err(Error::UserUnknown),
-            (None, UserRef::Id(id)) => Ok(Target {
-                id: *id,
-                name: id.to_string(),
-                record: None,
-            }),
+            (None, UserRef::Id(id)) => Ok(Target { id: *id, name: id.to_string(), record: None }),
             (None, UserRef::Name(name)) => {
                 let parts: [&[u8]; 2] = [tenant.as_bytes(), name.as_bytes()];
                 let mac = self.vault.mac(MacKey::UnknownUser, &parts);
                 let mut id = [0; UserId::LEN];
                 id.copy_from_slice(&mac[..UserId::LEN]);
-                Ok(Target {
-                    id: UserId::from_bytes(id),
-                    name: name.clone(),
-                    record: None,
-                })
+                Ok(Target { id: UserId::from_bytes(id), name: name.clone(), record: None })
             }
         }
     }
@@ -228,11 +208,7 @@ impl App {
         use subtle::ConstantTimeEq as _;
         let (cookie, mac) = DeviceCookie::decode(context.device_cookie.as_deref()?)?;
         let bytes = cookie.signed_bytes(caller.tenant(), target.id, caller.integration().id);
-        let right: bool = self
-            .vault
-            .mac(MacKey::DeviceCookie, &[&bytes])
-            .ct_eq(&mac)
-            .into();
+        let right: bool = self.vault.mac(MacKey::DeviceCookie, &[&bytes]).ct_eq(&mac).into();
         let record = target.record.as_ref()?;
         let counts = right
             && cookie.is_current(record.user.epoch, now)
@@ -247,45 +223,25 @@ impl App {
         attempt: &Attempt<'_>,
         hot: HotUser,
     ) -> Result<Option<Created>, Error> {
-        let Attempt {
-            caller,
-            wanted,
-            target,
-            cookie,
-            ..
-        } = *attempt;
+        let Attempt { caller, wanted, target, cookie, .. } = *attempt;
         let slot = Slot {
             integration: caller.integration().id,
             session: wanted.session,
             request: wanted.request,
         };
         let facts = Facts {
-            enrolled: target
-                .record
-                .as_ref()
-                .is_some_and(|record| record.is_enrolled()),
+            enrolled: target.record.as_ref().is_some_and(|record| record.is_enrolled()),
             first_factor: wanted.first_factor,
             cookie,
             methods: wanted.methods,
         };
-        let plan = create::plan(
-            &self.settings.guard,
-            &hot.cell,
-            &hot.live,
-            &slot,
-            &facts,
-            call.now,
-        );
+        let plan =
+            create::plan(&self.settings.guard, &hot.cell, &hot.live, &slot, &facts, call.now);
         match plan {
             Plan::Merge(open) => self.merge(call, attempt, open).await,
-            Plan::New {
-                verdict,
-                supersedes,
-                forgets,
-            } => {
+            Plan::New { verdict, supersedes, forgets } => {
                 let superseded = self.supersede(&hot, &supersedes).await?;
-                self.open_new(call, attempt, hot, verdict, superseded, forgets)
-                    .await
+                self.open_new(call, attempt, hot, verdict, superseded, forgets).await
             }
         }
     }
@@ -304,8 +260,7 @@ impl App {
         if let State::Decided(decided) = created.view.state {
             let (tenant, user) = (open.tenant, open.user);
             let hot = self.hot.load(tenant, user).await?;
-            self.apply_outcomes(call, tenant, user, hot, &[(open.id, Some(decided))])
-                .await?;
+            self.apply_outcomes(call, tenant, user, hot, &[(open.id, Some(decided))]).await?;
             return Ok(None);
         }
         if let Some(key) = attempt.replay {
@@ -322,31 +277,21 @@ impl App {
         hot: &HotUser,
         ids: &[ChallengeId],
     ) -> Result<Vec<(Arc<Challenge>, Option<domain::challenge::Decided>)>, Error> {
-        let older: Vec<Arc<Challenge>> = hot
-            .live
-            .iter()
-            .filter(|c| ids.contains(&c.id))
-            .map(Arc::clone)
-            .collect();
+        let older: Vec<Arc<Challenge>> =
+            hot.live.iter().filter(|c| ids.contains(&c.id)).map(Arc::clone).collect();
         if older.is_empty() {
             return Ok(Vec::new());
         }
-        let items = older
-            .iter()
-            .map(|c| plain(c, Decision::Superseded))
-            .collect();
+        let items = older.iter().map(|c| plain(c, Decision::Superseded)).collect();
         let answers = self.ledger.settle(items).await?;
-        let ended = older
-            .into_iter()
-            .zip(answers)
-            .map(|(challenge, answer)| match answer {
-                ports::Settled::Settled(decided) => {
-                    self.tell_decided(&challenge, decided);
-                    (challenge, Some(decided))
-                }
-                ports::Settled::Already(decided) => (challenge, Some(decided)),
-                _ => (challenge, None),
-            });
+        let ended = older.into_iter().zip(answers).map(|(challenge, answer)| match answer {
+            ports::Settled::Settled(decided) => {
+                self.tell_decided(&challenge, decided);
+                (challenge, Some(decided))
+            }
+            ports::Settled::Already(decided) => (challenge, Some(decided)),
+            _ => (challenge, None),
+        });
         Ok(ended.collect())
     }
 
@@ -359,17 +304,9 @@ impl App {
         superseded: Vec<(Arc<Challenge>, Option<domain::challenge::Decided>)>,
         forgets: Vec<ChallengeId>,
     ) -> Result<Option<Created>, Error> {
-        let Attempt {
-            caller,
-            target,
-            replay,
-            ..
-        } = *attempt;
+        let Attempt { caller, target, replay, .. } = *attempt;
         let gone = |id: &ChallengeId| superseded.iter().any(|(c, _)| c.id == *id);
-        let stays = hot
-            .live
-            .iter()
-            .filter(|c| !c.is_past(call.now) && !gone(&c.id));
+        let stays = hot.live.iter().filter(|c| !c.is_past(call.now) && !gone(&c.id));
         let taken: Vec<Number> = self.numbers_of(stays).into_iter().map(|(_, n)| n).collect();
         let (challenge, number) = self.make(call, attempt, &verdict, &taken);
         let challenge = Arc::new(challenge);
@@ -378,21 +315,14 @@ impl App {
             let applied = decided.and_then(|d| guard::applied(cell.clone(), older.id, &d));
             cell = applied.unwrap_or(cell);
         }
-        let past = hot
-            .live
-            .iter()
-            .filter(|c| c.is_past(call.now))
-            .map(|c| c.id);
+        let past = hot.live.iter().filter(|c| c.is_past(call.now)).map(|c| c.id);
         let change = HotChange {
             tenant: caller.tenant(),
             user: target.id,
             version: hot.version,
             cell: guard::opened(cell, &challenge),
             add: vec![Arc::clone(&challenge)],
-            remove: past
-                .chain(superseded.iter().map(|(c, _)| c.id))
-                .chain(forgets)
-                .collect(),
+            remove: past.chain(superseded.iter().map(|(c, _)| c.id)).chain(forgets).collect(),
             op_id: call.random(),
             derived: false,
         };
@@ -402,19 +332,14 @@ impl App {
             Err(HotError::Store(error)) => return Err(error.into()),
         };
         let audit = created_entry(attempt, &challenge, &verdict);
-        let open = Open {
-            challenge: Arc::clone(&challenge),
-            replay,
-            audit,
-            rider: committed.rider,
-        };
+        let open =
+            Open { challenge: Arc::clone(&challenge), replay, audit, rider: committed.rider };
         if self.ledger.open(open).await? == Opened::Replayed {
             return self.replayed(call, caller, replay).await;
         }
         if challenge.mode == Mode::Ring {
             let hint = Hint::Prompt(Arc::clone(&challenge));
-            self.courier
-                .tell_user(challenge.tenant, challenge.user, hint);
+            self.courier.tell_user(challenge.tenant, challenge.user, hint);
         }
         Ok(Some(Created {
             view: ChallengeView::pending(&challenge),
@@ -434,13 +359,7 @@ impl App {
         verdict: &Verdict,
         taken: &[Number],
     ) -> (Challenge, Number) {
-        let Attempt {
-            caller,
-            wanted,
-            target,
-            cookie,
-            ..
-        } = *attempt;
+        let Attempt { caller, wanted, target, cookie, .. } = *attempt;
         let integration = caller.integration();
         let parts: [&[u8]; 2] = [integration.tenant.as_bytes(), target.id.as_bytes()];
         let shard = self.vault.mac(MacKey::Shard, &parts);
@@ -529,15 +448,8 @@ fn check(now: Timestamp, caller: &Caller, request: &CreateRequest) -> Result<Wan
         || request.first_factor.as_ref().is_some_and(|first| {
             first.at <= now.plus(CLOCK_SKEW) && now.since(first.at) <= FIRST_FACTOR_LIFE
         });
-    let requested = request
-        .methods
-        .unwrap_or(Methods::ALL)
-        .and(integration.methods);
-    let methods = if first_factor {
-        requested
-    } else {
-        requested.and(Methods::PUSH)
-    };
+    let requested = request.methods.unwrap_or(Methods::ALL).and(integration.methods);
+    let methods = if first_factor { requested } else { requested.and(Methods::PUSH) };
     if methods.is_empty() {
         let why = if first_factor {
             "none of these is registered for this integration"
@@ -573,10 +485,7 @@ pub(crate) fn session_hash(session: &str) -> Result<[u8; 32], &'static str> {
     if !(22..=128).contains(&session.len()) || !session.bytes().all(allowed) {
         return Err("must be 22 to 128 of A-Z, a-z, 0-9, _ and -, random");
     }
-    Ok(sha256(&[
-        b"countersign/browser-session/v1\0",
-        session.as_bytes(),
-    ]))
+    Ok(sha256(&[b"countersign/browser-session/v1\0", session.as_bytes()]))
 }
 
 fn check_details(details: &[Detail]) -> Result<(), Error> {

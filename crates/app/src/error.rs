@@ -63,10 +63,7 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn invalid(field: &'static str, why: impl Into<String>) -> Self {
-        Self::Invalid {
-            field,
-            why: why.into(),
-        }
+        Self::Invalid { field, why: why.into() }
     }
 
     pub(crate) fn name(field: &'static str) -> impl Fn(NameError) -> Self {

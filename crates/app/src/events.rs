@@ -40,12 +40,7 @@ pub struct EventView {
 
 impl From<AuditRow> for EventView {
     fn from(row: AuditRow) -> Self {
-        Self {
-            id: row.id,
-            at: row.at,
-            public: row.public,
-            private: row.private,
-        }
+        Self { id: row.id, at: row.at, public: row.public, private: row.private }
     }
 }
 
@@ -63,11 +58,7 @@ impl App {
             None => None,
             Some(UserRef::Id(id)) => Some(id),
             Some(user) => {
-                let record = self
-                    .directory
-                    .user(tenant, user)
-                    .await?
-                    .ok_or(Error::NotFound)?;
+                let record = self.directory.user(tenant, user).await?.ok_or(Error::NotFound)?;
                 Some(record.user.id)
             }
         };
@@ -81,13 +72,7 @@ impl App {
             challenge: None,
             limit: filter.limit,
         };
-        Ok(self
-            .ledger
-            .read(filter)
-            .await?
-            .into_iter()
-            .map(EventView::from)
-            .collect())
+        Ok(self.ledger.read(filter).await?.into_iter().map(EventView::from).collect())
     }
 
     /// One plain sentence on a challenge: why it rang, didn't ring, was refused, was a decoy.
@@ -110,27 +95,12 @@ impl App {
             limit: 50,
         };
         let rows = self.ledger.read(filter).await?;
-        let created = rows
-            .iter()
-            .find(|row| row.public.event == Event::ChallengeCreated);
-        let reasons = created
-            .map(|row| row.public.reasons.as_slice())
-            .unwrap_or_default();
-        let refused = rows
-            .iter()
-            .filter(|row| row.public.event == Event::AnswerRefused)
-            .count();
-        let wrong = rows
-            .iter()
-            .filter(|row| row.public.event == Event::CodeFailed)
-            .count();
-        let withheld = rows
-            .iter()
-            .any(|row| row.public.event == Event::AnswerWithheld);
-        let clauses: Vec<&str> = reasons
-            .iter()
-            .map(|reason: &Reason| reason.clause())
-            .collect();
+        let created = rows.iter().find(|row| row.public.event == Event::ChallengeCreated);
+        let reasons = created.map(|row| row.public.reasons.as_slice()).unwrap_or_default();
+        let refused = rows.iter().filter(|row| row.public.event == Event::AnswerRefused).count();
+        let wrong = rows.iter().filter(|row| row.public.event == Event::CodeFailed).count();
+        let withheld = rows.iter().any(|row| row.public.event == Event::AnswerWithheld);
+        let clauses: Vec<&str> = reasons.iter().map(|reason: &Reason| reason.clause()).collect();
         let because = if clauses.is_empty() {
             "its record does not say why".to_owned()
         } else {

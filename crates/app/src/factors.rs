@@ -55,11 +55,7 @@ impl App {
         user: UserRef,
         method: Method,
     ) -> Result<NewFactor, Error> {
-        let user = self
-            .directory
-            .user(tenant, user)
-            .await?
-            .ok_or(Error::NotFound)?;
+        let user = self.directory.user(tenant, user).await?.ok_or(Error::NotFound)?;
         let factor = match method {
             Method::Push => {
                 return Err(Error::invalid("type", "a device is enrolled with a ticket"));
@@ -86,13 +82,8 @@ impl App {
         let otpauth_uri = totp::uri(&secret, "Countersign", &user.user.name)
             .map_err(|error| StoreError::Inconsistent(error.to_string()))?;
         let entry = factor_entry(tenant, id, actor);
-        let new = NewFactor::Totp {
-            factor: factor.id,
-            otpauth_uri,
-        };
-        self.directory
-            .apply(Change::PutTotp(id, factor), vec![entry])
-            .await?;
+        let new = NewFactor::Totp { factor: factor.id, otpauth_uri };
+        self.directory.apply(Change::PutTotp(id, factor), vec![entry]).await?;
         Ok(new)
     }
 
@@ -111,20 +102,12 @@ impl App {
             let salt = call.random();
             let secret = Zeroizing::new(code.secret.to_vec());
             let hash = self.vault.stretch(secret, salt).await?;
-            stored.push(StoredCode {
-                id: code.id,
-                factor,
-                salt,
-                hash,
-                used: false,
-            });
+            stored.push(StoredCode { id: code.id, factor, salt, hash, used: false });
             codes.push(code.print());
         }
         let entry = factor_entry(tenant, id, actor)
             .with(|public| public.factor = Some(Method::RecoveryCode));
-        self.directory
-            .apply(Change::PutRecoveryCodes(id, stored), vec![entry])
-            .await?;
+        self.directory.apply(Change::PutRecoveryCodes(id, stored), vec![entry]).await?;
         Ok(NewFactor::RecoveryCodes { factor, codes })
     }
 
@@ -140,11 +123,7 @@ impl App {
         user: UserRef,
         why: Option<String>,
     ) -> Result<(), Error> {
-        let user = self
-            .directory
-            .user(tenant, user)
-            .await?
-            .ok_or(Error::NotFound)?;
+        let user = self.directory.user(tenant, user).await?.ok_or(Error::NotFound)?;
         let why = reason(why)?.ok_or(Error::ReasonRequired)?;
         let id = user.user.id;
         let entry = Entry::new(tenant, Event::FactorReset)
@@ -155,9 +134,7 @@ impl App {
             });
         let text = "All your factors and devices were removed by an administrator.";
         self.notify(call, tenant, id, NoticeKind::FactorReset, text);
-        self.directory
-            .apply(Change::ResetUser(id, call.now), vec![entry])
-            .await?;
+        self.directory.apply(Change::ResetUser(id, call.now), vec![entry]).await?;
         for device in user.active_devices() {
             self.courier.tell_device(device.id, Hint::Revoked);
         }
@@ -176,15 +153,9 @@ impl App {
         tenant: TenantId,
         id: DeviceId,
     ) -> Result<(), Error> {
-        let owner = self
-            .directory
-            .device_owner(id)
-            .await?
-            .ok_or(Error::NotFound)?;
+        let owner = self.directory.device_owner(id).await?.ok_or(Error::NotFound)?;
         let device = owner.active_devices().find(|device| device.id == id);
-        let device = device
-            .filter(|device| device.tenant == tenant)
-            .ok_or(Error::NotFound)?;
+        let device = device.filter(|device| device.tenant == tenant).ok_or(Error::NotFound)?;
         self.revoke(call, actor, device, None).await
     }
 
@@ -203,9 +174,7 @@ impl App {
                 public.cause = cause.map(str::to_owned);
             })
             .privately(|private| private.by = Some(actor.to_string()));
-        self.directory
-            .apply(Change::RevokeDevice(device.id, call.now), vec![entry])
-            .await?;
+        self.directory.apply(Change::RevokeDevice(device.id, call.now), vec![entry]).await?;
         self.courier.tell_device(device.id, Hint::Revoked);
         let text = format!("\"{}\" was removed from your account.", device.name);
         self.notify(call, tenant, user, NoticeKind::DeviceRevoked, &text);
@@ -222,13 +191,10 @@ impl App {
         let record = self.directory.user(tenant, UserRef::Id(user)).await?;
         let left = record.map(|record| record.methods()).unwrap_or_default();
         let hot = self.load_user(call, tenant, user).await?;
-        let unanswerable = hot
-            .live
-            .iter()
-            .filter(|c| !c.is_past(call.now) && c.methods.and(left).is_empty());
-        let items: Vec<_> = unanswerable
-            .map(|c| (Arc::clone(c), plain(c, Decision::Cancelled)))
-            .collect();
+        let unanswerable =
+            hot.live.iter().filter(|c| !c.is_past(call.now) && c.methods.and(left).is_empty());
+        let items: Vec<_> =
+            unanswerable.map(|c| (Arc::clone(c), plain(c, Decision::Cancelled))).collect();
         if !items.is_empty() {
             self.settle_and_tell(call, items).await?;
         }
@@ -248,10 +214,7 @@ impl App {
             Counted::Counted(attempts) => attempts.is_locked(counter),
         };
         if refused && user.active_devices().any(|active| active.id == device.id) {
-            match self
-                .revoke(call, &Actor::Owner, device, Some("hard_cap"))
-                .await
-            {
+            match self.revoke(call, &Actor::Owner, device, Some("hard_cap")).await {
                 Ok(()) | Err(Error::NotFound) => {}
                 Err(Error::Store(error)) => return Err(error),
                 Err(error) => return Err(StoreError::Inconsistent(error.to_string())),
@@ -269,11 +232,7 @@ impl App {
         kind: NoticeKind,
         text: &str,
     ) {
-        let notice = Notice {
-            kind,
-            at: call.now,
-            text: text.to_owned(),
-        };
+        let notice = Notice { kind, at: call.now, text: text.to_owned() };
         self.courier.tell_user(tenant, user, Hint::Notice(notice));
     }
 

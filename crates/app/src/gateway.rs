@@ -167,9 +167,7 @@ impl App {
             device: device.id,
             nonce: &login.nonce,
         };
-        statement
-            .verify(&device.key, &login.signature)
-            .map_err(|_| LoginError::Refused)?;
+        statement.verify(&device.key, &login.signature).map_err(|_| LoginError::Refused)?;
         Ok(Connected {
             tenant: device.tenant,
             user: device.user,
@@ -183,9 +181,7 @@ impl App {
     /// The tenant's name where there are several; the word never shows where there is one.
     async fn organisation(&self, tenant: TenantId) -> Result<String, StoreError> {
         let tenants = self.directory.tenants().await?;
-        let own = tenants
-            .iter()
-            .find(|other| other.id == tenant && tenants.len() > 1);
+        let own = tenants.iter().find(|other| other.id == tenant && tenants.len() > 1);
         Ok(own.map(|tenant| tenant.name.clone()).unwrap_or_default())
     }
 
@@ -199,9 +195,7 @@ impl App {
         connected: &Connected,
         silent: bool,
     ) -> Result<Vec<Arc<Challenge>>, StoreError> {
-        let hot = self
-            .load_user(call, connected.tenant, connected.user)
-            .await?;
+        let hot = self.load_user(call, connected.tenant, connected.user).await?;
         let shown = |challenge: &Arc<Challenge>| {
             !challenge.is_past(call.now)
                 && challenge.reaches_devices()
@@ -223,25 +217,14 @@ impl App {
             }
             TicketProof::Code { user, code } => {
                 let hash = ticket::code_hash(user, code);
-                (
-                    hash,
-                    self.directory
-                        .ticket_by_code(user.trim().to_owned(), hash)
-                        .await?,
-                )
+                (hash, self.directory.ticket_by_code(user.trim().to_owned(), hash).await?)
             }
         };
         let ticket = ticket.filter(|ticket| ticket.state_name(call.now) == "open");
         let ticket = ticket.ok_or(EnrolError::Refused)?;
         let server = self.vault.identity().identity_hash();
-        let statement = EnrolClaim {
-            ticket: &hash,
-            server: &server,
-            nonce: &claim.nonce,
-        };
-        statement
-            .verify(&claim.key, &claim.signature)
-            .map_err(|_| EnrolError::BadSignature)?;
+        let statement = EnrolClaim { ticket: &hash, server: &server, nonce: &claim.nonce };
+        statement.verify(&claim.key, &claim.signature).map_err(|_| EnrolError::BadSignature)?;
         let number = ticket.confirm.then(|| {
             let number = Number::draw(&mut *call.rng, DEFAULT_DIGITS, &[]);
             let purpose = SealFor::TicketNumber(ticket.tenant, ticket.id);
@@ -250,21 +233,9 @@ impl App {
         let digits = if ticket.confirm { DEFAULT_DIGITS } else { 0 };
         let entry = ticket_entry(&ticket, Event::TicketClaimed)
             .privately(|private| private.agent = Some(device_name.clone()));
-        let stored = StoredClaim {
-            key: claim.key.clone(),
-            device_name,
-            number,
-        };
-        self.directory
-            .apply(Change::ClaimTicket(ticket.id, stored), vec![entry])
-            .await?;
-        Ok(Claimed {
-            digits,
-            ticket: ticket.id,
-            hash,
-            nonce: claim.nonce,
-            key: claim.key,
-        })
+        let stored = StoredClaim { key: claim.key.clone(), device_name, number };
+        self.directory.apply(Change::ClaimTicket(ticket.id, stored), vec![entry]).await?;
+        Ok(Claimed { digits, ticket: ticket.id, hash, nonce: claim.nonce, key: claim.key })
     }
 
     /// Ends an enrolment: the number must match; a wrong one cancels the ticket.
@@ -287,20 +258,12 @@ impl App {
         if claim.key != claimed.key {
             return Err(EnrolError::Refused);
         }
-        let statement = EnrolConfirm {
-            ticket: &claimed.hash,
-            nonce: &claimed.nonce,
-            number,
-        };
-        statement
-            .verify(&claim.key, signature)
-            .map_err(|_| EnrolError::BadSignature)?;
+        let statement = EnrolConfirm { ticket: &claimed.hash, nonce: &claimed.nonce, number };
+        statement.verify(&claim.key, signature).map_err(|_| EnrolError::BadSignature)?;
         if !self.ticket_number_matches(&ticket, claim, number)? {
             let entry = ticket_entry(&ticket, Event::TicketCancelled)
                 .with(|public| public.cause = Some("wrong_number".to_owned()));
-            self.directory
-                .apply(Change::CancelTicket(ticket.id), vec![entry])
-                .await?;
+            self.directory.apply(Change::CancelTicket(ticket.id), vec![entry]).await?;
             return Err(EnrolError::Refused);
         }
         self.enrol(call, &ticket, claim).await
@@ -327,10 +290,7 @@ impl App {
         let wrong = || StoreError::Inconsistent("a ticket's number doesn't open".into());
         let purpose = SealFor::TicketNumber(ticket.tenant, ticket.id);
         let plain = self.vault.open(purpose, sealed).map_err(|_| wrong())?;
-        std::str::from_utf8(&plain)
-            .ok()
-            .and_then(Number::parse)
-            .ok_or_else(wrong)
+        std::str::from_utf8(&plain).ok().and_then(Number::parse).ok_or_else(wrong)
     }
 
     async fn enrol(
@@ -339,10 +299,7 @@ impl App {
         ticket: &Ticket,
         claim: &StoredClaim,
     ) -> Result<Enrolled, EnrolError> {
-        let user = self
-            .directory
-            .user(ticket.tenant, UserRef::Id(ticket.user))
-            .await?;
+        let user = self.directory.user(ticket.tenant, UserRef::Id(ticket.user)).await?;
         let user = user.ok_or(EnrolError::Refused)?;
         let (secret, new_factor) = match user.totp.as_ref().filter(|totp| !totp.locked) {
             Some(factor) => {
@@ -373,26 +330,13 @@ impl App {
             audit.push(factor_entry(ticket.tenant, ticket.user, &Actor::Owner));
         }
         self.directory
-            .apply(
-                Change::Enrol {
-                    ticket: ticket.id,
-                    device,
-                    totp: new_factor,
-                },
-                audit,
-            )
+            .apply(Change::Enrol { ticket: ticket.id, device, totp: new_factor }, audit)
             .await?;
         let text = format!(
             "\"{}\" was added to your account. If it wasn't you, tell your administrator now.",
             claim.device_name
         );
-        self.notify(
-            call,
-            ticket.tenant,
-            ticket.user,
-            NoticeKind::DeviceEnrolled,
-            &text,
-        );
+        self.notify(call, ticket.tenant, ticket.user, NoticeKind::DeviceEnrolled, &text);
         Ok(Enrolled {
             tenant: ticket.tenant,
             device: id,
@@ -411,16 +355,9 @@ impl App {
     ) -> (totp::Secret, TotpFactor) {
         let secret: totp::Secret = Zeroizing::new(call.random());
         let id = FactorId::from_bytes(call.random());
-        let sealed = self
-            .vault
-            .seal(SealFor::Totp(tenant, user, id), secret.as_slice());
-        let factor = TotpFactor {
-            id,
-            secret: sealed,
-            last_step: 0,
-            locked: false,
-            created: call.now,
-        };
+        let sealed = self.vault.seal(SealFor::Totp(tenant, user, id), secret.as_slice());
+        let factor =
+            TotpFactor { id, secret: sealed, last_step: 0, locked: false, created: call.now };
         (secret, factor)
     }
 
@@ -437,9 +374,7 @@ impl App {
         let (tenant, user) = (connected.tenant, connected.user);
         let record = self.directory.user(tenant, UserRef::Id(user)).await?;
         let active = |record: &Arc<UserRecord>| {
-            record
-                .active_devices()
-                .any(|device| device.id == connected.device)
+            record.active_devices().any(|device| device.id == connected.device)
         };
         let Some(_) = record.filter(|record| active(record) && needs_totp(record)) else {
             return Ok(None);
@@ -451,11 +386,7 @@ impl App {
         let (secret, factor) = self.new_totp(call, tenant, user);
         let entry = factor_entry(tenant, user, &Actor::Owner)
             .with(|public| public.device = Some(connected.device));
-        match self
-            .directory
-            .apply(Change::PutTotp(user, factor), vec![entry])
-            .await
-        {
+        match self.directory.apply(Change::PutTotp(user, factor), vec![entry]).await {
             Ok(()) => {}
             Err(DirectoryError::Store(error)) => return Err(error),
             Err(_) => return Ok(None),

@@ -95,21 +95,8 @@ impl App {
     /// Puts use cases on top of ports.
     #[must_use]
     pub fn new(settings: Settings, ports: Ports) -> Self {
-        let Ports {
-            hot,
-            ledger,
-            directory,
-            courier,
-            vault,
-        } = ports;
-        Self {
-            settings,
-            hot,
-            ledger,
-            directory,
-            courier,
-            vault,
-        }
+        let Ports { hot, ledger, directory, courier, vault } = ports;
+        Self { settings, hot, ledger, directory, courier, vault }
     }
 
     /// The courier, for edges that hold sockets.

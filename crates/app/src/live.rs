@@ -32,9 +32,7 @@ impl App {
             for id in stale {
                 outcomes.push((id, self.outcome_of(call, id).await?));
             }
-            hot = self
-                .apply_outcomes(call, tenant, user, hot, &outcomes)
-                .await?;
+            hot = self.apply_outcomes(call, tenant, user, hot, &outcomes).await?;
         }
         Err(StoreError::Overloaded)
     }
@@ -104,11 +102,7 @@ impl App {
                 Ok(committed) => {
                     let mut live = hot.live;
                     live.retain(|challenge| !remove.contains(&challenge.id));
-                    return Ok(HotUser {
-                        version: committed.version,
-                        cell,
-                        live,
-                    });
+                    return Ok(HotUser { version: committed.version, cell, live });
                 }
                 Err(HotError::Conflict(_)) => hot = self.hot.load(tenant, user).await?,
                 Err(HotError::Store(error)) => return Err(error),
@@ -128,16 +122,7 @@ impl App {
     ) -> Result<bool, StoreError> {
         let (add, remove, op_id) = (Vec::new(), Vec::new(), call.random());
         let derived = true;
-        let change = HotChange {
-            tenant,
-            user,
-            version,
-            cell,
-            add,
-            remove,
-            op_id,
-            derived,
-        };
+        let change = HotChange { tenant, user, version, cell, add, remove, op_id, derived };
         match self.hot.commit(change).await {
             Ok(_) => Ok(true),
             Err(HotError::Conflict(_)) => Ok(false),
@@ -183,16 +168,8 @@ impl App {
 /// What the cell lists as open although it isn't live any more. `None` if the state is up to date.
 fn find_stale(hot: &HotUser, call: &Call) -> Option<Vec<ChallengeId>> {
     let is_live = |id: &ChallengeId| {
-        hot.live
-            .iter()
-            .any(|challenge| challenge.id == *id && !challenge.is_past(call.now))
+        hot.live.iter().any(|challenge| challenge.id == *id && !challenge.is_past(call.now))
     };
-    let stale: Vec<ChallengeId> = hot
-        .cell
-        .open
-        .iter()
-        .filter(|id| !is_live(id))
-        .copied()
-        .collect();
+    let stale: Vec<ChallengeId> = hot.cell.open.iter().filter(|id| !is_live(id)).copied().collect();
     (!stale.is_empty()).then_some(stale)
 }

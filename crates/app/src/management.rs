@@ -70,18 +70,12 @@ impl App {
         name: &str,
     ) -> Result<Tenant, Error> {
         let name = domain::directory::name(name).map_err(Error::name("name"))?;
-        let tenant = Tenant {
-            id: TenantId::from_bytes(call.random()),
-            name,
-            created: call.now,
-        };
+        let tenant = Tenant { id: TenantId::from_bytes(call.random()), name, created: call.now };
         let entry = Entry::new(tenant.id, Event::TenantCreated).privately(|private| {
             private.name = Some(tenant.name.clone());
             private.by = Some(actor.to_string());
         });
-        self.directory
-            .apply(Change::CreateTenant(tenant.clone()), vec![entry])
-            .await?;
+        self.directory.apply(Change::CreateTenant(tenant.clone()), vec![entry]).await?;
         Ok(tenant)
     }
 
@@ -139,11 +133,7 @@ impl App {
             created: call.now,
         };
         let (text, key) = draw_key(call, integration.id, None);
-        let scopes: Vec<&str> = integration
-            .scopes
-            .iter()
-            .map(|scope| scope.name())
-            .collect();
+        let scopes: Vec<&str> = integration.scopes.iter().map(|scope| scope.name()).collect();
         let created = Entry::new(tenant, Event::IntegrationCreated)
             .with(|public| {
                 public.integration = Some(integration.id);
@@ -157,10 +147,7 @@ impl App {
         let keyed = key_entry(tenant, id, Event::KeyCreated, actor);
         let change = Change::CreateIntegration(integration, key);
         self.directory.apply(change, vec![created, keyed]).await?;
-        Ok(NewKey {
-            integration: id,
-            key: text,
-        })
+        Ok(NewKey { integration: id, key: text })
     }
 
     /// Integrations of a tenant.
@@ -200,20 +187,13 @@ impl App {
     ) -> Result<NewKey, Error> {
         let (text, key) = draw_key(call, integration.id, expires);
         let entry = key_entry(integration.tenant, integration.id, Event::KeyCreated, actor);
-        match self
-            .directory
-            .apply(Change::CreateKey(key), vec![entry])
-            .await
-        {
+        match self.directory.apply(Change::CreateKey(key), vec![entry]).await {
             Err(DirectoryError::Limit) => {
                 Err(Error::Limit("two keys are live already: revoke one first"))
             }
             other => Ok(other?),
         }?;
-        Ok(NewKey {
-            integration: integration.id,
-            key: text,
-        })
+        Ok(NewKey { integration: integration.id, key: text })
     }
 
     /// Keys of an integration.
@@ -255,11 +235,7 @@ impl App {
         if name.starts_with(UserId::PREFIX) || name.starts_with("name:") {
             return Err(Error::invalid("name", "must not start with usr_ or name:"));
         }
-        if let Some(found) = self
-            .directory
-            .user(tenant, UserRef::Name(name.clone()))
-            .await?
-        {
+        if let Some(found) = self.directory.user(tenant, UserRef::Name(name.clone())).await? {
             return Ok((UserView::from(&*found), false));
         }
         let user = User {
@@ -276,27 +252,15 @@ impl App {
                 private.name = Some(name.clone());
                 private.by = Some(actor.to_string());
             });
-        match self
-            .directory
-            .apply(Change::CreateUser(user.clone()), vec![entry])
-            .await
-        {
+        match self.directory.apply(Change::CreateUser(user.clone()), vec![entry]).await {
             Ok(()) => {
                 let methods = Methods::default();
-                Ok((
-                    UserView {
-                        user,
-                        enrolled: false,
-                        methods,
-                    },
-                    true,
-                ))
+                Ok((UserView { user, enrolled: false, methods }, true))
             }
             // somebody else made them first
-            Err(DirectoryError::NameTaken) => self
-                .user(tenant, UserRef::Name(name))
-                .await
-                .map(|view| (view, false)),
+            Err(DirectoryError::NameTaken) => {
+                self.user(tenant, UserRef::Name(name)).await.map(|view| (view, false))
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -306,11 +270,7 @@ impl App {
     /// # Errors
     /// [`Error::NotFound`], [`Error::Store`].
     pub async fn user(&self, tenant: TenantId, user: UserRef) -> Result<UserView, Error> {
-        let record = self
-            .directory
-            .user(tenant, user)
-            .await?
-            .ok_or(Error::NotFound)?;
+        let record = self.directory.user(tenant, user).await?.ok_or(Error::NotFound)?;
         Ok(UserView::from(&*record))
     }
 
@@ -327,11 +287,7 @@ impl App {
     /// # Errors
     /// [`Error::NotFound`], [`Error::Store`].
     pub async fn devices(&self, tenant: TenantId, user: UserRef) -> Result<Vec<Device>, Error> {
-        let record = self
-            .directory
-            .user(tenant, user)
-            .await?
-            .ok_or(Error::NotFound)?;
+        let record = self.directory.user(tenant, user).await?.ok_or(Error::NotFound)?;
         Ok(record.devices.clone())
     }
 
@@ -340,15 +296,8 @@ impl App {
     /// # Errors
     /// [`Error::NotFound`], [`Error::Store`].
     pub async fn device(&self, tenant: TenantId, id: DeviceId) -> Result<Device, Error> {
-        let owner = self
-            .directory
-            .device_owner(id)
-            .await?
-            .ok_or(Error::NotFound)?;
-        let device = owner
-            .devices
-            .iter()
-            .find(|device| device.id == id && device.tenant == tenant);
+        let owner = self.directory.device_owner(id).await?.ok_or(Error::NotFound)?;
+        let device = owner.devices.iter().find(|device| device.id == id && device.tenant == tenant);
         device.cloned().ok_or(Error::NotFound)
     }
 
@@ -362,10 +311,7 @@ impl App {
         tenant: TenantId,
         user: UserRef,
     ) -> Result<Arc<UserRecord>, Error> {
-        self.directory
-            .user(tenant, user)
-            .await?
-            .ok_or(Error::NotFound)
+        self.directory.user(tenant, user).await?.ok_or(Error::NotFound)
     }
 }
 

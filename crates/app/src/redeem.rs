@@ -73,16 +73,10 @@ impl App {
         let audit = entry(Event::ChallengeRedeemed);
         let wrong = Some("wrong_session".to_owned());
         let audit_wrong = entry(Event::RedeemRefused).with(|public| public.cause = wrong);
-        let item = Redeem {
-            challenge: id,
-            session,
-            audit,
-            audit_wrong,
-        };
+        let item = Redeem { challenge: id, session, audit, audit_wrong };
         match self.ledger.redeem(item).await? {
             Redeemed::Redeemed(decided) => {
-                self.make_receipt(call, caller, &challenge, decided, browser_session)
-                    .await
+                self.make_receipt(call, caller, &challenge, decided, browser_session).await
             }
             Redeemed::NotApproved => Err(Error::NotApproved),
             Redeemed::Already => Err(Error::AlreadyRedeemed),
@@ -100,14 +94,9 @@ impl App {
         decided: Decided,
         browser_session: &str,
     ) -> Result<Receipt, Error> {
-        let user = self
-            .directory
-            .user(challenge.tenant, UserRef::Id(challenge.user))
-            .await?;
+        let user = self.directory.user(challenge.tenant, UserRef::Id(challenge.user)).await?;
         let user = user.ok_or(Error::Lapsed)?;
-        let method = decided
-            .proof
-            .map_or(Method::Push, domain::challenge::Proof::method);
+        let method = decided.proof.map_or(Method::Push, domain::challenge::Proof::method);
         let claims = Claims {
             iss: format!("{}/receipt", self.settings.public_url),
             aud: challenge.integration.to_string(),
@@ -125,11 +114,7 @@ impl App {
             phishing_resistant: false,
         };
         let claims = serde_json::to_vec(&claims).map_err(|_| Error::Lapsed)?;
-        let cookie = DeviceCookie {
-            id: call.random(),
-            issued: call.now,
-            epoch: user.user.epoch,
-        };
+        let cookie = DeviceCookie { id: call.random(), issued: call.now, epoch: user.user.epoch };
         let bytes = cookie.signed_bytes(challenge.tenant, challenge.user, caller.integration().id);
         let mac = self.vault.mac(MacKey::DeviceCookie, &[&bytes]);
         Ok(Receipt {

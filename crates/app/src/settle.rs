@@ -73,15 +73,10 @@ impl App {
             return;
         };
         let (tenant, user) = (first.tenant, first.user);
-        let outcomes: Vec<(ChallengeId, Option<Decided>)> = settled
-            .iter()
-            .map(|(challenge, decided)| (challenge.id, Some(*decided)))
-            .collect();
+        let outcomes: Vec<(ChallengeId, Option<Decided>)> =
+            settled.iter().map(|(challenge, decided)| (challenge.id, Some(*decided))).collect();
         let applied = match self.hot.load(tenant, user).await {
-            Ok(hot) => self
-                .apply_outcomes(call, tenant, user, hot, &outcomes)
-                .await
-                .map(|_| ()),
+            Ok(hot) => self.apply_outcomes(call, tenant, user, hot, &outcomes).await.map(|_| ()),
             Err(error) => Err(error),
         };
         if let Err(error) = applied {
@@ -94,8 +89,7 @@ impl App {
         self.courier.wake(challenge.id);
         if challenge.reaches_devices() {
             let hint = Hint::Settled(challenge.id, State::Decided(decided));
-            self.courier
-                .tell_user(challenge.tenant, challenge.user, hint);
+            self.courier.tell_user(challenge.tenant, challenge.user, hint);
         }
     }
 }

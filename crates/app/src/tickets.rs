@@ -77,11 +77,7 @@ impl App {
         tenant: TenantId,
         request: TicketRequest,
     ) -> Result<NewTicket, Error> {
-        let user = self
-            .directory
-            .user(tenant, request.user)
-            .await?
-            .ok_or(Error::NotFound)?;
+        let user = self.directory.user(tenant, request.user).await?.ok_or(Error::NotFound)?;
         let reason = reason(request.reason)?;
         if user.is_enrolled() && reason.is_none() {
             return Err(Error::ReasonRequired);
@@ -109,9 +105,7 @@ impl App {
             private.reason = reason;
         });
         let (id, expires) = (ticket.id, ticket.expires);
-        self.directory
-            .apply(Change::CreateTicket(ticket), vec![entry])
-            .await?;
+        self.directory.apply(Change::CreateTicket(ticket), vec![entry]).await?;
         let text = "Somebody was allowed to add a device to your account.";
         self.notify(call, tenant, user.user.id, NoticeKind::TicketCreated, text);
         Ok(NewTicket {
@@ -125,14 +119,7 @@ impl App {
     fn link(&self, secret: Zeroizing<[u8; ticket::SECRET_LEN]>) -> Zeroizing<String> {
         let server = self.settings.public_url.clone();
         let identity = self.vault.identity().identity_hash();
-        Zeroizing::new(
-            EnrolLink {
-                server,
-                secret,
-                identity,
-            }
-            .to_string(),
-        )
+        Zeroizing::new(EnrolLink { server, secret, identity }.to_string())
     }
 
     /// A ticket's state and, once a device claimed it, the number to type there.
@@ -145,19 +132,13 @@ impl App {
         tenant: TenantId,
         id: TicketId,
     ) -> Result<TicketView, Error> {
-        let ticket = self
-            .directory
-            .ticket(id)
-            .await?
-            .filter(|ticket| ticket.tenant == tenant);
+        let ticket = self.directory.ticket(id).await?.filter(|ticket| ticket.tenant == tenant);
         let ticket = ticket.ok_or(Error::NotFound)?;
         let state = ticket.state_name(call.now);
         let (number, device_name) = match &ticket.state {
             TicketState::Claimed(claim) if state == "claimed" => {
-                let number = claim
-                    .number
-                    .as_ref()
-                    .map(|sealed| self.ticket_number(&ticket, sealed));
+                let number =
+                    claim.number.as_ref().map(|sealed| self.ticket_number(&ticket, sealed));
                 (number.transpose()?, Some(claim.device_name.clone()))
             }
             _ => (None, None),
@@ -201,9 +182,7 @@ impl App {
 
 /// A reason that a person gave, trimmed; `None` if there is none.
 pub(crate) fn reason(text: Option<String>) -> Result<Option<String>, Error> {
-    let text = text
-        .map(|text| text.trim().to_owned())
-        .filter(|text| !text.is_empty());
+    let text = text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
     match text {
         Some(text) if text.chars().count() > MAX_REASON => {
             Err(Error::invalid("reason", "at most 200 characters"))

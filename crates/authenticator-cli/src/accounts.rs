@@ -21,10 +21,7 @@ fn find(file: &KeyFile, wanted: &str) -> Result<Account, Failure> {
     let mut of_user = accounts.iter().filter(|account| account.user == wanted);
     match (of_user.next(), of_user.next()) {
         (Some(account), None) => Ok(account.clone()),
-        (None, _) => Err(Failure::usage(
-            "no_account",
-            format_args!("no account {wanted}"),
-        )),
+        (None, _) => Err(Failure::usage("no_account", format_args!("no account {wanted}"))),
         (Some(_), Some(_)) => Err(Failure::usage(
             "no_account",
             format_args!("several accounts of {wanted}: name one as `accounts` prints it"),
@@ -62,19 +59,9 @@ pub(crate) fn list(json: bool, file: &KeyFile) -> Result<(), Failure> {
             say(&format!("  organisation  {}", account.organisation));
         }
         say(&format!("  server        {}", account.server));
-        say(&format!(
-            "  fingerprint   {}",
-            fingerprint(&account.identity)
-        ));
-        say(&format!(
-            "  device        {} ({})",
-            account.device_name, account.device
-        ));
-        let codes = if account.totp.is_some() {
-            "yes"
-        } else {
-            "no, another app has them"
-        };
+        say(&format!("  fingerprint   {}", fingerprint(&account.identity)));
+        say(&format!("  device        {} ({})", account.device_name, account.device));
+        let codes = if account.totp.is_some() { "yes" } else { "no, another app has them" };
         say(&format!("  codes         {codes}"));
     }
     Ok(())
@@ -83,10 +70,7 @@ pub(crate) fn list(json: bool, file: &KeyFile) -> Result<(), Failure> {
 pub(crate) fn code(json: bool, file: &KeyFile, wanted: &str) -> Result<(), Failure> {
     let account = find(file, wanted)?;
     let code = account.code(unix_time()).ok_or_else(|| {
-        Failure::wrong(
-            "no_totp",
-            "this device has no codes of that account: another app has them",
-        )
+        Failure::wrong("no_totp", "this device has no codes of that account: another app has them")
     })?;
     if json {
         let value = json!({
@@ -96,11 +80,7 @@ pub(crate) fn code(json: bool, file: &KeyFile, wanted: &str) -> Result<(), Failu
         });
         say(&value.to_string());
     } else {
-        say(&format!(
-            "{}   (for {} s more)",
-            code.digits.as_str(),
-            code.seconds_left
-        ));
+        say(&format!("{}   (for {} s more)", code.digits.as_str(), code.seconds_left));
     }
     Ok(())
 }
@@ -108,10 +88,7 @@ pub(crate) fn code(json: bool, file: &KeyFile, wanted: &str) -> Result<(), Failu
 pub(crate) fn remove(json: bool, file: &KeyFile, wanted: &str, yes: bool) -> Result<(), Failure> {
     let account = find(file, wanted)?;
     if !yes && !json && std::io::stdin().is_terminal() {
-        put(&format!(
-            "Forget {} and its key? There is no way back. [y/N] ",
-            account.name
-        ));
+        put(&format!("Forget {} and its key? There is no way back. [y/N] ", account.name));
         let mut line = String::new();
         std::io::stdin()
             .lock()

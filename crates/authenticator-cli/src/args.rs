@@ -12,11 +12,7 @@ use crate::failure::Failure;
 /// Keys are kept in one file, sealed with a passphrase. Give it by --passphrase-file or COUNTERSIGN_PASSPHRASE;
 /// on a terminal you are asked for it.
 #[derive(Debug, Parser)]
-#[command(
-    name = "countersign-authenticator",
-    version,
-    arg_required_else_help = true
-)]
+#[command(name = "countersign-authenticator", version, arg_required_else_help = true)]
 #[command(after_help = "\
 Examples:
   countersign-authenticator enrol 'https://mfa.example.org/enrol#v1...'

@@ -17,22 +17,14 @@ pub(crate) async fn run(
     key_file: impl FnOnce(bool) -> Result<KeyFile, Failure>,
 ) -> Result<(), Failure> {
     let ticket = ticket(&command)?;
-    let roots = command
-        .ca
-        .as_deref()
-        .map(read_roots)
-        .transpose()?
-        .unwrap_or_default();
+    let roots = command.ca.as_deref().map(read_roots).transpose()?.unwrap_or_default();
     // before the ticket is used up: without a place for the key there is no point
     let file = key_file(true)?;
     let name = command.name.unwrap_or_else(machine_name);
     if !json {
         say(&format!("Enrolling \"{name}\" at {} ..", ticket.server()));
     }
-    let mut person = AtStdin {
-        json,
-        lines: lines(),
-    };
+    let mut person = AtStdin { json, lines: lines() };
     let client = Client::default();
     let enrolling = client.enrol(ticket, &name, roots, &mut person);
     let account = tokio::select! {
@@ -53,50 +45,30 @@ pub(crate) async fn run(
         });
         say(&value.to_string());
     } else {
-        say(&format!(
-            "Enrolled {}. Now run: countersign-authenticator listen",
-            account.name
-        ));
+        say(&format!("Enrolled {}. Now run: countersign-authenticator listen", account.name));
     }
     Ok(())
 }
 
 fn ticket(command: &Enrol) -> Result<Ticket, Failure> {
     if let Some(link) = &command.link {
-        let link: EnrolLink = link
-            .parse()
-            .map_err(|error| Failure::usage("link", error))?;
+        let link: EnrolLink = link.parse().map_err(|error| Failure::usage("link", error))?;
         return Ok(Ticket::Link(link));
     }
     let (Some(server), Some(user), Some(code)) = (&command.server, &command.user, &command.code)
     else {
-        return Err(Failure::usage(
-            "link",
-            "give a link, or --server, --user and --code",
-        ));
+        return Err(Failure::usage("link", "give a link, or --server, --user and --code"));
     };
-    let server: ServerUrl = server
-        .parse()
-        .map_err(|error| Failure::usage("server", error))?;
+    let server: ServerUrl = server.parse().map_err(|error| Failure::usage("server", error))?;
     Ticket::from_code(server, user, code).ok_or_else(|| {
-        Failure::usage(
-            "code",
-            "the code has eight letters and digits, without I, L, O and U",
-        )
+        Failure::usage("code", "the code has eight letters and digits, without I, L, O and U")
     })
 }
 
 fn machine_name() -> String {
-    let name = rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned();
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let short: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
-    if short.trim().is_empty() {
-        "authenticator".to_owned()
-    } else {
-        short
-    }
+    if short.trim().is_empty() { "authenticator".to_owned() } else { short }
 }
 
 /// The person, or the program, at the other end of stdin.
@@ -123,10 +95,7 @@ impl Person for AtStdin {
         if self.json {
             say(&json!({"event": "confirm_server", "fingerprint": fingerprint}).to_string());
             let value = self.value().await.unwrap_or_default();
-            return value
-                .get("confirm")
-                .and_then(Value::as_bool)
-                .unwrap_or(false);
+            return value.get("confirm").and_then(Value::as_bool).unwrap_or(false);
         }
         say("The server's fingerprint is");
         say(&format!("    {fingerprint}"));

@@ -73,11 +73,8 @@ pub(crate) fn card(card: &Card, account: Option<&str>, left: Duration, others: u
     }
     row("Address", &card.context.address);
     for detail in &card.details {
-        let _ = writeln!(
-            text,
-            "  {} says: {}: {}",
-            card.integration_name, detail.label, detail.value
-        );
+        let _ =
+            writeln!(text, "  {} says: {}: {}", card.integration_name, detail.label, detail.value);
     }
     let _ = writeln!(text, "  {:<9} {} s", "Time left", left.as_secs());
     if others > 0 {

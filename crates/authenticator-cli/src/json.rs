@@ -16,11 +16,7 @@ pub(crate) fn command(line: &str) -> Result<Command, &'static str> {
     let object = value.as_object().ok_or("not a JSON object")?;
     let Some(challenge) = object.get("challenge") else {
         let pull = object.get("pull").and_then(Value::as_bool) == Some(true);
-        return if pull {
-            Ok(Command::Pull)
-        } else {
-            Err("challenge or pull expected")
-        };
+        return if pull { Ok(Command::Pull) } else { Err("challenge or pull expected") };
     };
     let challenge = challenge.as_str().and_then(|text| text.parse().ok());
     let challenge = challenge.ok_or("challenge: not an id of a challenge")?;
@@ -59,10 +55,7 @@ pub(crate) fn event(account: &str, event: &Event, connected: bool) -> Vec<Value>
             "event": "answered", "account": account, "challenge": challenge,
             "result": outcome.name(),
         }),
-        Event::Settled {
-            challenge,
-            decision,
-        } => json!({
+        Event::Settled { challenge, decision } => json!({
             "event": "settled", "account": account, "challenge": challenge,
             "decision": decision.name(),
         }),
@@ -134,14 +127,8 @@ mod tests {
         assert!(
             matches!(read(r#""number":"123456""#), Ok(Command::Answer(at, Choice::Approve(_))) if at == id)
         );
-        assert!(matches!(
-            read(r#""deny":true"#),
-            Ok(Command::Answer(_, Choice::Deny))
-        ));
-        assert!(matches!(
-            read(r#""report":true"#),
-            Ok(Command::Answer(_, Choice::Report))
-        ));
+        assert!(matches!(read(r#""deny":true"#), Ok(Command::Answer(_, Choice::Deny))));
+        assert!(matches!(read(r#""report":true"#), Ok(Command::Answer(_, Choice::Report))));
         assert!(matches!(command(r#"{"pull":true}"#), Ok(Command::Pull)));
         for bad in [
             r#""deny":false"#,
@@ -152,14 +139,7 @@ mod tests {
         ] {
             assert!(read(bad).is_err(), "{bad}");
         }
-        for bad in [
-            "",
-            "{",
-            "7",
-            "{}",
-            r#"{"pull":1}"#,
-            r#"{"challenge":"chl_x","deny":true}"#,
-        ] {
+        for bad in ["", "{", "7", "{}", r#"{"pull":1}"#, r#"{"challenge":"chl_x","deny":true}"#] {
             assert!(command(bad).is_err(), "{bad}");
         }
     }

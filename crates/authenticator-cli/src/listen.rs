@@ -53,10 +53,7 @@ struct Screen {
 pub(crate) async fn run(json: bool, file: KeyFile) -> Result<(), Failure> {
     let accounts = file.accounts()?;
     if accounts.is_empty() {
-        return Err(Failure::usage(
-            "no_accounts",
-            "no accounts here: enrol first",
-        ));
+        return Err(Failure::usage("no_accounts", "no accounts here: enrol first"));
     }
     let (sender, mut events) = mpsc::channel(64);
     let mut listener = Listener::start(accounts, file, &sender, json);
@@ -111,26 +108,13 @@ impl Listener {
         let save = Arc::new(file);
         let several = accounts.len() > 1;
         if !json {
-            let names: Vec<&str> = accounts
-                .iter()
-                .map(|account| account.name.as_str())
-                .collect();
-            say(&format!(
-                "Listening for {}. ? helps, q quits.",
-                names.join(", ")
-            ));
+            let names: Vec<&str> = accounts.iter().map(|account| account.name.as_str()).collect();
+            say(&format!("Listening for {}. ? helps, q quits.", names.join(", ")));
         }
         let serve = |account: Account| {
             let (device, name) = (account.device, account.name.clone());
             let (handle, _) = client.run(account, save.clone(), events.clone(), Reconnect::Forever);
-            (
-                device,
-                Served {
-                    name,
-                    handle,
-                    connected: false,
-                },
-            )
+            (device, Served { name, handle, connected: false })
         };
         Self {
             served: accounts.into_iter().map(serve).collect(),
@@ -142,21 +126,12 @@ impl Listener {
     }
 
     fn all_stopped(&self) -> Failure {
-        let why = self
-            .last_stop
-            .as_ref()
-            .map(ToString::to_string)
-            .unwrap_or_default();
-        Failure::refused(
-            "stopped",
-            format_args!("no account is served any more: {why}"),
-        )
+        let why = self.last_stop.as_ref().map(ToString::to_string).unwrap_or_default();
+        Failure::refused("stopped", format_args!("no account is served any more: {why}"))
     }
 
     fn name(&self, device: DeviceId) -> &str {
-        self.served
-            .get(&device)
-            .map_or("", |served| served.name.as_str())
+        self.served.get(&device).map_or("", |served| served.name.as_str())
     }
 
     async fn on_event(&mut self, device: DeviceId, event: Event) {
@@ -164,14 +139,10 @@ impl Listener {
             if self.known.len() >= MAX_KNOWN {
                 self.known.pop_first(); // ids begin with their time: the oldest
             }
-            self.known
-                .insert(card.challenge, (device, card.integration_name.clone()));
+            self.known.insert(card.challenge, (device, card.integration_name.clone()));
         }
         if self.screen.is_none() {
-            let connected = self
-                .served
-                .get(&device)
-                .is_some_and(|served| served.connected);
+            let connected = self.served.get(&device).is_some_and(|served| served.connected);
             for value in json::event(self.name(device), &event, connected) {
                 say(&value.to_string());
             }
@@ -209,10 +180,7 @@ impl Listener {
                         AnswerError::InFlight => "in_flight",
                         AnswerError::Number(_) => "number",
                     };
-                    let account = self
-                        .known
-                        .get(&challenge)
-                        .map(|(device, _)| self.name(*device));
+                    let account = self.known.get(&challenge).map(|(device, _)| self.name(*device));
                     let mut value = json::error(account, code, &refusal.to_string());
                     value["challenge"] = challenge.to_string().into();
                     say(&value.to_string());
@@ -244,10 +212,7 @@ impl Listener {
     async fn show_event(&mut self, device: DeviceId, event: &Event) {
         let name = self.name(device).to_owned();
         let asker = |challenge: &ChallengeId| {
-            self.known
-                .get(challenge)
-                .map_or("", |(_, asker)| asker.as_str())
-                .to_owned()
+            self.known.get(challenge).map_or("", |(_, asker)| asker.as_str()).to_owned()
         };
         match event {
             Event::Save => {}
@@ -271,10 +236,7 @@ impl Listener {
                 say(&human::answered(&asker(challenge), *outcome));
                 self.drop_card(*challenge, None).await;
             }
-            Event::Settled {
-                challenge,
-                decision,
-            } => {
+            Event::Settled { challenge, decision } => {
                 let line = human::settled(&asker(challenge), *decision);
                 self.drop_card(*challenge, Some(line)).await;
             }
@@ -289,15 +251,8 @@ impl Listener {
             }
             Event::Notice(notice) => say(&format!("\nFor your information: {}", notice.text)),
             Event::Fault(fault) => say(&format!("{name}: {fault}.")),
-            Event::Disconnected {
-                was_connected,
-                retry_in,
-            } => {
-                let what = if *was_connected {
-                    "connection lost"
-                } else {
-                    "not reachable"
-                };
+            Event::Disconnected { was_connected, retry_in } => {
+                let what = if *was_connected { "connection lost" } else { "not reachable" };
                 let seconds = retry_in.as_secs().max(1);
                 say(&format!("{name}: {what}, trying again in {seconds} s."));
             }
@@ -317,9 +272,7 @@ impl Listener {
             self.show_first().await;
         } else {
             let waiting = screen.cards.len() - 1;
-            say(&format!(
-                "\nAnother request is waiting ({waiting}): s skips to it."
-            ));
+            say(&format!("\nAnother request is waiting ({waiting}): s skips to it."));
             if let Some((_, first)) = screen.cards.front() {
                 put(&human::question(first));
             }
@@ -337,9 +290,7 @@ impl Listener {
         };
         let cards = served.handle.cards().await.unwrap_or_default();
         // none: its time is over, which is about to be said
-        let left = cards
-            .iter()
-            .find(|(other, _)| other.challenge == card.challenge);
+        let left = cards.iter().find(|(other, _)| other.challenge == card.challenge);
         let Some((_, left)) = left else { return };
         let account = self.several.then_some(served.name.as_str());
         put(&human::card(card, account, *left, screen.cards.len() - 1));
@@ -351,10 +302,7 @@ impl Listener {
         let Some(screen) = &mut self.screen else {
             return;
         };
-        let place = screen
-            .cards
-            .iter()
-            .position(|(_, card)| card.challenge == challenge);
+        let place = screen.cards.iter().position(|(_, card)| card.challenge == challenge);
         let Some(place) = place else { return };
         screen.cards.remove(place);
         if let Some(line) = line {
@@ -416,10 +364,7 @@ impl Listener {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "how long a person has left, on their screen"
-)]
+#[expect(clippy::disallowed_methods, reason = "how long a person has left, on their screen")]
 fn now() -> Instant {
     Instant::now()
 }

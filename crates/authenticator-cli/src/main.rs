@@ -27,11 +27,7 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => {
             // --help and --version come here too, and go to stdout
-            let code = if error.use_stderr() {
-                failure::USAGE
-            } else {
-                0
-            };
+            let code = if error.use_stderr() { failure::USAGE } else { 0 };
             return match error.print() {
                 Ok(()) => ExitCode::from(code),
                 Err(_) => ExitCode::from(failure::WRONG),

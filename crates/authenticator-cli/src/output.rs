@@ -10,11 +10,7 @@ pub(crate) fn say(line: &str) {
 /// Prints without ending the line.
 pub(crate) fn put(text: &str) {
     let mut stdout = std::io::stdout().lock();
-    if stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush())
-        .is_err()
-    {
+    if stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_err() {
         std::process::exit(i32::from(crate::failure::WRONG));
     }
 }

@@ -46,11 +46,8 @@ fn passphrase(file: Option<&Path>, new: bool) -> Result<Passphrase, Failure> {
 }
 
 fn ask(new: bool) -> Result<Zeroizing<String>, Failure> {
-    let first = read_hidden(if new {
-        "New passphrase for this device's keys: "
-    } else {
-        "Passphrase: "
-    })?;
+    let first =
+        read_hidden(if new { "New passphrase for this device's keys: " } else { "Passphrase: " })?;
     if new && *read_hidden("Once more: ")? != *first {
         return Err(Failure::usage("passphrase", "the two passphrases differ"));
     }
@@ -82,7 +79,5 @@ fn read_hidden(question: &str) -> Result<Zeroizing<String>, Failure> {
     drop(guard);
     eprintln!();
     read.map_err(failed)?;
-    Ok(Zeroizing::new(
-        line.trim_end_matches(['\r', '\n']).to_owned(),
-    ))
+    Ok(Zeroizing::new(line.trim_end_matches(['\r', '\n']).to_owned()))
 }

@@ -13,22 +13,12 @@ struct Run {
 
 fn run(home: &Path, passphrase: Option<&str>, args: &[&str]) -> Run {
     let mut command = Command::new(env!("CARGO_BIN_EXE_countersign-authenticator"));
-    command
-        .arg("--home")
-        .arg(home)
-        .args(args)
-        .stdin(Stdio::null());
-    command
-        .env_remove("COUNTERSIGN_PASSPHRASE")
-        .env_remove("COUNTERSIGN_LOG");
+    command.arg("--home").arg(home).args(args).stdin(Stdio::null());
+    command.env_remove("COUNTERSIGN_PASSPHRASE").env_remove("COUNTERSIGN_LOG");
     if let Some(passphrase) = passphrase {
         command.env("COUNTERSIGN_PASSPHRASE", passphrase);
     }
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = command.output().expect("it runs");
+    let Output { status, stdout, stderr } = command.output().expect("it runs");
     Run {
         code: status.code(),
         out: String::from_utf8(stdout).expect("text"),
@@ -53,24 +43,8 @@ fn a_link_is_read_before_anything_is_made() {
     for args in [
         &["enrol", &LINK[..60]][..],
         &["enroll", "https://example.org"],
-        &[
-            "enrol",
-            "--server",
-            "http://example.org",
-            "--user",
-            "a",
-            "--code",
-            "K9T02XQ7",
-        ],
-        &[
-            "enrol",
-            "--server",
-            "http://127.0.0.1:1",
-            "--user",
-            "a",
-            "--code",
-            "short",
-        ],
+        &["enrol", "--server", "http://example.org", "--user", "a", "--code", "K9T02XQ7"],
+        &["enrol", "--server", "http://127.0.0.1:1", "--user", "a", "--code", "short"],
         &["enrol", "--server", "http://127.0.0.1:1"],
         &["enrol"],
         &["listen"],
@@ -94,10 +68,7 @@ fn nobody_there_and_a_wrong_passphrase_have_codes_of_their_own() {
     let wrong = run(home.path(), Some("two"), &["accounts", "--json"]);
     assert_eq!(wrong.code, Some(4));
     let line: serde_json::Value = serde_json::from_str(wrong.out.trim()).expect("one JSON line");
-    assert_eq!(
-        (&line["event"], &line["code"]),
-        (&"error".into(), &"wrong_passphrase".into())
-    );
+    assert_eq!((&line["event"], &line["code"]), (&"error".into(), &"wrong_passphrase".into()));
 
     let right = run(home.path(), Some("one"), &["accounts", "--json"]);
     assert_eq!((right.code, right.out.trim()), (Some(0), r#"{"data":[]}"#));
@@ -106,11 +77,7 @@ fn nobody_there_and_a_wrong_passphrase_have_codes_of_their_own() {
     let by_file = run(
         home.path(),
         Some("two"),
-        &[
-            "--passphrase-file",
-            file.to_str().expect("text"),
-            "accounts",
-        ],
+        &["--passphrase-file", file.to_str().expect("text"), "accounts"],
     );
     assert_eq!(by_file.code, Some(0), "{}", by_file.err);
 }
@@ -120,15 +87,7 @@ fn help_is_on_stdout() {
     let home = tempfile::tempdir().expect("a folder");
     let help = run(home.path(), None, &["--help"]);
     assert_eq!(help.code, Some(0));
-    for word in [
-        "enrol",
-        "listen",
-        "accounts",
-        "code",
-        "remove",
-        "--home",
-        "Exit codes",
-    ] {
+    for word in ["enrol", "listen", "accounts", "code", "remove", "--home", "Exit codes"] {
         assert!(help.out.contains(word), "{word}");
     }
 }

@@ -82,10 +82,7 @@ pub enum ConnectError {
 /// # Errors
 /// [`ClientError::Roots`] if the file can't be read or holds none.
 pub fn read_roots(path: &Path) -> Result<Vec<Vec<u8>>, ClientError> {
-    let failed = |reason: String| ClientError::Roots {
-        path: path.display().to_string(),
-        reason,
-    };
+    let failed = |reason: String| ClientError::Roots { path: path.display().to_string(), reason };
     let pem = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
     let roots: Vec<Vec<u8>> = CertificateDer::pem_slice_iter(&pem)
         .map(|der| der.map(|der| der.to_vec()))
@@ -118,10 +115,7 @@ impl Client {
     #[must_use]
     pub fn new(agent: &str) -> Self {
         let public_roots = tls(&[]).expect("the public roots are certificates");
-        Self {
-            agent: agent.into(),
-            public_roots,
-        }
+        Self { agent: agent.into(), public_roots }
     }
 
     pub(crate) async fn dial(
@@ -129,23 +123,15 @@ impl Client {
         server: &ServerUrl,
         roots: &[Vec<u8>],
     ) -> Result<Socket, ConnectError> {
-        let tls = if roots.is_empty() {
-            Arc::clone(&self.public_roots)
-        } else {
-            tls(roots)?
-        };
-        let unreachable = |reason: String| ConnectError::Unreachable {
-            server: server.to_string(),
-            reason,
-        };
+        let tls = if roots.is_empty() { Arc::clone(&self.public_roots) } else { tls(roots)? };
+        let unreachable =
+            |reason: String| ConnectError::Unreachable { server: server.to_string(), reason };
         let mut request = server
             .websocket(PATH)
             .into_client_request()
             .map_err(|error| unreachable(error.to_string()))?;
         let protocol = HeaderValue::from_static(SUBPROTOCOL);
-        request
-            .headers_mut()
-            .insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
+        request.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(0)
@@ -192,33 +178,19 @@ fn explain(server: &ServerUrl, error: WsError) -> ConnectError {
                 retry_after: wait.map(Duration::from_secs),
             }
         }
-        WsError::Protocol(error) => ConnectError::Refused {
-            server,
-            reason: error.to_string(),
-            retry_after: None,
-        },
-        WsError::Tls(TlsError::InvalidDnsName) => ConnectError::Untrusted {
-            server,
-            reason: "not a host name".to_owned(),
-        },
+        WsError::Protocol(error) => {
+            ConnectError::Refused { server, reason: error.to_string(), retry_after: None }
+        }
+        WsError::Tls(TlsError::InvalidDnsName) => {
+            ConnectError::Untrusted { server, reason: "not a host name".to_owned() }
+        }
         // rustls' errors arrive inside an I/O error
-        WsError::Io(error) => match error
-            .get_ref()
-            .and_then(|e| e.downcast_ref::<rustls::Error>())
+        WsError::Io(error) => match error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>())
         {
-            Some(tls) => ConnectError::Untrusted {
-                server,
-                reason: tls.to_string(),
-            },
-            None => ConnectError::Unreachable {
-                server,
-                reason: error.to_string(),
-            },
+            Some(tls) => ConnectError::Untrusted { server, reason: tls.to_string() },
+            None => ConnectError::Unreachable { server, reason: error.to_string() },
         },
-        error => ConnectError::Unreachable {
-            server,
-            reason: error.to_string(),
-        },
+        error => ConnectError::Unreachable { server, reason: error.to_string() },
     }
 }
 

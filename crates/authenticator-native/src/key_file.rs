@@ -22,17 +22,9 @@ const LOCK: &str = "lock";
 const MAGIC: &[u8; 20] = b"countersign accounts";
 const FORMAT: u8 = 1;
 /// OWASP's choice for Argon2id: 19 MiB, two passes, one lane.
-const COST: Cost = Cost {
-    memory_kib: 19 * 1024,
-    passes: 2,
-    lanes: 1,
-};
+const COST: Cost = Cost { memory_kib: 19 * 1024, passes: 2, lanes: 1 };
 /// Bounds on what a file may ask for, so that a forged one can't eat the machine.
-const MAX_COST: Cost = Cost {
-    memory_kib: 1024 * 1024,
-    passes: 16,
-    lanes: 4,
-};
+const MAX_COST: Cost = Cost { memory_kib: 1024 * 1024, passes: 16, lanes: 4 };
 const SALT_LEN: usize = 16;
 const HEADER_LEN: usize = MAGIC.len() + 1 + 12 + SALT_LEN;
 /// Ample for one account in JSON.
@@ -152,22 +144,14 @@ impl KeyFile {
         let format = || KeyFileError::Format(folder.join(FILE).display().to_string());
         let (cost, salt) = read_header(&header).ok_or_else(format)?;
         let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(32));
-        let argon = Argon2::new(
-            Algorithm::Argon2id,
-            Version::V0x13,
-            params.map_err(|_| format())?,
-        );
+        let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.map_err(|_| format())?);
         let mut key = Zeroizing::new([0; 32]);
         argon
             .hash_password_into(passphrase.0.as_bytes(), salt, key.as_mut_slice())
             .map_err(|_| format())?;
         let key = UnboundKey::new(&AES_256_GCM, key.as_slice()).map_err(|_| format())?;
         let folder = folder.to_owned();
-        Ok(Self(Arc::new(Inner {
-            folder,
-            header,
-            key: LessSafeKey::new(key),
-        })))
+        Ok(Self(Arc::new(Inner { folder, header, key: LessSafeKey::new(key) })))
     }
 
     fn path(&self) -> PathBuf {
@@ -223,10 +207,7 @@ impl KeyFile {
     pub fn update(&self, account: &Account) -> Result<(), KeyFileError> {
         let _lock = self.lock()?;
         let mut content = self.read()?;
-        let kept = content
-            .accounts
-            .iter_mut()
-            .find(|kept| kept.device == account.device);
+        let kept = content.accounts.iter_mut().find(|kept| kept.device == account.device);
         let kept = kept.ok_or_else(|| KeyFileError::NoAccount(account.name.clone()))?;
         let counter = kept.counter.max(account.counter);
         *kept = account.clone();
@@ -237,11 +218,7 @@ impl KeyFile {
     /// Waits until no other process changes the file. Released when dropped.
     fn lock(&self) -> Result<File, KeyFileError> {
         let path = self.0.folder.join(LOCK);
-        let lock = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .mode(0o600)
-            .open(&path);
+        let lock = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
         let lock = lock.map_err(|source| failed(&path, source))?;
         lock.lock().map_err(|source| failed(&path, source))?;
         Ok(lock)
@@ -296,9 +273,7 @@ impl KeyFile {
         }
         file.sync_all().map_err(fail)?;
         fs::rename(&temporary, &path).map_err(fail)?;
-        File::open(&self.0.folder)
-            .and_then(|folder| folder.sync_all())
-            .map_err(fail)
+        File::open(&self.0.folder).and_then(|folder| folder.sync_all()).map_err(fail)
     }
 }
 
@@ -327,10 +302,7 @@ impl std::fmt::Debug for KeyFile {
 }
 
 fn failed(path: &Path, source: io::Error) -> KeyFileError {
-    KeyFileError::Io {
-        path: path.display().to_string(),
-        source,
-    }
+    KeyFileError::Io { path: path.display().to_string(), source }
 }
 
 fn read(path: &Path) -> Result<Option<Vec<u8>>, KeyFileError> {
@@ -339,9 +311,7 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, KeyFileError> {
         opened => opened.map_err(|source| failed(path, source))?,
     };
     let mut bytes = Vec::new();
-    file.take(MAX_FILE)
-        .read_to_end(&mut bytes)
-        .map_err(|source| failed(path, source))?;
+    file.take(MAX_FILE).read_to_end(&mut bytes).map_err(|source| failed(path, source))?;
     Ok(Some(bytes))
 }
 
@@ -364,9 +334,7 @@ fn fresh_header() -> [u8; HEADER_LEN] {
         header.extend_from_slice(&value.to_be_bytes());
     }
     header.extend_from_slice(&salt);
-    header
-        .try_into()
-        .expect("the parts of a header are as long as a header")
+    header.try_into().expect("the parts of a header are as long as a header")
 }
 
 /// Cost and salt; `None` if it isn't a header of this version.
@@ -375,11 +343,7 @@ fn read_header(header: &[u8; HEADER_LEN]) -> Option<(Cost, &[u8])> {
     let (format, rest) = rest.split_first()?;
     let (costs, salt) = rest.split_at(12);
     let number = |at: usize| costs[at..at + 4].try_into().map(u32::from_be_bytes).ok();
-    let cost = Cost {
-        memory_kib: number(0)?,
-        passes: number(4)?,
-        lanes: number(8)?,
-    };
+    let cost = Cost { memory_kib: number(0)?, passes: number(4)?, lanes: number(8)? };
     let sane = magic == MAGIC
         && *format == FORMAT
         && cost.memory_kib <= MAX_COST.memory_kib

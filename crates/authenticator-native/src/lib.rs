@@ -26,10 +26,7 @@ use statement::Timestamp;
 use tokio::time::Instant;
 
 /// The process's random source, for seeds, salts and jitter.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the device's one real random source"
-)]
+#[expect(clippy::disallowed_methods, reason = "the device's one real random source")]
 fn rng() -> impl rand::CryptoRng {
     rand::rng()
 }
@@ -58,8 +55,6 @@ impl Clock {
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "the device's one real clock")]
 pub fn unix_time() -> Timestamp {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

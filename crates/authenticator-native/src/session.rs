@@ -75,13 +75,7 @@ impl Handle {
         choice: Choice,
         user_verified: bool,
     ) -> Result<Result<(), AnswerError>, SessionClosed> {
-        self.ask(|reply| Command::Answer {
-            challenge,
-            choice,
-            user_verified,
-            reply,
-        })
-        .await
+        self.ask(|reply| Command::Answer { challenge, choice, user_verified, reply }).await
     }
 
     /// The person opened the app: silent challenges are wanted too.
@@ -89,10 +83,7 @@ impl Handle {
     /// # Errors
     /// [`SessionClosed`].
     pub async fn pull(&self) -> Result<(), SessionClosed> {
-        self.commands
-            .send(Command::Pull)
-            .await
-            .map_err(|_| SessionClosed)
+        self.commands.send(Command::Pull).await.map_err(|_| SessionClosed)
     }
 
     /// The cards that can be answered now, with the time that each has left.
@@ -122,10 +113,7 @@ impl Handle {
         command: impl FnOnce(oneshot::Sender<T>) -> Command,
     ) -> Result<T, SessionClosed> {
         let (reply, answer) = oneshot::channel();
-        self.commands
-            .send(command(reply))
-            .await
-            .map_err(|_| SessionClosed)?;
+        self.commands.send(command(reply)).await.map_err(|_| SessionClosed)?;
         answer.await.map_err(|_| SessionClosed)
     }
 }
@@ -147,11 +135,7 @@ impl Client {
     pub fn connect(&self, account: Account, reconnect: Reconnect) -> Session {
         let (sender, events) = mpsc::channel(MAX_WAITING);
         let (handle, task) = self.run(account, Arc::new(InMemory), sender, reconnect);
-        Session {
-            handle,
-            events,
-            task,
-        }
+        Session { handle, events, task }
     }
 
     /// Serves `account` in a task of its own, whose events go to `events` under the account's device id. Many
@@ -175,10 +159,7 @@ impl Client {
             events,
             waiting: VecDeque::new(),
         };
-        (
-            Handle { commands: sender },
-            tokio::spawn(driver.run(reconnect)),
-        )
+        (Handle { commands: sender }, tokio::spawn(driver.run(reconnect)))
     }
 }
 
@@ -208,9 +189,7 @@ impl Driver {
                 End::Closed(code, reason) => (code, reason),
                 End::Over => break,
             };
-            let next = self
-                .core
-                .on_close(code, &reason, self.clock.now(), &mut crate::rng());
+            let next = self.core.on_close(code, &reason, self.clock.now(), &mut crate::rng());
             self.drain();
             match next {
                 Next::Retry { after } if reconnect == Reconnect::Forever => {
@@ -241,11 +220,7 @@ impl Driver {
         match dialled {
             Err(error) => {
                 tracing::info!(account = %account.name, %error, "not connected");
-                if let ConnectError::Refused {
-                    retry_after: Some(wait),
-                    ..
-                } = &error
-                {
+                if let ConnectError::Refused { retry_after: Some(wait), .. } = &error {
                     self.core.come_back_after(*wait);
                 }
                 End::Closed(None, error.to_string())
@@ -365,19 +340,11 @@ impl Driver {
         match command {
             None | Some(Command::Close) => return false,
             Some(Command::Pull) => self.core.pull(now),
-            Some(Command::Answer {
-                challenge,
-                choice,
-                user_verified,
-                reply,
-            }) => {
+            Some(Command::Answer { challenge, choice, user_verified, reply }) => {
                 let _ = reply.send(self.core.answer(challenge, choice, user_verified, now));
             }
             Some(Command::Cards(reply)) => {
-                let cards = self
-                    .core
-                    .cards(now)
-                    .map(|card| (card.clone(), card.remaining(now)));
+                let cards = self.core.cards(now).map(|card| (card.clone(), card.remaining(now)));
                 let _ = reply.send(cards.collect());
             }
             Some(Command::Account(reply)) => {
@@ -399,10 +366,7 @@ async fn next_message(
 
 /// Says why and waits a moment for the other side's word; it is over either way.
 async fn close(socket: &mut Socket, code: u16) {
-    let frame = CloseFrame {
-        code: code.into(),
-        reason: "".into(),
-    };
+    let frame = CloseFrame { code: code.into(), reason: "".into() };
     let _ = timeout(CLOSE_WITHIN, async {
         if socket.close(Some(frame)).await.is_ok() {
             while let Some(Ok(_)) = socket.next().await {}

@@ -42,17 +42,11 @@ fn accounts_come_back_under_names_of_their_own() {
     assert_eq!(kept.len(), 2);
     assert_eq!(kept[1].seed.key().public(), account(2).seed.key().public());
     file.remove("alice@mfa.example.org").expect("forgotten");
-    assert!(matches!(
-        file.remove("bob"),
-        Err(KeyFileError::NoAccount(_))
-    ));
+    assert!(matches!(file.remove("bob"), Err(KeyFileError::NoAccount(_))));
     assert_eq!(file.accounts().expect("readable").len(), 1);
 
     let mode = |path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
-    assert_eq!(
-        (mode(home.clone()), mode(home.join("accounts.sealed"))),
-        (0o700, 0o600)
-    );
+    assert_eq!((mode(home.clone()), mode(home.join("accounts.sealed"))), (0o700, 0o600));
 }
 
 #[test]
@@ -66,10 +60,7 @@ fn a_removed_account_is_not_kept_again_and_counters_never_fall() {
     file.update(&account).expect("kept");
     assert_eq!(file.accounts().expect("readable")[0].counter, 7);
     file.remove(&account.name).expect("forgotten");
-    assert!(matches!(
-        file.update(&account),
-        Err(KeyFileError::NoAccount(_))
-    ));
+    assert!(matches!(file.update(&account), Err(KeyFileError::NoAccount(_))));
 }
 
 #[test]
@@ -90,10 +81,7 @@ fn a_wrong_passphrase_a_changed_byte_and_a_foreign_file_are_told_apart() {
         changed[at] ^= 1;
         fs::write(&path, changed).expect("written");
         let opened = KeyFile::open(folder.path(), &passphrase("one"));
-        assert!(
-            matches!(opened, Err(KeyFileError::Passphrase(_))),
-            "{at}: {opened:?}"
-        );
+        assert!(matches!(opened, Err(KeyFileError::Passphrase(_))), "{at}: {opened:?}");
     }
     // a later format, a cost that would eat the machine, a file cut short, another kind of file
     for (at, to) in [(20, 2), (21, 0xff)] {
@@ -101,10 +89,7 @@ fn a_wrong_passphrase_a_changed_byte_and_a_foreign_file_are_told_apart() {
         changed[at] = to;
         fs::write(&path, changed).expect("written");
         let opened = KeyFile::open(folder.path(), &passphrase("one"));
-        assert!(
-            matches!(opened, Err(KeyFileError::Format(_))),
-            "{at}: {opened:?}"
-        );
+        assert!(matches!(opened, Err(KeyFileError::Format(_))), "{at}: {opened:?}");
     }
     for content in [&sealed[..30], b"", &[b'x'; 4000]] {
         fs::write(&path, content).expect("written");

@@ -57,14 +57,10 @@ impl Server {
             stream,
             |request: &Request, mut response: Response| {
                 assert_eq!(request.uri().path(), proto::PATH);
-                let protocol = request.headers()["sec-websocket-protocol"]
-                    .to_str()
-                    .expect("text");
+                let protocol = request.headers()["sec-websocket-protocol"].to_str().expect("text");
                 assert_eq!(protocol, proto::SUBPROTOCOL);
                 let protocol = HeaderValue::from_static(proto::SUBPROTOCOL);
-                response
-                    .headers_mut()
-                    .insert("sec-websocket-protocol", protocol);
+                response.headers_mut().insert("sec-websocket-protocol", protocol);
                 Ok(response)
             },
         );
@@ -95,12 +91,7 @@ impl Server {
         let mut device = self.accept().await;
         assert!(matches!(device.receive().await, FromDevice::Login(_)));
         let user = "alice".to_owned();
-        device
-            .send(Frame::Welcome(proto::Welcome {
-                user,
-                ..Default::default()
-            }))
-            .await;
+        device.send(Frame::Welcome(proto::Welcome { user, ..Default::default() })).await;
         device
     }
 
@@ -153,42 +144,25 @@ impl Device {
 
     async fn send(&mut self, frame: Frame) {
         let frame = proto::ServerFrame { frame: Some(frame) }.encode_to_vec();
-        self.0
-            .send(Message::Binary(frame.into()))
-            .await
-            .expect("sent");
+        self.0.send(Message::Binary(frame.into())).await.expect("sent");
     }
 
     async fn close(mut self, code: u16) {
-        let frame = CloseFrame {
-            code: code.into(),
-            reason: "".into(),
-        };
+        let frame = CloseFrame { code: code.into(), reason: "".into() };
         self.0.close(Some(frame)).await.expect("sent");
         while let Some(Ok(_)) = self.0.next().await {}
     }
 
     /// Serves an enrolment up to its end.
     async fn enrol(mut self, typist: &Typist) -> PublicKey {
-        let FromDevice::EnrolClaim(claim) = self.receive().await else {
-            panic!("a claim")
-        };
-        self.send(Frame::EnrolPending(proto::EnrolPending { digits: 6 }))
-            .await;
+        let FromDevice::EnrolClaim(claim) = self.receive().await else { panic!("a claim") };
+        self.send(Frame::EnrolPending(proto::EnrolPending { digits: 6 })).await;
         // a ping in the middle: answered although the person hasn't typed yet
-        self.0
-            .send(Message::Ping(Bytes::from_static(b"x")))
-            .await
-            .expect("sent");
-        let pong = timeout(SOON, self.0.next())
-            .await
-            .expect("in time")
-            .expect("open");
+        self.0.send(Message::Ping(Bytes::from_static(b"x"))).await.expect("sent");
+        let pong = timeout(SOON, self.0.next()).await.expect("in time").expect("open");
         assert!(matches!(pong, Ok(Message::Pong(_))), "{pong:?}");
         typist.may_type.notify_one();
-        let FromDevice::EnrolConfirm(confirm) = self.receive().await else {
-            panic!("a number")
-        };
+        let FromDevice::EnrolConfirm(confirm) = self.receive().await else { panic!("a number") };
         assert_eq!(confirm.number, "123456");
         self.send(Frame::Enrolled(proto::Enrolled {
             tenant: Bytes::from_static(&[4; 16]),
@@ -224,11 +198,7 @@ impl Person for Typist {
 }
 
 async fn next(events: &mut mpsc::Receiver<(DeviceId, Event)>) -> Event {
-    timeout(SOON, events.recv())
-        .await
-        .expect("in time")
-        .expect("the session lives")
-        .1
+    timeout(SOON, events.recv()).await.expect("in time").expect("the session lives").1
 }
 
 #[tokio::test]
@@ -237,10 +207,10 @@ async fn enrolled_then_asked_then_answered_then_back_after_a_restart() {
     let client = Client::default();
     let typist = Typist::default();
     let mut person = typist.clone();
-    let (account, key) = tokio::join!(
-        client.enrol(server.ticket(), "laptop", Vec::new(), &mut person),
-        async { server.accept().await.enrol(&typist).await },
-    );
+    let (account, key) =
+        tokio::join!(client.enrol(server.ticket(), "laptop", Vec::new(), &mut person), async {
+            server.accept().await.enrol(&typist).await
+        },);
     let account = account.expect("enrolled");
 
     let home = tempfile::tempdir().expect("a folder");
@@ -248,26 +218,16 @@ async fn enrolled_then_asked_then_answered_then_back_after_a_restart() {
     let file = KeyFile::open_or_create(home.path(), &passphrase).expect("made");
     let account = file.add(account).expect("kept");
     let (sender, mut events) = mpsc::channel(8);
-    let (handle, task) = client.run(
-        account.clone(),
-        Arc::new(file.clone()),
-        sender,
-        Reconnect::Forever,
-    );
+    let (handle, task) =
+        client.run(account.clone(), Arc::new(file.clone()), sender, Reconnect::Forever);
 
     let mut device = server.log_in().await;
     assert!(matches!(next(&mut events).await, Event::Connected { .. }));
     let (document, prompt) = server.prompt();
     device.send(Frame::Prompt(prompt.clone())).await;
     assert!(matches!(next(&mut events).await, Event::Prompt(card) if card.challenge == id()));
-    handle
-        .answer(id(), Choice::approve("000042"), false)
-        .await
-        .expect("open")
-        .expect("taken");
-    let FromDevice::Answer(answer) = device.receive().await else {
-        panic!("an answer")
-    };
+    handle.answer(id(), Choice::approve("000042"), false).await.expect("open").expect("taken");
+    let FromDevice::Answer(answer) = device.receive().await else { panic!("an answer") };
     let statement = Answer {
         challenge: &document,
         device: account.device,
@@ -277,29 +237,15 @@ async fn enrolled_then_asked_then_answered_then_back_after_a_restart() {
         counter: 1,
     };
     statement.verify(&key, &answer.signature).expect("verifies");
-    assert_eq!(
-        file.accounts().expect("readable")[0].counter,
-        1,
-        "kept before it was sent"
-    );
+    assert_eq!(file.accounts().expect("readable")[0].counter, 1, "kept before it was sent");
 
     // the server restarts before it has told the result
-    device
-        .send(Frame::Goodbye(proto::Goodbye { retry_after_ms: 1 }))
-        .await;
+    device.send(Frame::Goodbye(proto::Goodbye { retry_after_ms: 1 })).await;
     device.close(1012).await;
-    assert!(matches!(
-        next(&mut events).await,
-        Event::Disconnected {
-            was_connected: true,
-            ..
-        }
-    ));
+    assert!(matches!(next(&mut events).await, Event::Disconnected { was_connected: true, .. }));
     let mut device = server.log_in().await;
     assert!(matches!(next(&mut events).await, Event::Connected { .. }));
-    let FromDevice::Answer(again) = device.receive().await else {
-        panic!("the answer again")
-    };
+    let FromDevice::Answer(again) = device.receive().await else { panic!("the answer again") };
     assert_eq!((again.number.as_str(), again.counter), ("000042", 2));
     device.send(Frame::Prompt(prompt)).await;
     device
@@ -312,25 +258,13 @@ async fn enrolled_then_asked_then_answered_then_back_after_a_restart() {
         .await;
     assert!(matches!(next(&mut events).await, Event::Answered { .. }));
     let settled = next(&mut events).await;
-    assert!(
-        matches!(
-            settled,
-            Event::Settled {
-                decision: Decision::Approved,
-                ..
-            }
-        ),
-        "{settled:?}"
-    );
+    assert!(matches!(settled, Event::Settled { decision: Decision::Approved, .. }), "{settled:?}");
     handle.pull().await.expect("open");
     assert!(matches!(device.receive().await, FromDevice::Pull(_)));
 
     // another connection took over: this one stays away
     device.close(4409).await;
-    assert!(matches!(
-        next(&mut events).await,
-        Event::Stopped(Stop::Replaced)
-    ));
+    assert!(matches!(next(&mut events).await, Event::Stopped(Stop::Replaced)));
     timeout(SOON, task).await.expect("in time").expect("ended");
     assert!(events.recv().await.is_none());
 }
@@ -341,38 +275,26 @@ async fn a_closed_session_says_goodbye_and_a_refused_ticket_is_an_error() {
     let client = Client::default();
     let typist = Typist::default();
     let mut person = typist.clone();
-    let (refused, ()) = tokio::join!(
-        client.enrol(server.ticket(), "laptop", Vec::new(), &mut person),
-        async {
+    let (refused, ()) =
+        tokio::join!(client.enrol(server.ticket(), "laptop", Vec::new(), &mut person), async {
             let mut device = server.accept().await;
             assert!(matches!(device.receive().await, FromDevice::EnrolClaim(_)));
             device.close(4410).await;
-        },
-    );
-    assert!(matches!(
-        refused,
-        Err(EnrolError::Refused(
-            authenticator::EnrolError::Ticket { .. }
-        ))
-    ));
+        },);
+    assert!(matches!(refused, Err(EnrolError::Refused(authenticator::EnrolError::Ticket { .. }))));
 
     let typist = Typist::default();
     let mut person = typist.clone();
-    let (account, _) = tokio::join!(
-        client.enrol(server.ticket(), "laptop", Vec::new(), &mut person),
-        async { server.accept().await.enrol(&typist).await },
-    );
+    let (account, _) =
+        tokio::join!(client.enrol(server.ticket(), "laptop", Vec::new(), &mut person), async {
+            server.accept().await.enrol(&typist).await
+        },);
     let session = client.connect(account.expect("enrolled"), Reconnect::Forever);
     let mut device = server.log_in().await;
     let (bye, ()) = tokio::join!(timeout(SOON, device.0.next()), session.handle.close());
-    let Some(Ok(Message::Close(Some(frame)))) = bye.expect("in time") else {
-        panic!("a close")
-    };
+    let Some(Ok(Message::Close(Some(frame)))) = bye.expect("in time") else { panic!("a close") };
     assert_eq!(u16::from(frame.code), 1000);
-    timeout(SOON, session.task)
-        .await
-        .expect("in time")
-        .expect("ended");
+    timeout(SOON, session.task).await.expect("in time").expect("ended");
 }
 
 #[tokio::test]
@@ -382,30 +304,19 @@ async fn nobody_there_is_an_error_for_enrolment_and_a_wait_for_a_session() {
     let ticket = server.ticket();
     let typist = Typist::default();
     let mut person = typist.clone();
-    let (account, _) = tokio::join!(
-        client.enrol(server.ticket(), "laptop", Vec::new(), &mut person),
-        async { server.accept().await.enrol(&typist).await },
-    );
+    let (account, _) =
+        tokio::join!(client.enrol(server.ticket(), "laptop", Vec::new(), &mut person), async {
+            server.accept().await.enrol(&typist).await
+        },);
     drop(server);
-    let unreachable = client
-        .enrol(ticket, "laptop", Vec::new(), &mut person)
-        .await;
+    let unreachable = client.enrol(ticket, "laptop", Vec::new(), &mut person).await;
     assert!(matches!(unreachable, Err(EnrolError::Connect(_))));
     let (sender, mut events) = mpsc::channel(8);
     let account = account.expect("enrolled");
     let (handle, task) = client.run(account, Arc::new(InMemory), sender, Reconnect::Forever);
     for _ in 0..2 {
         let event = next(&mut events).await;
-        assert!(
-            matches!(
-                event,
-                Event::Disconnected {
-                    was_connected: false,
-                    ..
-                }
-            ),
-            "{event:?}"
-        );
+        assert!(matches!(event, Event::Disconnected { was_connected: false, .. }), "{event:?}");
     }
     drop(handle);
     timeout(SOON, task).await.expect("in time").expect("ended");

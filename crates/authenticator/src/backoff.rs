@@ -31,9 +31,7 @@ impl Backoff {
 
     /// How long to wait now, on top of `floor`, which the server may have asked for.
     pub(crate) fn next(&mut self, floor: Duration, rng: &mut dyn CryptoRng) -> Duration {
-        let bound = BACKOFF_BASE
-            .saturating_mul(1 << self.failures.min(16))
-            .min(BACKOFF_CAP);
+        let bound = BACKOFF_BASE.saturating_mul(1 << self.failures.min(16)).min(BACKOFF_CAP);
         self.failures = self.failures.saturating_add(1);
         let bound_ms = u64::try_from(bound.as_millis()).unwrap_or(u64::MAX);
         floor.min(BACKOFF_CAP) + Duration::from_millis(rng.random_range(0..=bound_ms))
@@ -57,10 +55,7 @@ mod tests {
                 let wait = Backoff { failures }.next(Duration::ZERO, &mut rng);
                 longest = longest.max(wait);
             }
-            assert!(
-                longest <= bound && longest * 10 > bound * 9,
-                "{failures}: {longest:?}"
-            );
+            assert!(longest <= bound && longest * 10 > bound * 9, "{failures}: {longest:?}");
         }
     }
 

@@ -142,9 +142,7 @@ impl Card {
         account: &Account,
         now: Duration,
     ) -> Result<Self, PromptFault> {
-        let key = hello
-            .key(prompt.certificate)
-            .ok_or(PromptFault::Signature)?;
+        let key = hello.key(prompt.certificate).ok_or(PromptFault::Signature)?;
         SignedChallenge(&prompt.challenge)
             .verify(key, &prompt.signature)
             .map_err(|_| PromptFault::Signature)?;
@@ -181,12 +179,7 @@ fn read(challenge: proto::Challenge, alert: bool, expires: Duration) -> Option<C
             browser: plain(&context.browser, MAX_TEXT),
             place: plain(&context.place, MAX_TEXT),
         },
-        details: challenge
-            .details
-            .iter()
-            .take(MAX_DETAILS)
-            .map(detail)
-            .collect(),
+        details: challenge.details.iter().take(MAX_DETAILS).map(detail).collect(),
         digits: u8::try_from(digits).ok()?,
         alert,
         created_at: Timestamp::from_millis(challenge.created_ms),

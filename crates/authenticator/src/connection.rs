@@ -153,8 +153,7 @@ impl Connection {
         if let Err(fault) = self.handle(frame, now) {
             self.phase = Phase::Closed;
             self.event(Event::Fault(fault));
-            self.outputs
-                .push_back(Output::Close(fault.close_code() as u16));
+            self.outputs.push_back(Output::Close(fault.close_code() as u16));
         }
     }
 
@@ -234,9 +233,7 @@ impl Connection {
             F::Prompt(prompt) => self.on_prompt(&prompt, hello, now),
             F::Settled(settled) => self.on_settled(&settled)?,
             F::AnswerResult(result) => self.on_answer_result(&result, now)?,
-            F::Pulled(pulled) => self.event(Event::Pulled {
-                prompts: pulled.prompts,
-            }),
+            F::Pulled(pulled) => self.event(Event::Pulled { prompts: pulled.prompts }),
             F::Notice(notice) => self.event(Event::Notice(Notice {
                 kind: NoticeKind::from_wire(notice.kind()),
                 at: Timestamp::from_millis(notice.at_ms),
@@ -288,11 +285,7 @@ impl Connection {
         let ended = |entry: &Entry| {
             matches!(entry.standing, Standing::Ended { .. }) && entry.pending.is_none()
         };
-        let oldest = self
-            .entries
-            .iter()
-            .find(|(_, entry)| ended(entry))
-            .map(|(id, _)| *id);
+        let oldest = self.entries.iter().find(|(_, entry)| ended(entry)).map(|(id, _)| *id);
         if let Some(id) = oldest {
             self.entries.remove(&id);
             self.remember(id);
@@ -327,10 +320,7 @@ impl Connection {
         let told = matches!(entry.standing, Standing::Ended { told: true });
         entry.standing = Standing::Ended { told: true };
         if !told {
-            self.event(Event::Settled {
-                challenge,
-                decision,
-            });
+            self.event(Event::Settled { challenge, decision });
         }
     }
 
@@ -395,10 +385,7 @@ impl Connection {
         user_verified: bool,
         now: Duration,
     ) -> Result<(), AnswerError> {
-        let entry = self
-            .entries
-            .get_mut(&challenge)
-            .ok_or(AnswerError::Unknown)?;
+        let entry = self.entries.get_mut(&challenge).ok_or(AnswerError::Unknown)?;
         if entry.pending.is_some() {
             return Err(AnswerError::InFlight);
         }
@@ -406,12 +393,7 @@ impl Connection {
             Choice::Approve(typed) => Choice::Approve(typed_number(&typed, entry.card.digits)?),
             other => other,
         };
-        entry.pending = Some(Pending {
-            choice,
-            user_verified,
-            tries: 0,
-            resend_at: Some(now),
-        });
+        entry.pending = Some(Pending { choice, user_verified, tries: 0, resend_at: Some(now) });
         self.flush(now);
         Ok(())
     }
@@ -440,12 +422,8 @@ impl Connection {
         let lapsed = |entry: &Entry| {
             !matches!(entry.standing, Standing::Ended { .. }) && now >= entry.card.expires + GRACE
         };
-        let over: Vec<ChallengeId> = self
-            .entries
-            .iter()
-            .filter(|(_, entry)| lapsed(entry))
-            .map(|(id, _)| *id)
-            .collect();
+        let over: Vec<ChallengeId> =
+            self.entries.iter().filter(|(_, entry)| lapsed(entry)).map(|(id, _)| *id).collect();
         for challenge in over {
             if let Some(entry) = self.entries.get_mut(&challenge) {
                 entry.standing = Standing::Ended { told: false };
@@ -483,9 +461,9 @@ impl Connection {
             Some(CloseCode::Replaced) => Some(Stop::Replaced),
             Some(CloseCode::Revoked) => Some(Stop::Revoked),
             Some(CloseCode::Unauthenticated) => Some(Stop::Unauthenticated),
-            Some(CloseCode::Version) => Some(Stop::Version {
-                supported: plain(reason, MAX_NOTICE),
-            }),
+            Some(CloseCode::Version) => {
+                Some(Stop::Version { supported: plain(reason, MAX_NOTICE) })
+            }
             Some(CloseCode::TooMany) => {
                 self.backoff.crowded();
                 None
@@ -498,10 +476,7 @@ impl Connection {
         }
         let floor = std::mem::take(&mut self.retry_after);
         let after = self.backoff.next(floor, rng);
-        self.event(Event::Disconnected {
-            was_connected,
-            retry_in: after,
-        });
+        self.event(Event::Disconnected { was_connected, retry_in: after });
         Next::Retry { after }
     }
 
@@ -517,12 +492,8 @@ impl Connection {
             let resend = entry.pending.as_ref().and_then(|pending| pending.resend_at);
             resend.is_some_and(|at| at <= now)
         };
-        let due: Vec<ChallengeId> = self
-            .entries
-            .iter()
-            .filter(|(_, entry)| due(entry))
-            .map(|(id, _)| *id)
-            .collect();
+        let due: Vec<ChallengeId> =
+            self.entries.iter().filter(|(_, entry)| due(entry)).map(|(id, _)| *id).collect();
         for id in due {
             self.send_answer(id);
         }
@@ -565,8 +536,7 @@ impl Connection {
 
     fn send(&mut self, frame: client_frame::Frame) {
         let frame = proto::ClientFrame { frame: Some(frame) };
-        self.outputs
-            .push_back(Output::Send(Frame(frame.encode_to_vec())));
+        self.outputs.push_back(Output::Send(Frame(frame.encode_to_vec())));
     }
 }
 

@@ -53,11 +53,7 @@ impl Ticket {
     #[must_use]
     pub fn from_code(server: ServerUrl, user: &str, code: &str) -> Option<Self> {
         let user = user.trim().to_owned();
-        Some(Self::Code {
-            server,
-            user,
-            code: crockford::decode(code)?,
-        })
+        Some(Self::Code { server, user, code: crockford::decode(code)? })
     }
 
     /// The hash that the device signs.
@@ -253,10 +249,8 @@ impl Enrolment {
         }
         if let Err(fault) = self.handle(frame) {
             self.phase = Phase::Closed;
-            self.outputs
-                .push_back(Output::Event(EnrolEvent::Fault(fault)));
-            self.outputs
-                .push_back(Output::Close(fault.close_code() as u16));
+            self.outputs.push_back(Output::Event(EnrolEvent::Fault(fault)));
+            self.outputs.push_back(Output::Close(fault.close_code() as u16));
         }
     }
 
@@ -279,16 +273,14 @@ impl Enrolment {
                 if digits == 0 {
                     self.confirm("");
                 } else if usize::from(digits) <= MAX_NUMBER_LEN {
-                    self.outputs
-                        .push_back(Output::Event(EnrolEvent::Number { digits }));
+                    self.outputs.push_back(Output::Event(EnrolEvent::Number { digits }));
                 } else {
                     return Err(Fault::Malformed);
                 }
             }
             (Phase::Confirmed, F::Enrolled(enrolled)) => {
                 let account = self.account(enrolled).ok_or(Fault::Malformed)?;
-                self.outputs
-                    .push_back(Output::Event(EnrolEvent::Enrolled(Box::new(account))));
+                self.outputs.push_back(Output::Event(EnrolEvent::Enrolled(Box::new(account))));
                 self.outputs.push_back(Output::Close(NORMAL));
             }
             _ => return Err(Fault::Malformed),
@@ -301,8 +293,7 @@ impl Enrolment {
         if self.identity.is_none() {
             self.shown = Some(hello.identity);
             let fingerprint = fingerprint(&hello.identity);
-            self.outputs
-                .push_back(Output::Event(EnrolEvent::ConfirmServer { fingerprint }));
+            self.outputs.push_back(Output::Event(EnrolEvent::ConfirmServer { fingerprint }));
             self.outputs.push_back(Output::Close(NORMAL));
             return Ok(());
         }
@@ -327,11 +318,7 @@ impl Enrolment {
         let Phase::Number(hello, _) = std::mem::replace(&mut self.phase, Phase::Closed) else {
             return;
         };
-        let confirm = EnrolConfirm {
-            ticket: &self.ticket.hash(),
-            nonce: &hello.nonce,
-            number,
-        };
+        let confirm = EnrolConfirm { ticket: &self.ticket.hash(), nonce: &hello.nonce, number };
         let signature = confirm.sign(&self.key);
         self.send(client_frame::Frame::EnrolConfirm(proto::EnrolConfirm {
             number: number.to_owned(),
@@ -363,8 +350,7 @@ impl Enrolment {
 
     fn send(&mut self, frame: client_frame::Frame) {
         let frame = proto::ClientFrame { frame: Some(frame) };
-        self.outputs
-            .push_back(Output::Send(Frame(frame.encode_to_vec())));
+        self.outputs.push_back(Output::Send(Frame(frame.encode_to_vec())));
     }
 }
 

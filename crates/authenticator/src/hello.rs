@@ -28,26 +28,14 @@ impl Hello {
         if hello.version != proto::VERSION {
             return Err(Fault::Version);
         }
-        let nonce = hello
-            .nonce
-            .as_ref()
-            .try_into()
-            .map_err(|_| Fault::Malformed)?;
+        let nonce = hello.nonce.as_ref().try_into().map_err(|_| Fault::Malformed)?;
         let identity = public_key(hello.identity.as_ref()).ok_or(Fault::Malformed)?;
         let hash = identity.identity_hash();
         if pinned.is_some_and(|pinned| *pinned != hash) {
             return Err(Fault::WrongServer);
         }
-        let keys = hello
-            .certificates
-            .iter()
-            .map(|shown| certified(shown, &identity))
-            .collect();
-        Ok(Self {
-            nonce,
-            identity: hash,
-            keys,
-        })
+        let keys = hello.certificates.iter().map(|shown| certified(shown, &identity)).collect();
+        Ok(Self { nonce, identity: hash, keys })
     }
 
     /// The certified key at `index`.

@@ -77,11 +77,7 @@ pub(crate) fn connect(
     owner: Owner,
     device: DeviceId,
 ) -> impl Mailbox + use<> {
-    let slot = Arc::new(Slot {
-        owner,
-        device,
-        hints: Mutex::default(),
-    });
+    let slot = Arc::new(Slot { owner, device, hints: Mutex::default() });
     let replaced = {
         let mut devices = mailboxes.devices.of(&device);
         let replaced = devices.insert(device, Arc::clone(&slot));
@@ -96,10 +92,7 @@ pub(crate) fn connect(
     if let Some(old) = replaced {
         old.push(Hint::Replaced);
     }
-    LocalMailbox {
-        slot,
-        mailboxes: Arc::clone(mailboxes),
-    }
+    LocalMailbox { slot, mailboxes: Arc::clone(mailboxes) }
 }
 
 impl Mailboxes {
@@ -158,9 +151,8 @@ impl Drop for LocalMailbox {
     fn drop(&mut self) {
         let mut devices = self.mailboxes.devices.of(&self.slot.device);
         // a newer connection's slot is another one: a late goodbye must not evict its successor
-        let is_current = devices
-            .get(&self.slot.device)
-            .is_some_and(|current| Arc::ptr_eq(current, &self.slot));
+        let is_current =
+            devices.get(&self.slot.device).is_some_and(|current| Arc::ptr_eq(current, &self.slot));
         if is_current {
             devices.remove(&self.slot.device);
             shrink(&mut devices);

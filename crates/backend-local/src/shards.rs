@@ -16,9 +16,7 @@ pub(crate) struct Shards<K, V> {
 
 impl<K, V> Default for Shards<K, V> {
     fn default() -> Self {
-        Self {
-            maps: std::array::from_fn(|_| Mutex::default()),
-        }
+        Self { maps: std::array::from_fn(|_| Mutex::default()) }
     }
 }
 

@@ -45,20 +45,14 @@ pub(crate) fn wait(
         if waiting >= MAX_WAITERS_PER_CHALLENGE || !waiters.take_one() {
             return None;
         }
-        let topic = topics.entry(challenge).or_insert_with(|| Topic {
-            notify: Arc::default(),
-            waiting: 0,
-        });
+        let topic =
+            topics.entry(challenge).or_insert_with(|| Topic { notify: Arc::default(), waiting: 0 });
         topic.waiting += 1;
         let notify = Arc::clone(&topic.notify);
         // remembers wake-ups from here on, not from its first poll
         (Arc::clone(&notify), notify.notified_owned())
     };
-    let place = Place {
-        waiters: Arc::clone(waiters),
-        challenge,
-        notify,
-    };
+    let place = Place { waiters: Arc::clone(waiters), challenge, notify };
     Some(Box::pin(async move {
         let _place = place;
         notified.await;

@@ -46,17 +46,12 @@ pub enum ConnectError {
 }
 
 pub(crate) async fn connect(url: &str) -> Result<ConnectionManager, ConnectError> {
-    let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(
-        TcpKeepalive::new()
-            .with_time(KEEPALIVE)
-            .with_interval(KEEPALIVE),
-    );
+    let tcp = TcpSettings::default()
+        .set_nodelay(true)
+        .set_keepalive(TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE));
     #[cfg(target_os = "linux")]
     let tcp = tcp.set_user_timeout(USER_TIMEOUT);
-    let info = url
-        .into_connection_info()
-        .map_err(|_| ConnectError::Url)?
-        .set_tcp_settings(tcp);
+    let info = url.into_connection_info().map_err(|_| ConnectError::Url)?.set_tcp_settings(tcp);
     let client = Client::open(info).map_err(|_| ConnectError::Url)?;
     let config = ConnectionManagerConfig::new()
         .set_response_timeout(Some(RESPONSE_TIMEOUT))
@@ -90,10 +85,8 @@ pub(crate) async fn connect(url: &str) -> Result<ConnectionManager, ConnectError
 
 /// Refuses a server that is too old or evicts. What `INFO` doesn't say is not held against it.
 fn check(info: &str) -> Result<(), ConnectError> {
-    let field = |name: &str| {
-        info.lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-    };
+    let field =
+        |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     if let Some(version) = field("redis_version") {
         let major = version.split('.').next().and_then(|text| text.parse().ok());
         if major.is_some_and(|major: u32| major < OLDEST) {
@@ -123,29 +116,22 @@ mod tests {
     #[test]
     fn an_evicting_or_old_server_is_refused_and_a_silent_one_is_not() {
         let info = |version: &str, policy: &str| {
-            check(&format!(
-                "# Server\r\nredis_version:{version}\r\nmaxmemory_policy:{policy}\r\n"
-            ))
+            check(&format!("# Server\r\nredis_version:{version}\r\nmaxmemory_policy:{policy}\r\n"))
         };
         assert_eq!(info("7.0.15", "noeviction"), Ok(()));
         assert_eq!(
             info("8.2.1", "allkeys-lru"),
             Err(ConnectError::Evicts("allkeys-lru".to_owned()))
         );
-        assert_eq!(
-            info("6.2.6", "noeviction"),
-            Err(ConnectError::TooOld("6.2.6".to_owned()))
-        );
+        assert_eq!(info("6.2.6", "noeviction"), Err(ConnectError::TooOld("6.2.6".to_owned())));
         assert_eq!(check(""), Ok(()));
     }
 
     #[tokio::test]
     async fn an_error_never_repeats_the_url() {
-        for url in [
-            "redis://:hunter2@127.0.0.1:1/0",
-            "http://:hunter2@localhost",
-            "redis://:hunter2@",
-        ] {
+        for url in
+            ["redis://:hunter2@127.0.0.1:1/0", "http://:hunter2@localhost", "redis://:hunter2@"]
+        {
             let error = connect(url).await.expect_err("nobody is there");
             assert!(!format!("{error} {error:?}").contains("hunter2"));
         }

@@ -69,8 +69,7 @@ impl RedisHot {
             .arg(u64::try_from(LIFE.as_millis()).unwrap_or(u64::MAX))
             .arg(change.add.len());
         for challenge in &change.add {
-            run.arg(stored::field(challenge.id))
-                .arg(stored::encode(&**challenge)?);
+            run.arg(stored::field(challenge.id)).arg(stored::encode(&**challenge)?);
         }
         run.arg(change.remove.len());
         for id in &change.remove {
@@ -89,10 +88,7 @@ impl RedisHot {
         if !done {
             return Err(Conflict.into());
         }
-        Ok(Committed {
-            version,
-            rider: None,
-        })
+        Ok(Committed { version, rider: None })
     }
 }
 
@@ -106,11 +102,7 @@ impl Hot for RedisHot {
     }
 
     fn flush(&self, _rider: Rider) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(async {
-            Err(StoreError::Inconsistent(
-                "a rider of another backend".to_owned(),
-            ))
-        })
+        Box::pin(async { Err(StoreError::Inconsistent("a rider of another backend".to_owned())) })
     }
 }
 

@@ -32,9 +32,7 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
     match bytes.split_first() {
         Some((&FORMAT, rest)) => postcard::from_bytes(rest)
             .map_err(|error| StoreError::Inconsistent(format!("a value doesn't decode: {error}"))),
-        _ => Err(StoreError::Inconsistent(
-            "a value of an unknown format".to_owned(),
-        )),
+        _ => Err(StoreError::Inconsistent("a value of an unknown format".to_owned())),
     }
 }
 
@@ -80,10 +78,7 @@ mod tests {
         let mut later = value.clone();
         later[0] = FORMAT + 1;
         for bad in [later, value[..9].to_vec(), Vec::new()] {
-            assert!(matches!(
-                read(fields(bad)),
-                Err(StoreError::Inconsistent(_))
-            ));
+            assert!(matches!(read(fields(bad)), Err(StoreError::Inconsistent(_))));
         }
     }
 

@@ -68,12 +68,7 @@ async fn a_dead_server_is_told_at_once_and_one_that_returns_is_found() {
         let hot = Arc::clone(&hot);
         async move { promptly("a load", hot.load(ids.0, ids.1)).await.is_err() }
     });
-    assert!(
-        within("the calls", calls)
-            .await
-            .into_iter()
-            .all(|failed| failed)
-    );
+    assert!(within("the calls", calls).await.into_iter().all(|failed| failed));
 
     server.restart().await;
     let recovered = async {
@@ -145,10 +140,7 @@ async fn an_evicting_server_is_refused() {
     let server = Server::start().await;
     server.configure("maxmemory-policy", "allkeys-lru").await;
     let refused = RedisHot::connect(&server.url()).await.err();
-    assert_eq!(
-        refused,
-        Some(ConnectError::Evicts("allkeys-lru".to_owned()))
-    );
+    assert_eq!(refused, Some(ConnectError::Evicts("allkeys-lru".to_owned())));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

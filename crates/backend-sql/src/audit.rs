@@ -58,11 +58,7 @@ impl ChainedRow {
     }
 
     pub(crate) fn private(&self) -> (&[u8], &[u8; 16], &[u8; 32]) {
-        (
-            &self.entry.private,
-            &self.entry.salt,
-            &self.entry.commitment,
-        )
+        (&self.entry.private, &self.entry.salt, &self.entry.commitment)
     }
 }
 
@@ -95,9 +91,7 @@ impl Lanes {
             chains: HashMap::new(),
             staged: HashMap::new(),
         };
-        let tenants = sqlx::query("SELECT id FROM tenants")
-            .fetch_all(&mut *conn)
-            .await?;
+        let tenants = sqlx::query("SELECT id FROM tenants").fetch_all(&mut *conn).await?;
         for row in tenants {
             let tenant = id(&row, "id", TenantId::from_slice)?;
             let older = heads(conn, tenant).await?;
@@ -148,14 +142,7 @@ impl Lanes {
         };
         chain.hash = link.hash(&chain.hash);
         let (seq, hash) = (chain.seq, chain.hash);
-        ChainedRow {
-            tenant,
-            lane,
-            seq,
-            at,
-            entry: entry.clone(),
-            hash,
-        }
+        ChainedRow { tenant, lane, seq, at, entry: entry.clone(), hash }
     }
 
     /// Tenants with at least `rows` rows since their last checkpoint.
@@ -182,11 +169,7 @@ impl Lanes {
         let mut heads = self.older.get(&tenant).cloned().unwrap_or_default();
         let chain = self.chain(tenant);
         if chain.seq > 0 {
-            heads.push(LaneHead {
-                lane,
-                seq: chain.seq,
-                hash: chain.hash,
-            });
+            heads.push(LaneHead { lane, seq: chain.seq, hash: chain.hash });
         }
         let checkpoint = Checkpoint {
             tenant,
@@ -199,10 +182,7 @@ impl Lanes {
         chain.last_checkpoint = checkpoint.hash();
         chain.unanchored = 0;
         let signature = checkpoint.sign(key);
-        SignedCheckpoint {
-            checkpoint,
-            signature,
-        }
+        SignedCheckpoint { checkpoint, signature }
     }
 }
 
@@ -223,11 +203,7 @@ async fn heads(conn: &mut SqliteConnection, tenant: TenantId) -> sqlx::Result<Ve
         let Some(row) = row else { return Ok(heads) };
         lane = uint(row.try_get("lane")?);
         let seq = uint(row.try_get("seq")?);
-        heads.push(LaneHead {
-            lane,
-            seq,
-            hash: bytes(&row, "hash")?,
-        });
+        heads.push(LaneHead { lane, seq, hash: bytes(&row, "hash")? });
     }
 }
 
@@ -254,10 +230,7 @@ pub(crate) fn read_checkpoint(row: &sqlx::sqlite::SqliteRow) -> sqlx::Result<Sig
         previous: bytes(row, "previous")?,
         heads: read_heads(row.try_get("heads")?)?,
     };
-    Ok(SignedCheckpoint {
-        checkpoint,
-        signature: bytes(row, "signature")?,
-    })
+    Ok(SignedCheckpoint { checkpoint, signature: bytes(row, "signature")? })
 }
 
 pub(crate) async fn store_checkpoint(
@@ -291,19 +264,11 @@ fn read_heads(bytes: &[u8]) -> sqlx::Result<Vec<LaneHead>> {
     if !rest.is_empty() {
         return Err(decode("heads", crate::codec::NoSuch("list of heads")));
     }
-    let number = |bytes: &[u8]| {
-        bytes
-            .iter()
-            .fold(0, |sum, byte| sum << 8 | u64::from(*byte))
-    };
+    let number = |bytes: &[u8]| bytes.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
     let head = |head: &[u8; HEAD_LEN]| {
         let mut hash = [0; 32];
         hash.copy_from_slice(&head[16..]);
-        LaneHead {
-            lane: number(&head[..8]),
-            seq: number(&head[8..16]),
-            hash,
-        }
+        LaneHead { lane: number(&head[..8]), seq: number(&head[8..16]), hash }
     };
     Ok(heads.iter().map(head).collect())
 }

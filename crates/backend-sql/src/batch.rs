@@ -85,17 +85,11 @@ impl<'c> Batch<'c> {
     /// Reads what jobs are going to judge.
     pub(crate) async fn prefetch(&mut self, wanted: Wanted) -> sqlx::Result<()> {
         let wanted = self.working.missing(wanted);
-        let Wanted {
-            challenges,
-            devices,
-        } = &wanted;
+        let Wanted { challenges, devices } = &wanted;
         let texts = &mut *self.texts;
-        let found = texts
-            .read(self.conn, &SELECT_CHALLENGES, challenges, bind_challenge_id)
-            .await?;
-        let active = texts
-            .read(self.conn, &SELECT_ACTIVE_DEVICES, devices, bind_device_id)
-            .await?;
+        let found =
+            texts.read(self.conn, &SELECT_CHALLENGES, challenges, bind_challenge_id).await?;
+        let active = texts.read(self.conn, &SELECT_ACTIVE_DEVICES, devices, bind_device_id).await?;
         self.working.learn(&wanted, &found, &active)
     }
 
@@ -105,11 +99,7 @@ impl<'c> Batch<'c> {
             return Ok(known);
         }
         let (challenges, devices) = (vec![id], Vec::new());
-        self.prefetch(Wanted {
-            challenges,
-            devices,
-        })
-        .await?;
+        self.prefetch(Wanted { challenges, devices }).await?;
         Ok(self.working.challenge(id).flatten())
     }
 
@@ -119,11 +109,7 @@ impl<'c> Batch<'c> {
             return Ok(known);
         }
         let (challenges, devices) = (Vec::new(), vec![device]);
-        self.prefetch(Wanted {
-            challenges,
-            devices,
-        })
-        .await?;
+        self.prefetch(Wanted { challenges, devices }).await?;
         Ok(self.working.is_active(device).unwrap_or(false))
     }
 
@@ -136,15 +122,9 @@ impl<'c> Batch<'c> {
     pub(crate) async fn flush_challenges(&mut self) -> sqlx::Result<()> {
         let changed = self.working.take();
         let texts = &mut *self.texts;
-        let touched = texts
-            .write(self.conn, &UPDATE_CHALLENGES, &changed, bind_challenged)
-            .await?;
+        let touched = texts.write(self.conn, &UPDATE_CHALLENGES, &changed, bind_challenged).await?;
         // a challenge that was there a moment ago and isn't now: undo everything
-        if touched == changed.len() as u64 {
-            Ok(())
-        } else {
-            Err(sqlx::Error::RowNotFound)
-        }
+        if touched == changed.len() as u64 { Ok(()) } else { Err(sqlx::Error::RowNotFound) }
     }
 
     /// Writes an audit row.
@@ -167,9 +147,7 @@ impl<'c> Batch<'c> {
 
     /// Signs and stores a checkpoint of a tenant, everything before it in this batch included.
     pub(crate) async fn checkpoint(&mut self, tenant: TenantId) -> sqlx::Result<SignedCheckpoint> {
-        let signed = self
-            .lanes
-            .checkpoint(tenant, self.now, self.keys.audit_signer());
+        let signed = self.lanes.checkpoint(tenant, self.now, self.keys.audit_signer());
         store_checkpoint(self.conn, &signed).await?;
         Ok(signed)
     }
@@ -188,14 +166,7 @@ impl<'c> Batch<'c> {
             prune_replays(self.conn, self.new_replays, self.now).await?;
         }
         self.flush_challenges().await?;
-        let Self {
-            conn,
-            texts,
-            opens,
-            hot,
-            audit,
-            ..
-        } = self;
+        let Self { conn, texts, opens, hot, audit, .. } = self;
         texts.write(conn, &CHALLENGES, &opens, bind_open).await?;
         texts.write(conn, &HOT, &hot, bind_hot).await?;
         texts.write(conn, &AUDIT, &audit, bind_audit).await?;

@@ -72,10 +72,7 @@ impl From<DirectoryError> for Refused {
 impl From<sqlx::Error> for Refused {
     /// A name or id that is taken, and a parent that isn't there, are the caller's business.
     fn from(error: sqlx::Error) -> Self {
-        match error
-            .as_database_error()
-            .map(sqlx::error::DatabaseError::kind)
-        {
+        match error.as_database_error().map(sqlx::error::DatabaseError::kind) {
             Some(sqlx::error::ErrorKind::UniqueViolation) => {
                 Self::Because(DirectoryError::NameTaken)
             }
@@ -102,11 +99,7 @@ async fn apply(conn: &mut SqliteConnection, change: &Change, now: Timestamp) -> 
         Change::CreateTicket(ticket) => create_ticket(conn, ticket).await,
         Change::ClaimTicket(ticket, claim) => claim_ticket(conn, *ticket, claim, now).await,
         Change::CancelTicket(ticket) => cancel_ticket(conn, *ticket).await,
-        Change::Enrol {
-            ticket,
-            device,
-            totp,
-        } => {
+        Change::Enrol { ticket, device, totp } => {
             enrol(conn, *ticket, device, now).await?;
             if let Some(totp) = totp {
                 put_totp(conn, device.user, totp).await?;
@@ -124,11 +117,7 @@ async fn apply(conn: &mut SqliteConnection, change: &Change, now: Timestamp) -> 
 
 /// One row must have changed, or there was no such thing in the right state.
 fn exactly_one(done: &sqlx::sqlite::SqliteQueryResult) -> Changed<()> {
-    if done.rows_affected() == 0 {
-        Err(DirectoryError::NotFound.into())
-    } else {
-        Ok(())
-    }
+    if done.rows_affected() == 0 { Err(DirectoryError::NotFound.into()) } else { Ok(()) }
 }
 
 pub(crate) async fn insert_tenant(
@@ -150,11 +139,7 @@ async fn create_tenant(conn: &mut SqliteConnection, tenant: &Tenant) -> Changed 
 }
 
 async fn create_integration(conn: &mut SqliteConnection, integration: &Integration) -> Changed<()> {
-    let scopes: Vec<&str> = integration
-        .scopes
-        .iter()
-        .map(|scope| Scope::name(*scope))
-        .collect();
+    let scopes: Vec<&str> = integration.scopes.iter().map(|scope| Scope::name(*scope)).collect();
     sqlx::query(
         "INSERT INTO integrations
              (id, tenant, name, purpose, methods, scopes, verifies_first_factor, reveal_users, created)
@@ -470,6 +455,5 @@ async fn user_exists(conn: &mut SqliteConnection, user: UserId) -> Changed<()> {
         .bind(user.as_bytes().as_slice())
         .fetch_optional(conn)
         .await?;
-    row.map(|_| ())
-        .ok_or_else(|| DirectoryError::NotFound.into())
+    row.map(|_| ()).ok_or_else(|| DirectoryError::NotFound.into())
 }

@@ -61,10 +61,7 @@ pub(crate) fn decode(
     column: &str,
     error: impl std::error::Error + Send + Sync + 'static,
 ) -> sqlx::Error {
-    sqlx::Error::ColumnDecode {
-        index: column.to_owned(),
-        source: Box::new(error),
-    }
+    sqlx::Error::ColumnDecode { index: column.to_owned(), source: Box::new(error) }
 }
 
 /// A stored value that has no meaning.
@@ -137,9 +134,7 @@ pub(crate) fn challenge(row: &SqliteRow) -> sqlx::Result<Challenge> {
         mode: record.mode,
         created: record.created,
         expires: time(row.try_get("expires")?),
-        number: row
-            .try_get::<Option<Vec<u8>>, _>("number")?
-            .unwrap_or_default(),
+        number: row.try_get::<Option<Vec<u8>>, _>("number")?.unwrap_or_default(),
         document: record.document,
         signature: record.signature,
         signing_key: record.signing_key,
@@ -201,11 +196,7 @@ fn proof(row: &SqliteRow) -> sqlx::Result<Option<Proof>> {
         0 => None,
         1 => Some(Proof::Push(id(row, "proof_id", DeviceId::from_slice)?)),
         2 => Some(Proof::Totp(id(row, "proof_id", FactorId::from_slice)?)),
-        3 => Some(Proof::RecoveryCode(id(
-            row,
-            "proof_id",
-            FactorId::from_slice,
-        )?)),
+        3 => Some(Proof::RecoveryCode(id(row, "proof_id", FactorId::from_slice)?)),
         _ => return Err(decode("proof_kind", NoSuch("kind of proof"))),
     })
 }

@@ -64,9 +64,7 @@ impl Inner {
                     .fetch_optional(&mut *conn)
                     .await
                     .map_err(unavailable)?;
-                let user = row
-                    .map(|row| id(&row, "id", UserId::from_slice))
-                    .transpose();
+                let user = row.map(|row| id(&row, "id", UserId::from_slice)).transpose();
                 let user = user.map_err(unavailable)?;
                 if user.is_none() {
                     self.memory.people.learn_nobody(generation, key);
@@ -90,9 +88,7 @@ impl Inner {
             .fetch_optional(&mut *conn)
             .await
             .map_err(unavailable)?;
-        row.map(|row| id(&row, "user_id", UserId::from_slice))
-            .transpose()
-            .map_err(unavailable)
+        row.map(|row| id(&row, "user_id", UserId::from_slice)).transpose().map_err(unavailable)
     }
 
     async fn find_key(&self, hash: [u8; 32]) -> Result<Option<Arc<KeyOwner>>, StoreError> {
@@ -101,10 +97,7 @@ impl Inner {
         }
         let generation = self.memory.people.generation();
         let mut conn = self.reader().await?;
-        let owner = rows::key_owner(&mut conn, &hash)
-            .await
-            .map_err(unavailable)?
-            .map(Arc::new);
+        let owner = rows::key_owner(&mut conn, &hash).await.map_err(unavailable)?.map(Arc::new);
         if let Some(owner) = &owner {
             self.memory.people.learn_key(generation, owner);
         }
@@ -120,27 +113,17 @@ impl Inner {
         }
         let generation = self.memory.people.generation();
         let mut conn = self.reader().await?;
-        let found = rows::integration_by_id(&mut conn, id)
-            .await
-            .map_err(unavailable)?;
+        let found = rows::integration_by_id(&mut conn, id).await.map_err(unavailable)?;
         let found = found.map(Arc::new);
         if let Some(integration) = &found {
-            self.memory
-                .people
-                .learn_integration(generation, integration);
+            self.memory.people.learn_integration(generation, integration);
         }
         Ok(found)
     }
 
     async fn change(&self, change: Change, audit: Vec<Entry>) -> Result<(), DirectoryError> {
-        let audit = audit
-            .iter()
-            .map(Prepared::new)
-            .collect::<Result<Vec<_>, _>>()?;
-        self.writer
-            .write(Apply { change, audit })
-            .await?
-            .map(|_| ())
+        let audit = audit.iter().map(Prepared::new).collect::<Result<Vec<_>, _>>()?;
+        self.writer.write(Apply { change, audit }).await?.map(|_| ())
     }
 }
 
@@ -198,9 +181,7 @@ impl Directory for Inner {
     ) -> BoxFuture<'_, Result<Option<Ticket>, StoreError>> {
         Box::pin(async move {
             let mut conn = self.reader().await?;
-            rows::ticket_by_secret(&mut conn, &hash)
-                .await
-                .map_err(unavailable)
+            rows::ticket_by_secret(&mut conn, &hash).await.map_err(unavailable)
         })
     }
 
@@ -209,10 +190,7 @@ impl Directory for Inner {
         user: String,
         hash: [u8; 32],
     ) -> BoxFuture<'_, Result<Option<Ticket>, StoreError>> {
-        Box::pin(self.writer.write(TryCode {
-            user: user.trim().to_owned(),
-            hash,
-        }))
+        Box::pin(self.writer.write(TryCode { user: user.trim().to_owned(), hash }))
     }
 
     fn tenants(&self) -> BoxFuture<'_, Result<Vec<Tenant>, StoreError>> {
@@ -228,9 +206,7 @@ impl Directory for Inner {
     ) -> BoxFuture<'_, Result<Vec<Integration>, StoreError>> {
         Box::pin(async move {
             let mut conn = self.reader().await?;
-            rows::integrations(&mut conn, tenant)
-                .await
-                .map_err(unavailable)
+            rows::integrations(&mut conn, tenant).await.map_err(unavailable)
         })
     }
 
@@ -249,9 +225,8 @@ impl Directory for Inner {
         Box::pin(async move {
             let limit = page.limit.clamp(1, MAX_PAGE);
             let mut conn = self.reader().await?;
-            let mut items = rows::users(&mut conn, tenant, page.after, limit + 1)
-                .await
-                .map_err(unavailable)?;
+            let mut items =
+                rows::users(&mut conn, tenant, page.after, limit + 1).await.map_err(unavailable)?;
             let has_more = items.len() > limit as usize;
             items.truncate(limit as usize);
             let last = items.last().filter(|_| has_more);

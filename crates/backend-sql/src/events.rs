@@ -70,9 +70,7 @@ fn needles(filter: &AuditFilter) -> [String; 4] {
     [
         any(filter.event.map(|event| event.name().to_owned())),
         any(filter.user.map(|user| user.to_string())),
-        any(filter
-            .integration
-            .map(|integration| integration.to_string())),
+        any(filter.integration.map(|integration| integration.to_string())),
         any(filter.challenge.map(|challenge| challenge.to_string())),
     ]
 }

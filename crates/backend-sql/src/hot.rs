@@ -17,9 +17,7 @@ impl Inner {
             return Ok((held, state));
         }
         let mut conn = self.reader().await?;
-        let state = slots::read(&mut conn, tenant, user)
-            .await
-            .map_err(unavailable)?;
+        let state = slots::read(&mut conn, tenant, user).await.map_err(unavailable)?;
         *held = Some(state.clone());
         Ok((held, state))
     }
@@ -29,10 +27,7 @@ impl Inner {
         let (mut held, state) = self.hold(tenant, user).await?;
         let is_done = |state: &HotState| state.version > 0 && state.op_id == change.op_id;
         if is_done(&state) {
-            return Ok(Committed {
-                version: state.version,
-                rider: None,
-            });
+            return Ok(Committed { version: state.version, rider: None });
         }
         if state.version != change.version {
             return Err(Conflict.into());
@@ -41,16 +36,10 @@ impl Inner {
         let version = next.version;
         if change.derived {
             *held = Some(next);
-            return Ok(Committed {
-                version,
-                rider: None,
-            });
+            return Ok(Committed { version, rider: None });
         }
         let write = HotWrite::new(tenant, user, held, next)?;
-        Ok(Committed {
-            version,
-            rider: Some(Rider(Box::new(write))),
-        })
+        Ok(Committed { version, rider: Some(Rider(Box::new(write))) })
     }
 }
 
@@ -58,11 +47,7 @@ impl Hot for Inner {
     fn load(&self, tenant: TenantId, user: UserId) -> BoxFuture<'_, Result<HotUser, StoreError>> {
         Box::pin(async move {
             let (_held, state) = self.hold(tenant, user).await?;
-            Ok(HotUser {
-                version: state.version,
-                cell: state.cell,
-                live: state.live,
-            })
+            Ok(HotUser { version: state.version, cell: state.cell, live: state.live })
         })
     }
 

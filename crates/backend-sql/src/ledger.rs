@@ -32,10 +32,7 @@ pub(crate) async fn select_challenge(
 ) -> sqlx::Result<Option<SqliteRow>> {
     // the text is made of our own constants alone
     let sql = format!("SELECT {CHALLENGE_COLUMNS} FROM challenges c WHERE c.id = $1");
-    sqlx::query(AssertSqlSafe(sql))
-        .bind(id.as_bytes().as_slice())
-        .fetch_optional(conn)
-        .await
+    sqlx::query(AssertSqlSafe(sql)).bind(id.as_bytes().as_slice()).fetch_optional(conn).await
 }
 
 /// An approval that wasn't redeemed lapses with its device and with its user's factors.
@@ -49,14 +46,9 @@ fn collect(decided: &Decided, owner: Option<&UserRecord>) -> Collect {
         }
         _ => false,
     };
-    let is_reset = owner
-        .and_then(|owner| owner.user.reset)
-        .is_some_and(|reset| reset >= decided.at);
-    if device_is_gone || is_reset {
-        Collect::Lapsed
-    } else {
-        Collect::Open
-    }
+    let is_reset =
+        owner.and_then(|owner| owner.user.reset).is_some_and(|reset| reset >= decided.at);
+    if device_is_gone || is_reset { Collect::Lapsed } else { Collect::Open }
 }
 
 impl Inner {
@@ -73,9 +65,7 @@ impl Inner {
         }
         let mut conn = self.reader().await?;
         let row = select_challenge(&mut conn, id).await.map_err(unavailable)?;
-        row.map(|row| codec::ledger_record(&row))
-            .transpose()
-            .map_err(unavailable)
+        row.map(|row| codec::ledger_record(&row)).transpose().map_err(unavailable)
     }
 
     async fn find_due(&self, limit: u32) -> Result<Vec<Arc<Challenge>>, StoreError> {
@@ -111,15 +101,8 @@ impl Inner {
                 return Ok(Replay::OtherRequest);
             }
             match row.try_get("status")? {
-                Some(status) => Ok(Replay::Reply {
-                    status,
-                    body: row.try_get("body")?,
-                }),
-                None => Ok(Replay::Challenge(id(
-                    &row,
-                    "challenge",
-                    ChallengeId::from_slice,
-                )?)),
+                Some(status) => Ok(Replay::Reply { status, body: row.try_get("body")? }),
+                None => Ok(Replay::Challenge(id(&row, "challenge", ChallengeId::from_slice)?)),
             }
         };
         row.map(replay).transpose().map_err(unavailable)
@@ -129,10 +112,7 @@ impl Inner {
 impl Ledger for Inner {
     fn open(&self, item: Open) -> BoxFuture<'_, Result<Opened, StoreError>> {
         Box::pin(async move {
-            let hot = item
-                .rider
-                .map(|rider| rider.0.downcast::<HotWrite>())
-                .transpose();
+            let hot = item.rider.map(|rider| rider.0.downcast::<HotWrite>()).transpose();
             let hot = hot.map_err(|_| codec::inconsistent("a rider of another store"))?;
             let job = OpenChallenge {
                 row: Arc::new(OpenRow {
@@ -150,10 +130,7 @@ impl Ledger for Inner {
     fn settle(&self, items: Vec<Settle>) -> BoxFuture<'_, Result<Vec<Settled>, StoreError>> {
         Box::pin(async move {
             let outcomes = self.writer.write(SettleAll::new(items)?).await?;
-            Ok(outcomes
-                .into_iter()
-                .map(|outcome| outcome.settled)
-                .collect())
+            Ok(outcomes.into_iter().map(|outcome| outcome.settled).collect())
         })
     }
 
@@ -169,14 +146,7 @@ impl Ledger for Inner {
     ) -> BoxFuture<'_, Result<bool, StoreError>> {
         Box::pin(async move {
             let audit = Prepared::new(&audit)?;
-            let ended = self
-                .writer
-                .write(Lapse {
-                    challenge,
-                    effects,
-                    audit,
-                })
-                .await?;
+            let ended = self.writer.write(Lapse { challenge, effects, audit }).await?;
             Ok(ended.is_some())
         })
     }
@@ -227,9 +197,7 @@ impl Ledger for Inner {
     ) -> BoxFuture<'_, Result<Option<SignedCheckpoint>, StoreError>> {
         Box::pin(async move {
             let mut conn = self.reader().await?;
-            last_checkpoint(&mut conn, tenant)
-                .await
-                .map_err(unavailable)
+            last_checkpoint(&mut conn, tenant).await.map_err(unavailable)
         })
     }
 }

@@ -120,10 +120,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`] with the cause if they aren't: the disk failed, or the store is closed.
     pub fn healthy(&self) -> Result<(), StoreError> {
-        self.0
-            .writer
-            .trouble()
-            .map_or(Ok(()), |cause| Err(StoreError::Unavailable(cause)))
+        self.0.writer.trouble().map_or(Ok(()), |cause| Err(StoreError::Unavailable(cause)))
     }
 
     /// Stops cleanly: writes what is queued, signs a last checkpoint and folds the write-ahead log. Later
@@ -132,12 +129,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the last checkpoint wasn't stored; all else is stopped anyway.
     pub async fn close(&self) -> Result<(), StoreError> {
-        let tasks = self
-            .0
-            .tasks
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let tasks = self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(tasks) = tasks else { return Ok(()) };
         let anchored = self.ledger().checkpoint().await.map(|_| ());
         tasks.stop(&self.0.reads).await;

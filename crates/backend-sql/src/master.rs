@@ -103,10 +103,8 @@ impl MasterKey {
     /// Writes beside the final name first: a crash leaves no half a key under it. Linking instead of
     /// renaming never replaces a key that somebody else just made.
     fn create(path: &Path) -> Result<Self, MasterKeyError> {
-        let folder = path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty())
-            .unwrap_or(Path::new("."));
+        let folder =
+            path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -166,10 +164,7 @@ mod tests {
         for mode in [0o640, 0o604, 0o700] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             let refused = MasterKey::load_or_create(&path).unwrap_err();
-            assert!(
-                matches!(refused, MasterKeyError::Permissions { .. }),
-                "{mode:o}"
-            );
+            assert!(matches!(refused, MasterKeyError::Permissions { .. }), "{mode:o}");
         }
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         for len in [0, 31, 33] {

@@ -10,9 +10,6 @@ pub(crate) struct Memory {
 
 impl Memory {
     pub(crate) fn new() -> Self {
-        Self {
-            records: Records::new(),
-            people: People::default(),
-        }
+        Self { records: Records::new(), people: People::default() }
     }
 }

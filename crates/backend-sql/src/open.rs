@@ -130,11 +130,7 @@ const SETTINGS: [(&str, &str, &str); 5] = [
     ("synchronous", "PRAGMA synchronous", "2"),
     ("foreign_keys", "PRAGMA foreign_keys", "1"),
     ("busy_timeout", "PRAGMA busy_timeout", "5000"),
-    (
-        "wal_autocheckpoint",
-        "PRAGMA wal_autocheckpoint",
-        wal::BOUND,
-    ),
+    ("wal_autocheckpoint", "PRAGMA wal_autocheckpoint", wal::BOUND),
 ];
 
 pub(crate) async fn assert_settings(conn: &mut SqliteConnection) -> Result<(), OpenError> {
@@ -144,11 +140,7 @@ pub(crate) async fn assert_settings(conn: &mut SqliteConnection) -> Result<(), O
             .try_get::<String, _>(0)
             .or_else(|_| row.try_get::<i64, _>(0).map(|number| number.to_string()))?;
         if found != wanted {
-            return Err(OpenError::Setting {
-                setting,
-                found,
-                wanted,
-            });
+            return Err(OpenError::Setting { setting, found, wanted });
         }
     }
     Ok(())
@@ -160,20 +152,12 @@ fn migrations() -> Vec<Migration> {
         let kind = MigrationType::Simple;
         Migration::new(version, name.into(), kind, sql.into_sql_str(), false)
     };
-    vec![step(
-        1,
-        "spine",
-        include_str!("../migrations/sqlite/0001_spine.sql"),
-    )]
+    vec![step(1, "spine", include_str!("../migrations/sqlite/0001_spine.sql"))]
 }
 
 async fn migrate(conn: &mut SqliteConnection) -> Result<(), OpenError> {
     let migrations = migrations();
-    let known = migrations
-        .iter()
-        .map(|step| step.version)
-        .max()
-        .unwrap_or_default();
+    let known = migrations.iter().map(|step| step.version).max().unwrap_or_default();
     let migrator = Migrator::with_migrations(migrations);
     match migrator.run_direct(None, &mut *conn, false).await {
         Ok(()) => Ok(()),
@@ -182,10 +166,7 @@ async fn migrate(conn: &mut SqliteConnection) -> Result<(), OpenError> {
                 .fetch_one(conn)
                 .await?
                 .try_get::<i64, _>(0)?;
-            Err(OpenError::NewerSchema {
-                found: newest.max(missing),
-                known,
-            })
+            Err(OpenError::NewerSchema { found: newest.max(missing), known })
         }
         Err(error) => Err(OpenError::Migrate(error)),
     }
@@ -198,16 +179,10 @@ async fn found(
     now: Timestamp,
 ) -> Result<(), OpenError> {
     let mut tx = conn.begin_with("BEGIN IMMEDIATE").await?;
-    let is_new = sqlx::query("SELECT 1 FROM tenants LIMIT 1")
-        .fetch_optional(&mut *tx)
-        .await?;
+    let is_new = sqlx::query("SELECT 1 FROM tenants LIMIT 1").fetch_optional(&mut *tx).await?;
     if is_new.is_none() {
         let id = TenantId::from_bytes(random::draw());
-        let tenant = Tenant {
-            id,
-            name: "default".to_owned(),
-            created: now,
-        };
+        let tenant = Tenant { id, name: "default".to_owned(), created: now };
         changes::insert_tenant(&mut tx, &tenant).await?;
         create_secrets(&mut tx, master, now).await?;
     }
@@ -245,12 +220,7 @@ pub(crate) async fn open(dir: &Path, clock: Clock, master: &MasterKey) -> Result
     };
     let (stop_writer, stopped) = oneshot::channel();
     let (writer, handle) = task.start(stopped);
-    let tasks = Tasks {
-        stop_writer,
-        writer: handle,
-        stop_folding,
-        folding,
-    };
+    let tasks = Tasks { stop_writer, writer: handle, stop_folding, folding };
     Ok(Inner {
         writer,
         reads,

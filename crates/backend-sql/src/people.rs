@@ -114,11 +114,7 @@ impl People {
 
     pub(crate) fn learn_integration(&self, generation: u64, integration: &Arc<Integration>) {
         self.learn(generation, |known| {
-            keep(
-                &mut known.integrations,
-                integration.id,
-                Arc::clone(integration),
-            );
+            keep(&mut known.integrations, integration.id, Arc::clone(integration));
         });
     }
 

@@ -19,15 +19,8 @@ pub(crate) struct RedeemOnce {
 
 impl RedeemOnce {
     pub(crate) fn new(item: Redeem) -> Result<Self, StoreError> {
-        let (audit, audit_wrong) = (
-            Prepared::new(&item.audit)?,
-            Prepared::new(&item.audit_wrong)?,
-        );
-        Ok(Self {
-            item,
-            audit,
-            audit_wrong,
-        })
+        let (audit, audit_wrong) = (Prepared::new(&item.audit)?, Prepared::new(&item.audit_wrong)?);
+        Ok(Self { item, audit, audit_wrong })
     }
 }
 
@@ -45,10 +38,7 @@ impl Job for RedeemOnce {
     }
 
     async fn run(&self, batch: &mut Batch<'_>) -> sqlx::Result<Outcome> {
-        let refused = |redeemed| Outcome {
-            redeemed,
-            lapsed_now: false,
-        };
+        let refused = |redeemed| Outcome { redeemed, lapsed_now: false };
         let Some(challenged) = batch.challenge(self.item.challenge).await? else {
             return Ok(refused(Redeemed::Unknown));
         };
@@ -92,14 +82,8 @@ impl RedeemOnce {
         challenged.redeem(batch.now);
         batch.put_challenge(challenged);
         batch.record(&self.audit);
-        let decided = Decided {
-            collect: Collect::Redeemed,
-            ..decided
-        };
-        Outcome {
-            redeemed: Redeemed::Redeemed(decided),
-            lapsed_now: false,
-        }
+        let decided = Decided { collect: Collect::Redeemed, ..decided };
+        Outcome { redeemed: Redeemed::Redeemed(decided), lapsed_now: false }
     }
 
     fn refuse_session(&self, batch: &mut Batch<'_>, mut challenged: Challenged) -> Outcome {
@@ -109,9 +93,6 @@ impl RedeemOnce {
         }
         batch.put_challenge(challenged);
         batch.record(&self.audit_wrong);
-        Outcome {
-            redeemed: Redeemed::WrongSession,
-            lapsed_now,
-        }
+        Outcome { redeemed: Redeemed::WrongSession, lapsed_now }
     }
 }

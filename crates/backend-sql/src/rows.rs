@@ -37,9 +37,8 @@ fn tenant(row: &SqliteRow) -> sqlx::Result<Tenant> {
 }
 
 pub(crate) async fn tenants(conn: &mut SqliteConnection) -> sqlx::Result<Vec<Tenant>> {
-    let rows = sqlx::query("SELECT id, name, created FROM tenants ORDER BY made")
-        .fetch_all(conn)
-        .await?;
+    let rows =
+        sqlx::query("SELECT id, name, created FROM tenants ORDER BY made").fetch_all(conn).await?;
     all(&rows, tenant)
 }
 
@@ -53,10 +52,7 @@ fn integration(row: &SqliteRow) -> sqlx::Result<Integration> {
         name: row.try_get("name")?,
         purpose: purpose.ok_or_else(|| decode("purpose", NoSuch("purpose")))?,
         methods: Methods::from_bits(row.try_get("methods")?),
-        scopes: scopes
-            .split_whitespace()
-            .map(scope)
-            .collect::<Result<_, _>>()?,
+        scopes: scopes.split_whitespace().map(scope).collect::<Result<_, _>>()?,
         verifies_first_factor: row.try_get("verifies_first_factor")?,
         reveal_users: row.try_get("reveal_users")?,
         created: time(row.try_get("created")?),

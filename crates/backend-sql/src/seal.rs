@@ -87,12 +87,8 @@ pub(crate) fn belongs(purpose: SealFor) -> Vec<u8> {
         SealFor::TicketNumber(tenant, ticket) => {
             [&[2], tenant.as_bytes().as_slice(), ticket.as_bytes()].concat()
         }
-        SealFor::Totp(tenant, user, factor) => [
-            &[3],
-            tenant.as_bytes().as_slice(),
-            user.as_bytes(),
-            factor.as_bytes(),
-        ]
-        .concat(),
+        SealFor::Totp(tenant, user, factor) => {
+            [&[3], tenant.as_bytes().as_slice(), user.as_bytes(), factor.as_bytes()].concat()
+        }
     }
 }

@@ -25,9 +25,7 @@ impl SettleAll {
             let entry = Prepared::new(&item.audit)?;
             Ok((item, entry))
         };
-        Ok(Self(
-            items.into_iter().map(prepare).collect::<Result<_, _>>()?,
-        ))
+        Ok(Self(items.into_iter().map(prepare).collect::<Result<_, _>>()?))
     }
 }
 
@@ -73,11 +71,7 @@ impl Job for SettleAll {
 }
 
 async fn settle(batch: &mut Batch<'_>, item: &Settle, entry: &Prepared) -> sqlx::Result<Outcome> {
-    let refused = |settled| Outcome {
-        settled,
-        event: None,
-        stale: None,
-    };
+    let refused = |settled| Outcome { settled, event: None, stale: None };
     let Some(mut challenged) = batch.challenge(item.challenge).await? else {
         return Ok(refused(Settled::Unknown));
     };
@@ -88,22 +82,13 @@ async fn settle(batch: &mut Batch<'_>, item: &Settle, entry: &Prepared) -> sqlx:
         apply(batch, challenged.user, *effect).await?;
     }
     let (decision, at, proof) = (item.decision, batch.now, item.proof);
-    let decided = Decided {
-        decision,
-        at,
-        proof,
-        collect: Collect::Open,
-    };
+    let decided = Decided { decision, at, proof, collect: Collect::Open };
     let event = batch.record(entry);
     challenged.decide(decided, event);
     let changes_user = item.effects.iter().any(Effect::changes_user);
     let stale = changes_user.then_some(challenged.user);
     batch.put_challenge(challenged);
-    Ok(Outcome {
-        settled: Settled::Settled(decided),
-        event: Some(event),
-        stale,
-    })
+    Ok(Outcome { settled: Settled::Settled(decided), event: Some(event), stale })
 }
 
 /// Why an item can't settle; `None` if it can.
@@ -115,10 +100,7 @@ async fn refusal(
     if let State::Decided(decided) = challenged.state {
         return Ok(Some(Settled::Already(decided)));
     }
-    match (
-        item.decision == Decision::Expired,
-        batch.now >= challenged.expires,
-    ) {
+    match (item.decision == Decision::Expired, batch.now >= challenged.expires) {
         (true, false) => return Ok(Some(Settled::Early)),
         (false, true) if !item.after_expiry => return Ok(Some(Settled::Late)),
         _ => {}
@@ -217,10 +199,7 @@ pub(crate) async fn raise_epoch(
         "UPDATE users SET epoch = epoch + 1 WHERE id = $1",
         "DELETE FROM killed_cookies WHERE user_id = $1",
     ] {
-        sqlx::query(sql)
-            .bind(user.as_bytes().as_slice())
-            .execute(&mut *conn)
-            .await?;
+        sqlx::query(sql).bind(user.as_bytes().as_slice()).execute(&mut *conn).await?;
     }
     Ok(())
 }

@@ -47,12 +47,7 @@ impl HotState {
         let mut live: Vec<_> = self.live.iter().filter(stays).cloned().collect();
         live.extend(change.add.iter().cloned());
         let (version, cell) = (self.version + 1, change.cell.clone());
-        Self {
-            version,
-            cell,
-            live,
-            op_id: change.op_id,
-        }
+        Self { version, cell, live, op_id: change.op_id }
     }
 }
 
@@ -91,9 +86,9 @@ impl Slots {
         let state = self.slot(tenant, user, now)?;
         match Arc::clone(&state).try_lock_owned() {
             Ok(held) => Ok(held),
-            Err(_) => timeout(SLOT_WAIT, state.lock_owned())
-                .await
-                .map_err(|_| StoreError::Overloaded),
+            Err(_) => {
+                timeout(SLOT_WAIT, state.lock_owned()).await.map_err(|_| StoreError::Overloaded)
+            }
         }
     }
 
@@ -111,10 +106,7 @@ impl Slots {
         }
         shard.make_room(now)?;
         let state = Arc::default();
-        let slot = Slot {
-            state: Arc::clone(&state),
-            used: AtomicU64::new(now.millis()),
-        };
+        let slot = Slot { state: Arc::clone(&state), used: AtomicU64::new(now.millis()) };
         shard.slots.insert((tenant, user), slot);
         Ok(state)
     }
@@ -131,11 +123,7 @@ impl Shard {
         });
         // not again before it has grown by a tenth
         self.search_at = self.slots.len() + self.slots.len() / 10;
-        if self.slots.len() < MAX_SLOTS / SHARDS {
-            Ok(())
-        } else {
-            Err(StoreError::Overloaded)
-        }
+        if self.slots.len() < MAX_SLOTS / SHARDS { Ok(()) } else { Err(StoreError::Overloaded) }
     }
 }
 

@@ -94,9 +94,7 @@ impl Wrapping {
         number: u32,
         sealed: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
-        self.0
-            .open(&Self::belongs(kind, number), sealed)
-            .map_err(|_| OpenError::WrongMasterKey)
+        self.0.open(&Self::belongs(kind, number), sealed).map_err(|_| OpenError::WrongMasterKey)
     }
 }
 
@@ -165,26 +163,10 @@ pub(crate) async fn create_secrets(
     let public = |seed: &[u8; 32]| SigningKey::from_seed(seed).public().as_bytes().to_vec();
     type Row<'a> = (Kind, &'a [u8], Option<Vec<u8>>);
     let rows: [Row<'_>; 7] = [
-        (
-            Kind::Identity,
-            identity_seed.as_slice(),
-            Some(public(&identity_seed)),
-        ),
-        (
-            Kind::Challenge,
-            challenge_seed.as_slice(),
-            Some(public(&challenge_seed)),
-        ),
-        (
-            Kind::Receipt,
-            receipt.as_slice(),
-            Some(receipt_public.as_bytes().to_vec()),
-        ),
-        (
-            Kind::Audit,
-            audit_seed.as_slice(),
-            Some(public(&audit_seed)),
-        ),
+        (Kind::Identity, identity_seed.as_slice(), Some(public(&identity_seed))),
+        (Kind::Challenge, challenge_seed.as_slice(), Some(public(&challenge_seed))),
+        (Kind::Receipt, receipt.as_slice(), Some(receipt_public.as_bytes().to_vec())),
+        (Kind::Audit, audit_seed.as_slice(), Some(public(&audit_seed))),
         (Kind::Seal, &*seed(), None),
         (Kind::Mac, &*seed(), None),
         (Kind::Pepper, &*seed(), None),
@@ -221,11 +203,7 @@ impl Keyring {
         let missing = || OpenError::Damaged("a key is missing".into());
         let mut newest = async |kind| -> Result<Secret, OpenError> {
             let mut all = secrets(conn, &wrapping, kind).await?;
-            if all.is_empty() {
-                Err(missing())
-            } else {
-                Ok(all.swap_remove(0))
-            }
+            if all.is_empty() { Err(missing()) } else { Ok(all.swap_remove(0)) }
         };
         let identity = SigningKey::from_seed(&*newest(Kind::Identity).await?.seed()?);
         let audit = SigningKey::from_seed(&*newest(Kind::Audit).await?.seed()?);
@@ -248,10 +226,7 @@ impl Keyring {
         let (receipt_header, receipt_jwks) = jose(receipt.public());
         Ok(Self {
             identity: identity.public().clone(),
-            certified: challenge
-                .iter()
-                .map(|(certified, _)| certified.clone())
-                .collect(),
+            certified: challenge.iter().map(|(certified, _)| certified.clone()).collect(),
             challenge,
             receipt,
             receipt_header,
@@ -283,23 +258,11 @@ fn certified(secret: &Secret, identity: &PublicKey) -> Result<(Certified, Signin
         not_after: time(secret.row.try_get("not_after")?),
     };
     let damaged = || OpenError::Damaged("a signing key's certificate doesn't verify".into());
-    let signature: Signature = secret
-        .row
-        .try_get::<Vec<u8>, _>("signature")?
-        .try_into()
-        .map_err(|_| damaged())?;
-    certificate
-        .verify(identity, &signature)
-        .map_err(|_| damaged())?;
+    let signature: Signature =
+        secret.row.try_get::<Vec<u8>, _>("signature")?.try_into().map_err(|_| damaged())?;
+    certificate.verify(identity, &signature).map_err(|_| damaged())?;
     let number = secret.number;
-    Ok((
-        Certified {
-            number,
-            certificate,
-            signature,
-        },
-        key,
-    ))
+    Ok((Certified { number, certificate, signature }, key))
 }
 
 /// The encoded header of receipts and the key set that they verify against. The key id is the RFC 7638
@@ -324,13 +287,8 @@ impl Vault for Keyring {
 
     fn open(&self, purpose: SealFor, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
         let version = seal::version_of(sealed).ok_or(SealError)?;
-        let sealer = self
-            .sealers
-            .iter()
-            .find(|sealer| sealer.version() == version);
-        sealer
-            .ok_or(SealError)?
-            .open(&seal::belongs(purpose), sealed)
+        let sealer = self.sealers.iter().find(|sealer| sealer.version() == version);
+        sealer.ok_or(SealError)?.open(&seal::belongs(purpose), sealed)
     }
 
     fn mac(&self, key: MacKey, parts: &[&[u8]]) -> [u8; 32] {
@@ -398,8 +356,7 @@ impl Vault for Keyring {
                 drop(permit);
                 stretched
             });
-            work.await
-                .map_err(|error| StoreError::Unavailable(error.to_string()))
+            work.await.map_err(|error| StoreError::Unavailable(error.to_string()))
         })
     }
 }

@@ -133,13 +133,8 @@ pub async fn verify_audit(
     let keys = Keyring::load(&mut snapshot, master).await?;
     let mut anchors = Anchors::default();
     let mut verified = Verified::default();
-    check_checkpoints(
-        &mut snapshot,
-        keys.audit_signer().public(),
-        checkpoint,
-        &mut anchors,
-    )
-    .await?;
+    check_checkpoints(&mut snapshot, keys.audit_signer().public(), checkpoint, &mut anchors)
+        .await?;
     verified.checkpoints = anchors.checkpoints;
     check_rows(&mut snapshot, &mut anchors, &mut verified).await?;
     anchors.all_met()?;
@@ -167,22 +162,14 @@ impl Anchors {
     fn add(&mut self, signed: &SignedCheckpoint) {
         let checkpoint = &signed.checkpoint;
         for head in &checkpoint.heads {
-            let lane = self
-                .lanes
-                .entry((checkpoint.tenant, head.lane))
-                .or_default();
+            let lane = self.lanes.entry((checkpoint.tenant, head.lane)).or_default();
             lane.heads.insert(head.seq, head.hash);
         }
     }
 
     /// Holds a row against what was signed for in its place. Whether this or a later row of its lane is anchored.
     fn meet(&mut self, walk: &Walk) -> Result<bool, Broken> {
-        let Walk {
-            tenant,
-            lane,
-            seq,
-            hash,
-        } = *walk;
+        let Walk { tenant, lane, seq, hash } = *walk;
         let Some(anchored) = self.lanes.get_mut(&(tenant, lane)) else {
             return Ok(false);
         };
@@ -190,11 +177,7 @@ impl Anchors {
         match anchored.heads.remove(&seq) {
             Some(signed) if signed != hash => {
                 let place = Place::Row { lane, seq };
-                Err(Broken {
-                    tenant,
-                    place,
-                    fault: Fault::NotAsAnchored,
-                })
+                Err(Broken { tenant, place, fault: Fault::NotAsAnchored })
             }
             Some(_) => Ok(true),
             None => Ok(!anchored.heads.is_empty()),
@@ -207,15 +190,8 @@ impl Anchors {
         match missing.min_by_key(|(id, _)| **id) {
             None => Ok(()),
             Some((&(tenant, lane), anchored)) => {
-                let place = Place::Row {
-                    lane,
-                    seq: anchored.reached + 1,
-                };
-                Err(Broken {
-                    tenant,
-                    place,
-                    fault: Fault::Missing,
-                })
+                let place = Place::Row { lane, seq: anchored.reached + 1 };
+                Err(Broken { tenant, place, fault: Fault::Missing })
             }
         }
     }
@@ -228,17 +204,10 @@ async fn check_checkpoints(
     anchors: &mut Anchors,
 ) -> Result<(), VerifyError> {
     let check = |signed: &SignedCheckpoint| {
-        let SignedCheckpoint {
-            checkpoint,
-            signature,
-        } = signed;
+        let SignedCheckpoint { checkpoint, signature } = signed;
         let place = Place::Checkpoint(checkpoint.number);
         let tenant = checkpoint.tenant;
-        let broken = Broken {
-            tenant,
-            place,
-            fault: Fault::Signature,
-        };
+        let broken = Broken { tenant, place, fault: Fault::Signature };
         checkpoint.verify(key, signature).map_err(|_| broken)
     };
     if let Some(kept) = kept {
@@ -258,11 +227,7 @@ async fn check_checkpoints(
             Some((other, number, hash)) if other == tenant => (number, hash),
             _ => (0, [0; 32]),
         };
-        let broken = |number, fault| Broken {
-            tenant,
-            place: Place::Checkpoint(number),
-            fault,
-        };
+        let broken = |number, fault| Broken { tenant, place: Place::Checkpoint(number), fault };
         let number = uint(row.try_get("number")?);
         if number != before + 1 {
             return Err(broken(before + 1, Fault::Missing).into());
@@ -289,12 +254,7 @@ async fn check_checkpoints(
         Some(kept) if !kept_is_met => {
             let (tenant, number) = (kept.checkpoint.tenant, kept.checkpoint.number);
             let place = Place::Checkpoint(number);
-            Err(Broken {
-                tenant,
-                place,
-                fault: Fault::Missing,
-            }
-            .into())
+            Err(Broken { tenant, place, fault: Fault::Missing }.into())
         }
         _ => Ok(()),
     }
@@ -313,12 +273,7 @@ async fn check_rows(
     anchors: &mut Anchors,
     verified: &mut Verified,
 ) -> Result<(), VerifyError> {
-    let mut walk = Walk {
-        tenant: TenantId::from_bytes([0; 16]),
-        lane: 0,
-        seq: 0,
-        hash: [0; 32],
-    };
+    let mut walk = Walk { tenant: TenantId::from_bytes([0; 16]), lane: 0, seq: 0, hash: [0; 32] };
     loop {
         let rows = sqlx::query(
             "SELECT tenant, lane, seq, at, public, private, salt, commitment, hash FROM audit
@@ -351,11 +306,7 @@ fn step(before: &Walk, row: &SqliteRow) -> Result<Walk, VerifyError> {
     } else {
         (0, [0; 32])
     };
-    let broken = |seq, fault| Broken {
-        tenant,
-        place: Place::Row { lane, seq },
-        fault,
-    };
+    let broken = |seq, fault| Broken { tenant, place: Place::Row { lane, seq }, fault };
     if seq != last + 1 {
         return Err(broken(last + 1, Fault::Missing).into());
     }
@@ -385,10 +336,5 @@ fn step(before: &Walk, row: &SqliteRow) -> Result<Walk, VerifyError> {
     if bytes::<32>(row, "hash").map_err(malformed)? != hash {
         return Err(broken(seq, Fault::Changed).into());
     }
-    Ok(Walk {
-        tenant,
-        lane,
-        seq,
-        hash,
-    })
+    Ok(Walk { tenant, lane, seq, hash })
 }

@@ -16,9 +16,7 @@ const REST: Duration = Duration::from_millis(100);
 
 /// Folds everything and empties the log.
 pub(crate) async fn truncate(conn: &mut SqliteConnection) -> sqlx::Result<()> {
-    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
-        .fetch_one(conn)
-        .await?;
+    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(conn).await?;
     Ok(())
 }
 
@@ -34,9 +32,7 @@ pub(crate) async fn keep_folding(
             () = committed.notified() => {}
         }
         // as much as readers allow; never waits for anybody
-        let folded = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)")
-            .fetch_one(&mut conn)
-            .await;
+        let folded = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(&mut conn).await;
         if let Err(error) = folded {
             tracing::warn!(%error, "the write-ahead log could not be folded");
         }

@@ -116,9 +116,7 @@ impl Working {
     pub(crate) fn missing(&self, mut wanted: Wanted) -> Wanted {
         wanted.challenges.sort_unstable();
         wanted.challenges.dedup();
-        wanted
-            .challenges
-            .retain(|id| !self.challenges.contains_key(id));
+        wanted.challenges.retain(|id| !self.challenges.contains_key(id));
         wanted.devices.sort_unstable();
         wanted.devices.dedup();
         wanted.devices.retain(|id| !self.devices.contains_key(id));
@@ -132,17 +130,14 @@ impl Working {
         challenges: &[SqliteRow],
         active: &[SqliteRow],
     ) -> sqlx::Result<()> {
-        self.challenges
-            .extend(asked.challenges.iter().map(|id| (*id, None)));
+        self.challenges.extend(asked.challenges.iter().map(|id| (*id, None)));
         for row in challenges {
             let challenged = Challenged::read(row)?;
             self.challenges.insert(challenged.id, Some(challenged));
         }
-        self.devices
-            .extend(asked.devices.iter().map(|id| (*id, false)));
+        self.devices.extend(asked.devices.iter().map(|id| (*id, false)));
         for row in active {
-            self.devices
-                .insert(id(row, "id", DeviceId::from_slice)?, true);
+            self.devices.insert(id(row, "id", DeviceId::from_slice)?, true);
         }
         Ok(())
     }
@@ -163,13 +158,8 @@ impl Working {
     /// Forgets everything; gives back what has to be written.
     pub(crate) fn take(&mut self) -> Vec<Challenged> {
         self.devices.clear();
-        let challenges = self
-            .challenges
-            .drain()
-            .filter_map(|(_, challenged)| challenged);
-        let mut changed: Vec<_> = challenges
-            .filter(|challenged| challenged.is_changed)
-            .collect();
+        let challenges = self.challenges.drain().filter_map(|(_, challenged)| challenged);
+        let mut changed: Vec<_> = challenges.filter(|challenged| challenged.is_changed).collect();
         changed.sort_unstable_by_key(|challenged| challenged.id);
         changed
     }

@@ -102,11 +102,7 @@ impl Writer {
     /// Writes `job` durably.
     pub(crate) async fn write<J: Job>(&self, job: J) -> Result<J::Done, StoreError> {
         let (reply, answer) = oneshot::channel();
-        let waiting: Box<dyn Queued> = Box::new(Waiting {
-            job,
-            done: None,
-            reply,
-        });
+        let waiting: Box<dyn Queued> = Box::new(Waiting { job, done: None, reply });
         let place = match self.queue.try_reserve() {
             Ok(place) => place,
             Err(mpsc::error::TrySendError::Closed(())) => return Err(self.gone()),
@@ -124,11 +120,7 @@ impl Writer {
 
     /// Why it takes no writes, if it doesn't.
     pub(crate) fn trouble(&self) -> Option<String> {
-        let gone = || {
-            self.queue
-                .is_closed()
-                .then(|| "the store is closed".to_owned())
-        };
+        let gone = || self.queue.is_closed().then(|| "the store is closed".to_owned());
         self.broken.get().cloned().or_else(gone)
     }
 
@@ -167,10 +159,7 @@ impl Task {
     ) -> (Writer, tokio::task::JoinHandle<()>) {
         let (queue, jobs) = mpsc::channel(MAX_QUEUE);
         let broken = Broken::default();
-        let writer = Writer {
-            queue,
-            broken: Arc::clone(&broken),
-        };
+        let writer = Writer { queue, broken: Arc::clone(&broken) };
         let task = tokio::spawn(self.serve(jobs, stop, broken));
         (writer, task)
     }
@@ -241,11 +230,7 @@ impl Task {
         jobs: &mut [Box<dyn Queued>],
         texts: &mut Texts,
     ) -> Result<(), Failed> {
-        let mut tx = self
-            .conn
-            .begin_with("BEGIN IMMEDIATE")
-            .await
-            .map_err(Failed::Begin)?;
+        let mut tx = self.conn.begin_with("BEGIN IMMEDIATE").await.map_err(Failed::Begin)?;
         let now = (self.clock)();
         let batch = Batch::new(&mut tx, now, &self.keys, &mut self.lanes, texts);
         if let Err(error) = run(jobs, batch).await {

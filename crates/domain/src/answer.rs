@@ -38,10 +38,7 @@ pub fn read(
     typed: &str,
     others: &[(Arc<Challenge>, Number)],
 ) -> Meaning {
-    let decided = |decision| Meaning {
-        decision,
-        crossed: None,
-    };
+    let decided = |decision| Meaning { decision, crossed: None };
     match decision {
         AnswerDecision::Deny => decided(Decision::Denied),
         AnswerDecision::Report => decided(Decision::Reported),
@@ -50,20 +47,10 @@ pub fn read(
             // every other number is compared, so that time tells nothing about which one it was
             let crossed = others.iter().fold(None, |found, (other, number)| {
                 let ends = !other.is_familiar() || answered.is_familiar();
-                let crossed = Crossed {
-                    other: other.id,
-                    ends,
-                };
-                if number.matches(typed) {
-                    Some(crossed)
-                } else {
-                    found
-                }
+                let crossed = Crossed { other: other.id, ends };
+                if number.matches(typed) { Some(crossed) } else { found }
             });
-            Meaning {
-                decision: Decision::Mismatch,
-                crossed,
-            }
+            Meaning { decision: Decision::Mismatch, crossed }
         }
     }
 }

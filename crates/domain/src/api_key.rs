@@ -33,10 +33,7 @@ impl ApiKeyText {
         let mut secret = Zeroizing::new([0; SECRET_LEN]);
         rng.fill_bytes(secret.as_mut_slice());
         let bytes = Zeroizing::new([secret.as_slice(), &check(secret.as_slice())].concat());
-        Self(Zeroizing::new(format!(
-            "{PREFIX}{}",
-            BASE32_DNSSEC.encode(&bytes)
-        )))
+        Self(Zeroizing::new(format!("{PREFIX}{}", BASE32_DNSSEC.encode(&bytes))))
     }
 
     /// A key that somebody sent; `None` if form or checksum are wrong.

@@ -76,10 +76,7 @@ impl Attempts {
             (Counter::Device(_), _) | (_, None) => 0,
             (_, Some(step)) => DELAYS_S[usize::from(step).min(DELAYS_S.len() - 1)],
         };
-        Ok(Self {
-            failures,
-            not_before: now.plus(Duration::from_secs(delay)),
-        })
+        Ok(Self { failures, not_before: now.plus(Duration::from_secs(delay)) })
     }
 
     /// Whether the cap is reached.

@@ -9,10 +9,7 @@ use crate::guard::{Alert, Reason};
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(
-    missing_docs,
-    reason = "each name says what happened; docs/events.md describes them"
-)]
+#[expect(missing_docs, reason = "each name says what happened; docs/events.md describes them")]
 pub enum Event {
     ChallengeCreated,
     ChallengeDecided,
@@ -103,10 +100,7 @@ impl Event {
 
 /// The chained part: opaque ids and reasons, nothing that names a person.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[expect(
-    missing_docs,
-    reason = "ids by the name of their kind; docs/events.md describes the rest"
-)]
+#[expect(missing_docs, reason = "ids by the name of their kind; docs/events.md describes the rest")]
 pub struct Public {
     #[serde(rename = "type")]
     pub event: Event,
@@ -193,11 +187,7 @@ impl Entry {
             reasons: Vec::new(),
             cause: None,
         };
-        Self {
-            tenant,
-            public,
-            private: Private::default(),
-        }
+        Self { tenant, public, private: Private::default() }
     }
 
     /// With a change to the chained part.

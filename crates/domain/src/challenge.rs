@@ -152,9 +152,7 @@ impl Methods {
 
     /// The methods in their listed order.
     pub fn iter(self) -> impl Iterator<Item = Method> {
-        Method::ALL
-            .into_iter()
-            .filter(move |method| self.has(*method))
+        Method::ALL.into_iter().filter(move |method| self.has(*method))
     }
 }
 
@@ -280,9 +278,7 @@ impl Decision {
     /// From its stored code.
     #[must_use]
     pub fn from_code(code: u8) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|decision| decision.code() == code)
+        Self::ALL.into_iter().find(|decision| decision.code() == code)
     }
 
     /// Its name in the API.
@@ -374,12 +370,7 @@ impl State {
         proof: Option<Proof>,
     ) -> Result<Decided, AlreadyDecided> {
         match self {
-            Self::Pending => Ok(Decided {
-                decision,
-                at,
-                proof,
-                collect: Collect::Open,
-            }),
+            Self::Pending => Ok(Decided { decision, at, proof, collect: Collect::Open }),
             Self::Decided(decided) => Err(AlreadyDecided(decided)),
         }
     }

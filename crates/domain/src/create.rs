@@ -35,10 +35,7 @@ pub fn request_hash(
     details: &[Detail],
 ) -> [u8; 32] {
     let mut bytes = vec![purpose as u8, methods.bits(), u8::from(first_factor)];
-    for text in details
-        .iter()
-        .flat_map(|detail| [&detail.label, &detail.value])
-    {
+    for text in details.iter().flat_map(|detail| [&detail.label, &detail.value]) {
         bytes.extend_from_slice(&(text.len() as u64).to_be_bytes());
         bytes.extend_from_slice(text.as_bytes());
     }
@@ -92,27 +89,12 @@ pub fn plan(
     if let Some(open) = live().find(is_merge) {
         return Plan::Merge(Arc::clone(open));
     }
-    let supersedes = live()
-        .filter(same_session)
-        .map(|challenge| challenge.id)
-        .collect();
-    let others = live()
-        .filter(|challenge| !same_session(challenge))
-        .map(Arc::as_ref);
+    let supersedes = live().filter(same_session).map(|challenge| challenge.id).collect();
+    let others = live().filter(|challenge| !same_session(challenge)).map(Arc::as_ref);
     let verdict = guard::judge_create(policy, cell, others, facts, now);
-    let decoys: Vec<ChallengeId> = live()
-        .filter(|c| c.mode == Mode::Decoy && !same_session(c))
-        .map(|c| c.id)
-        .collect();
+    let decoys: Vec<ChallengeId> =
+        live().filter(|c| c.mode == Mode::Decoy && !same_session(c)).map(|c| c.id).collect();
     let surplus = (decoys.len() + 1).saturating_sub(MAX_REMEMBERED_DECOYS);
-    let forgets = if verdict.mode == Mode::Decoy {
-        decoys[..surplus].to_vec()
-    } else {
-        Vec::new()
-    };
-    Plan::New {
-        verdict,
-        supersedes,
-        forgets,
-    }
+    let forgets = if verdict.mode == Mode::Decoy { decoys[..surplus].to_vec() } else { Vec::new() };
+    Plan::New { verdict, supersedes, forgets }
 }

@@ -77,12 +77,8 @@ pub enum Scope {
 
 impl Scope {
     /// All scopes.
-    pub const ALL: [Self; 4] = [
-        Self::Challenges,
-        Self::UsersRead,
-        Self::UsersWrite,
-        Self::EventsRead,
-    ];
+    pub const ALL: [Self; 4] =
+        [Self::Challenges, Self::UsersRead, Self::UsersWrite, Self::EventsRead];
 
     /// Its name in the API.
     #[must_use]
@@ -234,9 +230,7 @@ pub struct UserRecord {
 impl UserRecord {
     /// The devices that can answer.
     pub fn active_devices(&self) -> impl Iterator<Item = &Device> {
-        self.devices
-            .iter()
-            .filter(|device| device.revoked.is_none())
+        self.devices.iter().filter(|device| device.revoked.is_none())
     }
 
     /// The ways in which this user could pass a challenge.
@@ -244,19 +238,10 @@ impl UserRecord {
     pub fn methods(&self) -> Methods {
         let has = [
             (Method::Push, self.active_devices().next().is_some()),
-            (
-                Method::Totp,
-                self.totp.as_ref().is_some_and(|totp| !totp.locked),
-            ),
-            (
-                Method::RecoveryCode,
-                self.recovery.iter().any(|code| !code.used),
-            ),
+            (Method::Totp, self.totp.as_ref().is_some_and(|totp| !totp.locked)),
+            (Method::RecoveryCode, self.recovery.iter().any(|code| !code.used)),
         ];
-        has.into_iter()
-            .filter(|(_, has)| *has)
-            .map(|(method, _)| method)
-            .collect()
+        has.into_iter().filter(|(_, has)| *has).map(|(method, _)| method).collect()
     }
 
     /// Whether this user has any factor, working or not: a locked factor doesn't make them new again.

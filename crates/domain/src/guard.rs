@@ -25,11 +25,7 @@ pub struct Policy {
 
 impl Default for Policy {
     fn default() -> Self {
-        Self {
-            live_with_first_factor: 8,
-            live_extra_with_cookie: 4,
-            live_without_first_factor: 2,
-        }
+        Self { live_with_first_factor: 8, live_extra_with_cookie: 4, live_without_first_factor: 2 }
     }
 }
 
@@ -171,10 +167,7 @@ pub fn judge_create<'a>(
         (true, None) => policy.live_with_first_factor,
         (true, Some(_)) => policy.live_with_first_factor + policy.live_extra_with_cookie,
     };
-    let counted = real
-        .clone()
-        .filter(|other| other.first_factor == facts.first_factor)
-        .count();
+    let counted = real.clone().filter(|other| other.first_factor == facts.first_factor).count();
     let (mode, reason) = if !facts.enrolled {
         (Mode::Decoy, Reason::NotEnrolled)
     } else if counted >= bound {
@@ -188,13 +181,7 @@ pub fn judge_create<'a>(
     } else {
         (Mode::Ring, Reason::Clear)
     };
-    Verdict {
-        mode,
-        level: 0,
-        score: 0.0,
-        reasons: vec![reason],
-        alerts: Vec::new(),
-    }
+    Verdict { mode, level: 0, score: 0.0, reasons: vec![reason], alerts: Vec::new() }
 }
 
 /// Notes that a challenge was opened. Decoys leave no trace: nobody can answer them by push.

@@ -55,10 +55,7 @@ impl Number {
         }
         let mut digits = [0; MAX_DIGITS as usize];
         digits[..bytes.len()].copy_from_slice(bytes);
-        Some(Self {
-            digits,
-            len: u8::try_from(bytes.len()).ok()?,
-        })
+        Some(Self { digits, len: u8::try_from(bytes.len()).ok()? })
     }
 
     /// The digits.
@@ -121,10 +118,8 @@ mod tests {
         // chi-squared with 9 degrees of freedom: 33.7 is passed by chance once in 10,000
         for counts in [first, last] {
             let expected = f64::from(draws) / 10.0;
-            let chi: f64 = counts
-                .iter()
-                .map(|&n| (f64::from(n) - expected).powi(2) / expected)
-                .sum();
+            let chi: f64 =
+                counts.iter().map(|&n| (f64::from(n) - expected).powi(2) / expected).sum();
             assert!(chi < 33.7, "chi-squared {chi} of {counts:?}");
         }
     }
@@ -132,9 +127,8 @@ mod tests {
     #[test]
     fn a_taken_number_is_never_drawn() {
         let mut rng = StdRng::seed_from_u64(2);
-        let taken: Vec<Number> = (0..89)
-            .map(|n| Number::parse(&format!("{n:02}")).expect("two digits"))
-            .collect();
+        let taken: Vec<Number> =
+            (0..89).map(|n| Number::parse(&format!("{n:02}")).expect("two digits")).collect();
         for _ in 0..200 {
             let number = Number::draw(&mut rng, 2, &taken);
             assert!(!taken.iter().any(|other| other.matches(number.as_str())));

@@ -27,10 +27,7 @@ impl RecoveryCode {
     /// Draws a code.
     #[must_use]
     pub fn draw(rng: &mut dyn CryptoRng) -> Self {
-        let mut code = Self {
-            id: [0; ID_LEN],
-            secret: Zeroizing::new([0; SECRET_LEN]),
-        };
+        let mut code = Self { id: [0; ID_LEN], secret: Zeroizing::new([0; SECRET_LEN]) };
         rng.fill_bytes(&mut code.id);
         rng.fill_bytes(code.secret.as_mut_slice());
         code
@@ -40,10 +37,7 @@ impl RecoveryCode {
     #[must_use]
     pub fn parse(typed: &str) -> Option<Self> {
         let bytes = Zeroizing::new(crockford::decode::<{ ID_LEN + SECRET_LEN }>(typed)?);
-        let mut code = Self {
-            id: [0; ID_LEN],
-            secret: Zeroizing::new([0; SECRET_LEN]),
-        };
+        let mut code = Self { id: [0; ID_LEN], secret: Zeroizing::new([0; SECRET_LEN]) };
         code.id.copy_from_slice(&bytes[..ID_LEN]);
         code.secret.copy_from_slice(&bytes[ID_LEN..]);
         Some(code)
@@ -54,13 +48,7 @@ impl RecoveryCode {
     pub fn print(&self) -> Zeroizing<String> {
         let bytes = Zeroizing::new([self.id.as_slice(), self.secret.as_slice()].concat());
         let text = Zeroizing::new(crockford::encode(&bytes));
-        let parts = [
-            &text[..8],
-            &text[8..12],
-            &text[12..16],
-            &text[16..20],
-            &text[20..],
-        ];
+        let parts = [&text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..]];
         Zeroizing::new(parts.join("-"))
     }
 }

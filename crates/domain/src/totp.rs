@@ -98,10 +98,7 @@ mod tests {
             let seconds = now.seconds().saturating_add_signed(offset * 30);
             check(SECRET, &code(SECRET, at(seconds)), 0, now)
         };
-        assert_eq!(
-            (of(-2), of(-1), of(0), of(1)),
-            (None, Some(step - 1), Some(step), None)
-        );
+        assert_eq!((of(-2), of(-1), of(0), of(1)), (None, Some(step - 1), Some(step), None));
     }
 
     #[test]
@@ -118,11 +115,7 @@ mod tests {
     #[test]
     fn the_uri_is_what_apps_scan() {
         let uri = uri(SECRET, "Acme: Ltd", "alice").expect("a URI");
-        assert!(
-            uri.starts_with("otpauth://totp/Acme%20%20Ltd:alice?"),
-            "{}",
-            uri.as_str()
-        );
+        assert!(uri.starts_with("otpauth://totp/Acme%20%20Ltd:alice?"), "{}", uri.as_str());
         assert!(uri.contains("secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"));
     }
 }

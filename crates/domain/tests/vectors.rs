@@ -9,10 +9,7 @@ use serde_json::Value;
 use statement::Timestamp;
 
 fn vector(name: &str) -> Value {
-    let path = format!(
-        "{}/../../proto/vectors/{name}.json",
-        env!("CARGO_MANIFEST_DIR")
-    );
+    let path = format!("{}/../../proto/vectors/{name}.json", env!("CARGO_MANIFEST_DIR"));
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
     serde_json::from_str(&text).expect("vectors are JSON")
 }
@@ -21,11 +18,8 @@ fn vector(name: &str) -> Value {
 fn codes_are_accepted_in_their_step() {
     let vector = vector("totp");
     let secret = vector["secret"].as_str().expect("hex");
-    let secret: [u8; totp::SECRET_LEN] = HEXLOWER
-        .decode(secret.as_bytes())
-        .expect("hex")
-        .try_into()
-        .expect("20 bytes");
+    let secret: [u8; totp::SECRET_LEN] =
+        HEXLOWER.decode(secret.as_bytes()).expect("hex").try_into().expect("20 bytes");
     assert_eq!(vector["digits"], totp::DIGITS);
     assert_eq!(vector["period_s"], totp::PERIOD_S);
     for case in vector["cases"].as_array().expect("cases") {
@@ -48,11 +42,7 @@ fn what_a_device_makes_of_typing_matches() {
         let live = Number::parse(number).expect("a number");
         assert!(live.matches(number));
         let typed = case["typed"].as_str().expect("a text");
-        assert_eq!(
-            live.matches(typed),
-            typed == number,
-            "only the device tidies up"
-        );
+        assert_eq!(live.matches(typed), typed == number, "only the device tidies up");
     }
     for typed in vector["refused"].as_array().expect("cases") {
         let live = Number::parse("042137").expect("a number");

@@ -109,9 +109,7 @@ mod tests {
     use super::*;
 
     fn headers(cookie: &str) -> HeaderMap {
-        [(COOKIE, HeaderValue::from_str(cookie).unwrap())]
-            .into_iter()
-            .collect()
+        [(COOKIE, HeaderValue::from_str(cookie).unwrap())].into_iter().collect()
     }
 
     #[test]

@@ -23,10 +23,7 @@ pub(crate) async fn home(State(pages): State<Arc<Pages>>) -> Result<Response, Fa
 pub(crate) async fn start(State(pages): State<Arc<Pages>>) -> Result<Response, Failure> {
     let Demo { integration, user } = demo(&pages)?;
     let mut call = (pages.call)();
-    let first_factor = FirstFactor {
-        method: "demo".to_owned(),
-        at: call.now,
-    };
+    let first_factor = FirstFactor { method: "demo".to_owned(), at: call.now };
     let handle = pages
         .signins
         .start(&mut call, *integration, user.clone(), first_factor)

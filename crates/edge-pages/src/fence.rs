@@ -39,9 +39,9 @@ impl Origin {
     fn sent(&self, headers: &HeaderMap) -> bool {
         match headers.get(SEC_FETCH_SITE) {
             Some(site) => site == "same-origin",
-            None => headers
-                .get(ORIGIN)
-                .is_some_and(|origin| origin.as_bytes() == self.0.as_bytes()),
+            None => {
+                headers.get(ORIGIN).is_some_and(|origin| origin.as_bytes() == self.0.as_bytes())
+            }
         }
     }
 }
@@ -64,10 +64,7 @@ pub(crate) async fn fence(
         (CACHE_CONTROL, "no-store"),
         (REFERRER_POLICY, "no-referrer"),
     ] {
-        response
-            .headers_mut()
-            .entry(name)
-            .or_insert(HeaderValue::from_static(value));
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }
     response
 }
@@ -80,12 +77,7 @@ mod tests {
     fn check(url: &str, headers: &[(&'static str, &'static str)], sent: bool) {
         let map = headers
             .iter()
-            .map(|(name, value)| {
-                (
-                    HeaderName::from_static(name),
-                    HeaderValue::from_static(value),
-                )
-            })
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
             .collect();
         assert_eq!(Origin::of(url).sent(&map), sent, "{url} {headers:?}");
     }
@@ -95,11 +87,7 @@ mod tests {
         const URL: &str = "https://mfa.example.org:8443/base";
         const OWN: &str = "https://mfa.example.org:8443";
         check(URL, &[("sec-fetch-site", "same-origin")], true);
-        check(
-            URL,
-            &[("sec-fetch-site", "same-origin"), ("origin", "null")],
-            true,
-        );
+        check(URL, &[("sec-fetch-site", "same-origin"), ("origin", "null")], true);
         check(URL, &[("origin", OWN)], true);
         for site in ["same-site", "cross-site", "none", ""] {
             check(URL, &[("sec-fetch-site", site), ("origin", OWN)], false);
@@ -113,11 +101,7 @@ mod tests {
     #[test]
     fn the_own_port_of_a_scheme_is_left_out() {
         check("https://h:443", &[("origin", "https://h")], true);
-        check(
-            "http://127.0.0.1:80",
-            &[("origin", "http://127.0.0.1")],
-            true,
-        );
+        check("http://127.0.0.1:80", &[("origin", "http://127.0.0.1")], true);
         check("https://h:80", &[("origin", "https://h")], false);
     }
 }

@@ -62,18 +62,13 @@ pub fn router(pages: Pages) -> Router {
     let mut router = Router::new()
         .route("/sign-in/{handle}", get(sign_in::show))
         .route("/sign-in/{handle}/wait", get(sign_in::wait))
-        .route(
-            "/sign-in/{handle}/code",
-            get(sign_in::code_form).post(sign_in::submit_code),
-        )
+        .route("/sign-in/{handle}/code", get(sign_in::code_form).post(sign_in::submit_code))
         .route("/sign-in/{handle}/cancel", post(sign_in::cancel))
         .route("/sign-in/{handle}/retry", post(sign_in::retry))
         .route("/enrol", get(page::enrol))
         .route(assets::css_path(), get(assets::css));
     if demo {
-        router = router
-            .route("/", get(demo::home))
-            .route("/sign-in", post(demo::start));
+        router = router.route("/", get(demo::home)).route("/sign-in", post(demo::start));
     }
     router
         .layer(DefaultBodyLimit::max(MAX_FORM))

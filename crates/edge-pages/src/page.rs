@@ -115,12 +115,9 @@ impl Over<'_> {
             ),
             Outcome::Refused(decision) => match decision {
                 // an approval isn't a refusal; say the least
-                Decision::Approved | Decision::Cancelled => (
-                    "cancelled",
-                    Tone::Stop,
-                    "Sign-in cancelled",
-                    "Nobody was signed in.",
-                ),
+                Decision::Approved | Decision::Cancelled => {
+                    ("cancelled", Tone::Stop, "Sign-in cancelled", "Nobody was signed in.")
+                }
                 Decision::Denied => (
                     "denied",
                     Tone::Stop,
@@ -154,12 +151,7 @@ impl Over<'_> {
                 ),
             },
         };
-        Words {
-            state,
-            tone,
-            heading,
-            text,
-        }
+        Words { state, tone, heading, text }
     }
 
     /// What it was passed by, if it was.
@@ -185,11 +177,7 @@ impl Passed {
             Method::Totp => "time-based code",
             Method::RecoveryCode => "recovery code",
         };
-        Self {
-            words,
-            acr: receipt::acr(method),
-            amr: receipt::amr(method).join(" "),
-        }
+        Self { words, acr: receipt::acr(method), amr: receipt::amr(method).join(" ") }
     }
 }
 

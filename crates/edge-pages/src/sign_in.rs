@@ -45,16 +45,9 @@ pub(crate) async fn show(
     State(pages): State<Arc<Pages>>,
     arrival: Arrival,
 ) -> Result<Response, Failure> {
-    let Arrival {
-        visitor,
-        set_cookie,
-    } = arrival;
+    let Arrival { visitor, set_cookie } = arrival;
     let shown = advance(&pages, &visitor).await?;
-    let Shown {
-        to,
-        view,
-        device_cookie,
-    } = shown;
+    let Shown { to, view, device_cookie } = shown;
     let user = &visitor.sign_in.user;
     let mut response = match view {
         View::Waiting { asked, left } => html(&page::Waiting {
@@ -230,11 +223,7 @@ async fn step(pages: Arc<Pages>, visitor: Visitor) -> Result<Shown, Failure> {
                 let left = view.expires.since(call.now);
                 let asked = asked.clone();
                 let view = View::Waiting { asked, left };
-                return Ok(Shown {
-                    to,
-                    view,
-                    device_cookie,
-                });
+                return Ok(Shown { to, view, device_cookie });
             }
             Standing::Decided(decided) => decided,
         };
@@ -257,11 +246,7 @@ async fn step(pages: Arc<Pages>, visitor: Visitor) -> Result<Shown, Failure> {
         *stage = Stage::Over(outcome);
     }
     match *stage {
-        Stage::Over(outcome) => Ok(Shown {
-            to,
-            view: View::Over(outcome),
-            device_cookie,
-        }),
+        Stage::Over(outcome) => Ok(Shown { to, view: View::Over(outcome), device_cookie }),
         Stage::Fresh | Stage::Asked(_) => Err(Failure::Internal),
     }
 }
@@ -285,9 +270,5 @@ async fn ask(
     let created = created.await?;
     // only a replayed request is told of one that is decided
     let number = created.number.ok_or(Failure::Internal)?;
-    Ok(Asked {
-        id: created.view.id,
-        number,
-        methods: created.methods,
-    })
+    Ok(Asked { id: created.view.id, number, methods: created.methods })
 }

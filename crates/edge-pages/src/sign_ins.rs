@@ -72,9 +72,7 @@ pub(crate) struct SignIn {
 impl SignIn {
     /// Whether it belongs to `browser`.
     pub(crate) fn is_bound_to(&self, browser: &Browser) -> bool {
-        self.bound
-            .get()
-            .is_some_and(|bound| bound.ct_eq(&browser.hash()).into())
+        self.bound.get().is_some_and(|bound| bound.ct_eq(&browser.hash()).into())
     }
 
     /// Gives it to `browser`, if nobody has it.
@@ -212,10 +210,7 @@ mod tests {
     use super::*;
 
     fn start(sign_ins: &SignIns, call: &mut app::Call) -> Option<Handle> {
-        let first_factor = FirstFactor {
-            method: "password".to_owned(),
-            at: call.now,
-        };
+        let first_factor = FirstFactor { method: "password".to_owned(), at: call.now };
         let integration = IntegrationId::from_bytes([1; 16]);
         sign_ins.start(call, integration, "alice".to_owned(), first_factor)
     }
@@ -233,10 +228,7 @@ mod tests {
             assert!(start(&sign_ins, &mut call).is_some());
         }
         assert!(start(&sign_ins, &mut call).is_none());
-        assert!(
-            sign_ins.find(call.now, &first).is_some(),
-            "nobody is pushed out"
-        );
+        assert!(sign_ins.find(call.now, &first).is_some(), "nobody is pushed out");
 
         call.now = call.now.plus(SIGN_IN_LIFE - Duration::from_secs(1));
         assert!(sign_ins.find(call.now, &first).is_none());

@@ -65,10 +65,7 @@ impl FromRequestParts<Arc<Pages>> for Arrival {
             return Err(Failure::Gone);
         }
         let visitor = Visitor::new(parts, pages, &handle, sign_in, &browser).await;
-        Ok(Self {
-            visitor,
-            set_cookie,
-        })
+        Ok(Self { visitor, set_cookie })
     }
 }
 
@@ -99,11 +96,7 @@ impl Visitor {
             user_agent: user_agent(headers),
             device_cookie: device_cookie(headers, pages.secure_cookies, sign_in.integration),
         };
-        Self {
-            sign_in,
-            path: handle.path().into(),
-            context,
-        }
+        Self { sign_in, path: handle.path().into(), context }
     }
 
     /// The `Set-Cookie` of what an approval earned this browser.

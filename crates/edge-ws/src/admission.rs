@@ -66,11 +66,7 @@ struct Count {
 
 impl Admission {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self {
-            limits,
-            taken: Mutex::default(),
-            open: watch::Sender::new(0),
-        }
+        Self { limits, taken: Mutex::default(), open: watch::Sender::new(0) }
     }
 
     pub(crate) fn origins(&self) -> &[String] {
@@ -80,13 +76,8 @@ impl Admission {
     /// Takes a place for a connection that isn't identified yet.
     pub(crate) fn enter(self: &Arc<Self>, address: IpAddr) -> Result<Permit, Refusal> {
         let address = network(address);
-        let Limits {
-            connections,
-            per_address,
-            unidentified,
-            unidentified_per_address,
-            ..
-        } = self.limits;
+        let Limits { connections, per_address, unidentified, unidentified_per_address, .. } =
+            self.limits;
         let mut taken = self.locked();
         let all = taken.all;
         if all.open >= connections || all.unidentified >= unidentified {
@@ -101,11 +92,7 @@ impl Admission {
             count.unidentified += 1;
         });
         self.open.send_replace(taken.all.open);
-        Ok(Permit {
-            admission: Arc::clone(self),
-            address,
-            identified: false,
-        })
+        Ok(Permit { admission: Arc::clone(self), address, identified: false })
     }
 
     /// Resolves when no connection is open.

@@ -192,10 +192,8 @@ impl Connection {
         if let Some(farewell) = close.farewell {
             self.send(farewell).await?;
         }
-        let frame = CloseFrame {
-            code: close.code as u16,
-            reason: Utf8Bytes::from_static(close.reason),
-        };
+        let frame =
+            CloseFrame { code: close.code as u16, reason: Utf8Bytes::from_static(close.reason) };
         self.write(Message::Close(Some(frame))).await
     }
 

@@ -98,11 +98,7 @@ async fn login(
         totp_rebind: connected.totp_rebind,
     });
     connection.send(frame).await?;
-    let device = Device {
-        connected,
-        mailbox,
-        _present: Present::new(),
-    };
+    let device = Device { connected, mailbox, _present: Present::new() };
     Ok((session, device))
 }
 
@@ -153,9 +149,7 @@ async fn confirm(
     };
     let mut call = connection.shared.call();
     let app = &connection.shared.app;
-    let confirmed = app
-        .confirm(&mut call, claimed, &request.number, &request.signature)
-        .await;
+    let confirmed = app.confirm(&mut call, claimed, &request.number, &request.signature).await;
     let enrolled = match confirmed {
         Ok(enrolled) => enrolled,
         Err(error) => return Err(refusal(error, |why| asking.refused(why))),

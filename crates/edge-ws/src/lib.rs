@@ -166,18 +166,12 @@ mod tests {
                 headers.append(ORIGIN, HeaderValue::from_static(origin));
             }
             let ours = ["https://auth.example.com".to_owned()];
-            (
-                is_welcome_origin(&headers, &[]),
-                is_welcome_origin(&headers, &ours),
-            )
+            (is_welcome_origin(&headers, &[]), is_welcome_origin(&headers, &ours))
         };
         assert_eq!(welcome(&[]), (true, true));
         assert_eq!(welcome(&["https://auth.example.com"]), (false, true));
         assert_eq!(welcome(&["HTTPS://auth.EXAMPLE.com"]), (false, true));
-        assert_eq!(
-            welcome(&["https://auth.example.com.evil.test"]),
-            (false, false)
-        );
+        assert_eq!(welcome(&["https://auth.example.com.evil.test"]), (false, false));
         assert_eq!(welcome(&["http://auth.example.com"]), (false, false));
         assert_eq!(welcome(&["null"]), (false, false));
         assert_eq!(welcome(&[""]), (false, false));

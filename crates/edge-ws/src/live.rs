@@ -34,9 +34,7 @@ async fn talk(
     Box::pin(show_pending(connection, &session, &device.connected)).await?;
     loop {
         let deadline = session.deadline();
-        let event = connection
-            .next(Some(&mut *device.mailbox), deadline)
-            .await?;
+        let event = connection.next(Some(&mut *device.mailbox), deadline).await?;
         session = Box::pin(react(connection, session, &device.connected, event)).await?;
     }
 }
@@ -122,11 +120,7 @@ async fn tell(
             connection.send(session.settled(challenge, state)).await?;
         }
         Hint::Notice(notice) => {
-            let notice = Notice {
-                kind: kind(notice.kind),
-                at: notice.at,
-                text: &notice.text,
-            };
+            let notice = Notice { kind: kind(notice.kind), at: notice.at, text: &notice.text };
             connection.send(session.notice(notice)).await?;
         }
         Hint::Resync => show_pending(connection, &session, connected).await?,
@@ -163,11 +157,7 @@ async fn answer(
         signature: request.signature.to_vec(),
     };
     let mut call = connection.shared.call();
-    let answered = connection
-        .shared
-        .app
-        .answer(&mut call, connected, request)
-        .await;
+    let answered = connection.shared.app.answer(&mut call, connected, request).await;
     let (outcome, totp_rebind) = match answered {
         Ok(answered) => {
             let outcome = match answered.result {
@@ -215,11 +205,7 @@ async fn rebind(
     asking: Rebinding,
 ) -> Result<Identified, End> {
     let mut call = connection.shared.call();
-    let rebound = connection
-        .shared
-        .app
-        .rebind_totp(&mut call, connected)
-        .await;
+    let rebound = connection.shared.app.rebind_totp(&mut call, connected).await;
     let secret = rebound.map_err(|error| unavailable(&error))?;
     let (next, frame) = asking.rebound(secret.as_ref());
     connection.send(frame).await?;

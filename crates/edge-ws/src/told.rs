@@ -15,18 +15,12 @@ pub(crate) const NORMAL: CloseCode = 1000;
 
 pub(crate) fn describe() {
     describe_gauge!(CONNECTED, "Devices that are logged in");
-    describe_counter!(
-        FRAMES,
-        "Messages of the device gateway by direction: in, out"
-    );
+    describe_counter!(FRAMES, "Messages of the device gateway by direction: in, out");
     describe_counter!(
         CLOSES,
         "Ended device connections by close code; 1000 by the device, 1006 without a close frame"
     );
-    describe_counter!(
-        REFUSALS,
-        "Device connections refused before the upgrade, by reason"
-    );
+    describe_counter!(REFUSALS, "Device connections refused before the upgrade, by reason");
 }
 
 pub(crate) fn frame_in() {

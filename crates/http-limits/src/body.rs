@@ -36,9 +36,8 @@ async fn read_body_within(
     body: Body,
     deadline: Duration,
 ) -> Result<Bytes, Problem> {
-    let announced = headers
-        .get(CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let announced =
+        headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > MAX_BODY as u64) {
         return Err(too_large());
     }
@@ -91,9 +90,7 @@ fn malformed(error: &serde_json::Error) -> Problem {
 
 /// `invalid_request` from serde's own words, less the value: it may be a secret.
 fn invalid(path: &Path, message: &str) -> Problem {
-    let message = message
-        .rsplit_once(" at line ")
-        .map_or(message, |(message, _)| message);
+    let message = message.rsplit_once(" at line ").map_or(message, |(message, _)| message);
     let whole = match path.to_string() {
         path if path == "." => "body".to_owned(),
         path => path,
@@ -107,10 +104,7 @@ fn invalid(path: &Path, message: &str) -> Problem {
     } else if let Some(name) = quoted(message, "missing field `") {
         (join(path, name), "is missing".to_owned())
     } else if message.starts_with("unknown field `") {
-        (
-            path.to_string(),
-            "is not a field of this request".to_owned(),
-        )
+        (path.to_string(), "is not a field of this request".to_owned())
     } else {
         (whole, message.to_owned())
     };
@@ -262,10 +256,7 @@ mod tests {
             r#"{"user":"a","context":{"browser_session":"b","ttl_s":"123456"}}"#,
             "context.ttl_s",
         );
-        invalid(
-            r#"{"user":"a","context":{"browser_session":"b","ttl_s":-1}}"#,
-            "context.ttl_s",
-        );
+        invalid(r#"{"user":"a","context":{"browser_session":"b","ttl_s":-1}}"#, "context.ttl_s");
         invalid(
             r#"{"user":"a","context":{"browser_session":"b","kind":"123456"}}"#,
             "context.kind",
@@ -325,9 +316,7 @@ mod tests {
         }
         for (uri, field) in [("/?limit=x", "limit"), ("/?limt=1", "limt")] {
             let (mut parts, ()) = http::Request::get(uri).body(()).unwrap().into_parts();
-            let problem = Query::<List>::from_request_parts(&mut parts, &())
-                .await
-                .unwrap_err();
+            let problem = Query::<List>::from_request_parts(&mut parts, &()).await.unwrap_err();
             let shown: serde_json::Value = serde_json::from_slice(&problem.render(None).1).unwrap();
             assert_eq!(shown["field"], field, "{shown}");
         }

@@ -37,10 +37,7 @@ impl Cidr {
             }
             (IpAddr::V6(network), IpAddr::V6(address)) => {
                 let differ = network.to_bits() ^ address.to_bits();
-                differ
-                    .checked_shr(128 - u32::from(self.prefix))
-                    .unwrap_or(0)
-                    == 0
+                differ.checked_shr(128 - u32::from(self.prefix)).unwrap_or(0) == 0
             }
             _ => false,
         }

@@ -60,10 +60,7 @@ impl<S: Sync> FromRequestParts<S> for PeerUid {
 /// An entry: an address, which some proxies write with a port.
 fn parse_hop(entry: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(entry).ok()?.trim();
-    let bare = text
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-        .unwrap_or(text);
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
     bare.parse::<IpAddr>()
         .ok()
         .or_else(|| Some(text.parse::<SocketAddr>().ok()?.ip()))
@@ -128,11 +125,7 @@ mod tests {
 
     #[test]
     fn only_the_rightmost_untrusted_hop_is_believed() {
-        check(
-            "10.0.0.1",
-            &["1.1.1.1, 198.51.100.1, 10.0.0.2"],
-            "198.51.100.1",
-        );
+        check("10.0.0.1", &["1.1.1.1, 198.51.100.1, 10.0.0.2"], "198.51.100.1");
         // the client sent a header of its own: proxies append, to the list or as a further header
         check("10.0.0.1", &["127.0.0.1, 198.51.100.1"], "198.51.100.1");
         check("10.0.0.1", &["127.0.0.1", "198.51.100.1"], "198.51.100.1");

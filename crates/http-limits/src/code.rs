@@ -126,10 +126,8 @@ mod tests {
     #[test]
     fn every_code_is_documented_and_nothing_else_is() {
         let docs = include_str!("../../../docs/problems.md");
-        let documented: BTreeSet<&str> = docs
-            .lines()
-            .filter_map(|line| line.strip_prefix("## "))
-            .collect();
+        let documented: BTreeSet<&str> =
+            docs.lines().filter_map(|line| line.strip_prefix("## ")).collect();
         let known: BTreeSet<&str> = Code::ALL.iter().map(|code| code.name()).collect();
         assert_eq!(known.len(), Code::ALL.len(), "two codes share a name");
         assert_eq!(documented, known);

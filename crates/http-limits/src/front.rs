@@ -103,10 +103,7 @@ pub fn front(router: Router, front: Front) -> Router {
 }
 
 async fn problems_page() -> impl IntoResponse {
-    (
-        [(CONTENT_TYPE, "text/plain; charset=utf-8")],
-        include_str!("../../../docs/problems.md"),
-    )
+    ([(CONTENT_TYPE, "text/plain; charset=utf-8")], include_str!("../../../docs/problems.md"))
 }
 
 fn panicked(_: Box<dyn Any + Send>) -> Response {
@@ -121,10 +118,7 @@ async fn harden(request: Request, next: Next) -> Response {
         (CACHE_CONTROL, "no-store"),
         (REFERRER_POLICY, "no-referrer"),
     ] {
-        response
-            .headers_mut()
-            .entry(name)
-            .or_insert(HeaderValue::from_static(value));
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }
     response
 }
@@ -161,10 +155,8 @@ fn is_our_host(front: &Front, headers: &HeaderMap) -> bool {
 /// Gives a problem its request's id, makes a problem of what a library refused in plain text, and names the
 /// request.
 fn finish(mut response: Response, id: &RequestId) -> Response {
-    let problem = response
-        .extensions_mut()
-        .remove::<Problem>()
-        .or_else(|| refused_by_library(&response));
+    let problem =
+        response.extensions_mut().remove::<Problem>().or_else(|| refused_by_library(&response));
     if let Some(problem) = problem {
         let (headers, body) = problem.render(Some(id));
         response.headers_mut().remove(CONTENT_LENGTH);
@@ -202,23 +194,11 @@ mod tests {
 
     fn app(hosts: Option<&str>) -> Router {
         let router = Router::new()
-            .route(
-                "/who",
-                get(|ClientAddr(ip): ClientAddr| async move { ip.to_string() }),
-            )
+            .route("/who", get(|ClientAddr(ip): ClientAddr| async move { ip.to_string() }))
             .route("/panic", get(panics))
-            .route(
-                "/cached",
-                get(|| async { ([(CACHE_CONTROL, "max-age=60")], "x") }),
-            )
-            .route(
-                "/no",
-                get(|| async { Problem::invalid("name", "is missing") }),
-            )
-            .route(
-                "/page",
-                get(|| async { (StatusCode::NOT_FOUND, axum::response::Html("gone")) }),
-            )
+            .route("/cached", get(|| async { ([(CACHE_CONTROL, "max-age=60")], "x") }))
+            .route("/no", get(|| async { Problem::invalid("name", "is missing") }))
+            .route("/page", get(|| async { (StatusCode::NOT_FOUND, axum::response::Html("gone")) }))
             .route("/json", post(|Json(n): Json<u8>| async move { Json(n) }));
         front(
             router,
@@ -249,10 +229,7 @@ mod tests {
 
     async fn send(app: Router, request: http::request::Builder, body: &'static str) -> Got {
         let peer: SocketAddr = "10.0.0.1:5000".parse().unwrap();
-        let request = request
-            .extension(ConnectInfo(peer))
-            .body(Body::from(body))
-            .unwrap();
+        let request = request.extension(ConnectInfo(peer)).body(Body::from(body)).unwrap();
         let (parts, body) = app.oneshot(request).await.unwrap().into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
         Got {
@@ -264,12 +241,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_request_id_is_in_header_and_problem() {
-        let got = send(
-            app(None),
-            Request::get("/no").header("x-request-id", "abc_1-X"),
-            "",
-        )
-        .await;
+        let got = send(app(None), Request::get("/no").header("x-request-id", "abc_1-X"), "").await;
         assert_eq!(got.headers[REQUEST_ID], "abc_1-X");
         assert_eq!(got.json()["request_id"], "abc_1-X");
         assert_eq!(got.json()["field"], "name");
@@ -279,12 +251,7 @@ mod tests {
     async fn a_foreign_request_id_is_replaced() {
         let long = "a".repeat(65);
         for bad in ["", "a b", "a\"b", "é", long.as_str()] {
-            let got = send(
-                app(None),
-                Request::get("/no").header("x-request-id", bad),
-                "",
-            )
-            .await;
+            let got = send(app(None), Request::get("/no").header("x-request-id", bad), "").await;
             let id = got.headers[REQUEST_ID].to_str().unwrap();
             assert!(id.starts_with("req_"), "{bad}: {id}");
         }
@@ -293,20 +260,14 @@ mod tests {
     #[test]
     fn ids_do_not_repeat() {
         let ids = RequestIds::new(0);
-        let set: BTreeSet<String> = (0..10_000)
-            .map(|_| ids.next().as_str().to_owned())
-            .collect();
+        let set: BTreeSet<String> = (0..10_000).map(|_| ids.next().as_str().to_owned()).collect();
         assert_eq!(set.len(), 10_000);
     }
 
     #[tokio::test]
     async fn the_client_is_found_behind_the_proxy() {
-        let got = send(
-            app(None),
-            Request::get("/who").header("x-forwarded-for", "192.0.2.7"),
-            "",
-        )
-        .await;
+        let got =
+            send(app(None), Request::get("/who").header("x-forwarded-for", "192.0.2.7"), "").await;
         assert_eq!(got.text, "192.0.2.7");
     }
 
@@ -319,10 +280,7 @@ mod tests {
             (Request::get("/panic"), "", 500, "internal"),
         ] {
             let got = send(app(None), request, body).await;
-            assert_eq!(
-                (got.status.as_u16(), got.json()["code"].as_str()),
-                (status, Some(code))
-            );
+            assert_eq!((got.status.as_u16(), got.json()["code"].as_str()), (status, Some(code)));
             assert!(!got.text.contains("secret"));
             assert_eq!(got.headers["x-content-type-options"], "nosniff");
         }
@@ -347,12 +305,7 @@ mod tests {
     #[tokio::test]
     async fn a_foreign_host_is_refused() {
         let ours = || app(Some("127.0.0.1:8470"));
-        let got = send(
-            ours(),
-            Request::get("/who").header(HOST, "127.0.0.1:8470"),
-            "",
-        )
-        .await;
+        let got = send(ours(), Request::get("/who").header(HOST, "127.0.0.1:8470"), "").await;
         assert_eq!(got.status, 200);
         for foreign in ["evil.example", "127.0.0.1", "127.0.0.1:8471"] {
             let got = send(ours(), Request::get("/who").header(HOST, foreign), "").await;

@@ -47,12 +47,7 @@ struct Shown<'a> {
 impl Problem {
     /// A refusal for `code`, with nothing to add.
     pub const fn new(code: Code) -> Self {
-        Self {
-            code,
-            detail: None,
-            field: None,
-            retry_after: None,
-        }
+        Self { code, detail: None, field: None, retry_after: None }
     }
 
     /// A field that is missing, unknown or out of bounds. `detail` never repeats the value.
@@ -60,10 +55,7 @@ impl Problem {
         field: impl Into<Cow<'static, str>>,
         detail: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self {
-            field: Some(field.into()),
-            ..Self::new(Code::InvalidRequest).detail(detail)
-        }
+        Self { field: Some(field.into()), ..Self::new(Code::InvalidRequest).detail(detail) }
     }
 
     /// The server's own fault: the cause is logged, and only logged.

@@ -161,10 +161,7 @@ pub enum Redeemed {
     Unknown,
 }
 
-const _: () = assert!(
-    receipt::LIFE_S == 60,
-    "the contract promises receipts of at most a minute"
-);
+const _: () = assert!(receipt::LIFE_S == 60, "the contract promises receipts of at most a minute");
 
 /// A counted try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

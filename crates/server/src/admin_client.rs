@@ -85,24 +85,17 @@ impl Transport {
                 Self::InProcess(router) => in_process(router, request(method, path, body)).await,
             }
         };
-        tokio::time::timeout(PATIENCE, exchange)
-            .await
-            .unwrap_or(Err(ClientError::Late))
+        tokio::time::timeout(PATIENCE, exchange).await.unwrap_or(Err(ClientError::Late))
     }
 }
 
 fn request(method: Method, path: &str, body: Option<&Value>) -> Request<Full<Bytes>> {
-    let mut request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header(HOST, "localhost");
+    let mut request = Request::builder().method(method).uri(path).header(HOST, "localhost");
     if body.is_some() {
         request = request.header(CONTENT_TYPE, "application/json");
     }
     let body = body.map(Value::to_string).unwrap_or_default();
-    request
-        .body(Full::from(body))
-        .expect("paths are built from encoded parts")
+    request.body(Full::from(body)).expect("paths are built from encoded parts")
 }
 
 async fn over_socket(socket: &Path, request: Request<Full<Bytes>>) -> Result<Reply, ClientError> {
@@ -174,14 +167,8 @@ mod tests {
 
     fn router() -> Router {
         Router::new()
-            .route(
-                "/who",
-                get(|PeerUid(uid): PeerUid| async move { Json(uid) }),
-            )
-            .route(
-                "/echo",
-                post(|Json(body): Json<Value>| async move { Json(body) }),
-            )
+            .route("/who", get(|PeerUid(uid): PeerUid| async move { Json(uid) }))
+            .route("/echo", post(|Json(body): Json<Value>| async move { Json(body) }))
             .route("/none", get(|| async { StatusCode::NO_CONTENT }))
             .route("/text", get(|| async { "not json" }))
     }
@@ -195,13 +182,7 @@ mod tests {
         assert_eq!(who.body, json!(own_uid()));
         let body = json!({ "a": [1, "x"] });
         let echo = ask(Method::POST, "/echo", Some(&body)).await;
-        assert_eq!(
-            echo,
-            Reply {
-                status: StatusCode::OK,
-                body
-            }
-        );
+        assert_eq!(echo, Reply { status: StatusCode::OK, body });
         let none = ask(Method::GET, "/none", None).await;
         assert_eq!(none.body, Value::Null);
         let text = transport.request(Method::GET, "/text", None).await;

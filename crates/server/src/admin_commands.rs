@@ -30,27 +30,15 @@ pub(crate) struct Ask {
 
 impl Ask {
     pub(crate) fn get(path: impl Into<String>) -> Self {
-        Self {
-            method: Method::GET,
-            path: path.into(),
-            query: Vec::new(),
-            body: None,
-        }
+        Self { method: Method::GET, path: path.into(), query: Vec::new(), body: None }
     }
 
     fn post(path: impl Into<String>, body: Value) -> Self {
-        Self {
-            method: Method::POST,
-            body: Some(body),
-            ..Self::get(path)
-        }
+        Self { method: Method::POST, body: Some(body), ..Self::get(path) }
     }
 
     fn delete(path: impl Into<String>) -> Self {
-        Self {
-            method: Method::DELETE,
-            ..Self::get(path)
-        }
+        Self { method: Method::DELETE, ..Self::get(path) }
     }
 
     fn with(mut self, name: &'static str, value: Option<String>) -> Self {
@@ -59,11 +47,8 @@ impl Ask {
     }
 
     fn target(&self) -> String {
-        let query: Vec<String> = self
-            .query
-            .iter()
-            .map(|(name, value)| format!("{name}={}", encode(value)))
-            .collect();
+        let query: Vec<String> =
+            self.query.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect();
         match query.is_empty() {
             true => self.path.clone(),
             false => format!("{}?{}", self.path, query.join("&")),
@@ -105,12 +90,7 @@ pub(crate) async fn admin(command: Admin, json: bool) -> Exit {
 /// Runs `countersign why`.
 pub(crate) async fn why(command: Why, json: bool) -> Exit {
     let path = format!("/why/{}", encode(&command.challenge));
-    match send(
-        &command.place,
-        Ask::get(path).with("tenant", command.tenant),
-    )
-    .await
-    {
+    match send(&command.place, Ask::get(path).with("tenant", command.tenant)).await {
         Ok(reply) => present(&reply, |body| match (json, body["why"].as_str()) {
             (false, Some(sentence)) => show(sentence),
             _ => show(&body.to_string()),
@@ -139,11 +119,7 @@ pub(crate) async fn events(command: Events, json: bool) -> Exit {
         };
         let rows = reply.body["data"].as_array().cloned().unwrap_or_default();
         for row in &rows {
-            show(&if json {
-                row.to_string()
-            } else {
-                event_line(row)
-            });
+            show(&if json { row.to_string() } else { event_line(row) });
             cursor = row["id"].as_str().map(str::to_owned).or(cursor);
         }
         left = left.map(|left| left.saturating_sub(u32::try_from(rows.len()).unwrap_or(u32::MAX)));
@@ -181,10 +157,7 @@ fn about_integration(integration: Integration) -> Ask {
         Integration::Create(new) => Ask::post("/integrations", new_integration(new)),
         Integration::List => Ask::get("/integrations"),
         Integration::Show { integration } => Ask::get(path(&integration)),
-        Integration::Key(Key::Create {
-            integration,
-            expires_in_days,
-        }) => {
+        Integration::Key(Key::Create { integration, expires_in_days }) => {
             let days = expires_in_days.map(|days| Duration::from_secs(u64::from(days) * 86_400));
             let expires = days.map(|days| rfc3339(clock::now().plus(days)));
             let mut body = Map::new();
@@ -202,9 +175,7 @@ fn about_integration(integration: Integration) -> Ask {
 
 fn rfc3339(at: statement::Timestamp) -> String {
     let millis = i64::try_from(at.millis()).unwrap_or(i64::MAX);
-    jiff::Timestamp::from_millisecond(millis)
-        .unwrap_or(jiff::Timestamp::MAX)
-        .to_string()
+    jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX).to_string()
 }
 
 fn new_integration(new: NewIntegration) -> Value {
@@ -241,11 +212,7 @@ fn about_user(user: User) -> Ask {
 
 fn about_ticket(ticket: Ticket) -> Ask {
     match ticket {
-        Ticket::Create {
-            user,
-            no_confirm,
-            reason,
-        } => {
+        Ticket::Create { user, no_confirm, reason } => {
             let mut body = json!({"user": user, "no_confirm": no_confirm});
             if let Some(reason) = reason {
                 body["reason"] = Value::String(reason);
@@ -296,9 +263,7 @@ pub(crate) async fn send(place: &Where, ask: Ask) -> Result<Reply, Exit> {
         eprintln!("error: {error}");
         Exit::Unreachable
     };
-    let origin = config
-        .origin(config.listen)
-        .map_err(|error| failed(error.into()))?;
+    let origin = config.origin(config.listen).map_err(|error| failed(error.into()))?;
     let core = Core::open(&config.data, origin).await.map_err(failed)?;
     let uid = rustix::process::getuid().as_raw();
     let offline = Transport::InProcess(core.admin(uid));
@@ -325,11 +290,7 @@ pub(crate) fn present(reply: &Reply, print: impl FnOnce(&Value) -> Exit) -> Exit
         "" => String::new(),
         field => format!(" ({field})"),
     };
-    let detail = if text("detail").is_empty() {
-        text("title")
-    } else {
-        text("detail")
-    };
+    let detail = if text("detail").is_empty() { text("title") } else { text("detail") };
     eprintln!("error: {}{field}: {detail}", text("code"));
     match reply.status {
         StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => Exit::Usage,
@@ -343,10 +304,7 @@ fn readable(body: &Value) -> String {
     let line = |(name, value): (&String, &Value)| format!("{name}: {}", plain(value));
     match body {
         Value::Object(members) if members.get("data").is_some_and(Value::is_array) => {
-            let rows = members["data"]
-                .as_array()
-                .map(Vec::as_slice)
-                .unwrap_or_default();
+            let rows = members["data"].as_array().map(Vec::as_slice).unwrap_or_default();
             rows.iter().map(row).collect::<Vec<_>>().join("\n")
         }
         Value::Object(members) => members.iter().map(line).collect::<Vec<_>>().join("\n"),
@@ -357,10 +315,8 @@ fn readable(body: &Value) -> String {
 fn row(value: &Value) -> String {
     match value {
         Value::Object(members) => {
-            let parts: Vec<String> = members
-                .iter()
-                .map(|(name, value)| format!("{name}={}", plain(value)))
-                .collect();
+            let parts: Vec<String> =
+                members.iter().map(|(name, value)| format!("{name}={}", plain(value))).collect();
             parts.join("  ")
         }
         other => plain(other),
@@ -380,12 +336,7 @@ fn event_line(event: &Value) -> String {
     let Value::Object(members) = event else {
         return event.to_string();
     };
-    let text = |name: &str| {
-        members
-            .get(name)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-    };
+    let text = |name: &str| members.get(name).and_then(Value::as_str).unwrap_or_default();
     let rest: Vec<String> = members
         .iter()
         .filter(|(name, _)| !matches!(name.as_str(), "id" | "at" | "type"))

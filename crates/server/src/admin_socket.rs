@@ -59,10 +59,7 @@ impl AdminSocket {
             }),
         };
         match bound {
-            Ok(socket) => Ok(Self {
-                socket,
-                file: SocketFile(path),
-            }),
+            Ok(socket) => Ok(Self { socket, file: SocketFile(path) }),
             Err(error) => Err(SocketError::Io(path, error)),
         }
     }

@@ -77,15 +77,11 @@ fn read(file: &Path) -> Result<SignedCheckpoint, String> {
     let text = std::fs::read_to_string(file).map_err(|error| format!("{name}: {error}"))?;
     let file: CheckpointFile =
         serde_json::from_str(&text).map_err(|error| format!("{name}: {error}"))?;
-    file.signed()
-        .ok_or_else(|| format!("{name}: not a checkpoint"))
+    file.signed().ok_or_else(|| format!("{name}: not a checkpoint"))
 }
 
 async fn checkpoint(place: &Where, out: &Path, json: bool) -> Exit {
-    let ask = Ask {
-        method: Method::POST,
-        ..Ask::get("/audit/checkpoint")
-    };
+    let ask = Ask { method: Method::POST, ..Ask::get("/audit/checkpoint") };
     let reply = match send(place, ask).await {
         Ok(reply) => reply,
         Err(exit) => return exit,
@@ -99,8 +95,6 @@ async fn checkpoint(place: &Where, out: &Path, json: bool) -> Exit {
         if json {
             return show(&json!({"number": number, "file": out.to_string()}).to_string());
         }
-        show(&format!(
-            "checkpoint {number} is in {out}: keep it where this server can't write"
-        ))
+        show(&format!("checkpoint {number} is in {out}: keep it where this server can't write"))
     })
 }

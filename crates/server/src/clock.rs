@@ -32,10 +32,7 @@ pub fn rng() -> StdRng {
 /// What one request is given.
 #[must_use]
 pub fn call() -> Call {
-    Call {
-        now: now(),
-        rng: Box::new(rng()),
-    }
+    Call { now: now(), rng: Box::new(rng()) }
 }
 
 /// A random number, for what needs to be different in each run.

@@ -35,11 +35,7 @@ pub fn main() -> Exit {
             } else {
                 show(&report.text());
             }
-            if report.is_ok() {
-                Exit::Ok
-            } else {
-                Exit::Wrong
-            }
+            if report.is_ok() { Exit::Ok } else { Exit::Wrong }
         }),
         Command::Demo(command) => run(serve_commands::demo(command, json)),
         Command::Serve(command) => run(serve_commands::serve(command)),
@@ -56,10 +52,7 @@ pub fn main() -> Exit {
 
 /// Runs a command that waits.
 fn run(command: impl Future<Output = Exit>) -> Exit {
-    match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(command),
         Err(error) => {
             eprintln!("error: can't start: {error}");
@@ -83,11 +76,7 @@ fn check(place: &Where, json: bool) -> Exit {
         Ok(_) if json => show(&Issues(Vec::new()).json().to_string()),
         Ok(_) => show("the settings are fine"),
         Err(issues) => {
-            let text = if json {
-                issues.json().to_string()
-            } else {
-                issues.to_string()
-            };
+            let text = if json { issues.json().to_string() } else { issues.to_string() };
             show(&text);
             Exit::Wrong
         }

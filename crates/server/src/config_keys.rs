@@ -204,10 +204,7 @@ mod tests {
         for (text, origin) in [
             ("https://mfa.example.com", Some("https://mfa.example.com")),
             ("https://MFA.example.com/", Some("https://mfa.example.com")),
-            (
-                "https://mfa.example.com:8443",
-                Some("https://mfa.example.com:8443"),
-            ),
+            ("https://mfa.example.com:8443", Some("https://mfa.example.com:8443")),
             ("http://127.0.0.1:8470", Some("http://127.0.0.1:8470")),
             ("http://[::1]:8470", Some("http://[::1]:8470")),
             ("http://localhost", Some("http://localhost")),
@@ -252,11 +249,7 @@ mod tests {
     fn every_key_is_documented() {
         let docs = include_str!("../../../docs/configuration.md");
         for key in KEYS {
-            assert!(
-                docs.contains(&format!("| `{}` |", key.name)),
-                "{}",
-                key.name
-            );
+            assert!(docs.contains(&format!("| `{}` |", key.name)), "{}", key.name);
         }
     }
 }

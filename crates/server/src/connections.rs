@@ -147,18 +147,12 @@ pub(crate) struct Slot {
 
 impl Slots {
     pub(crate) fn new(bounds: Bounds) -> Self {
-        Self {
-            free: Arc::new(Semaphore::new(bounds.total)),
-            clients: Clients::default(),
-            bounds,
-        }
+        Self { free: Arc::new(Semaphore::new(bounds.total)), clients: Clients::default(), bounds }
     }
 
     /// A place for `peer`; `None` has no address: the admin socket.
     pub(crate) fn take(&self, peer: Option<SocketAddr>) -> Result<Slot, Refused> {
-        let permit = Arc::clone(&self.free)
-            .try_acquire_owned()
-            .map_err(|_| Refused::Total)?;
+        let permit = Arc::clone(&self.free).try_acquire_owned().map_err(|_| Refused::Total)?;
         let bounded = peer
             .map(|peer| peer.ip().to_canonical())
             .filter(|ip| !ip.is_loopback() && !self.is_unbounded(*ip));
@@ -166,10 +160,7 @@ impl Slots {
             Some(ip) => Some(self.count(client_key(ip)).ok_or(Refused::Client)?),
             None => None,
         };
-        Ok(Slot {
-            _permit: permit,
-            client,
-        })
+        Ok(Slot { _permit: permit, client })
     }
 
     fn is_unbounded(&self, ip: IpAddr) -> bool {
@@ -229,10 +220,7 @@ pub(crate) struct Held<S> {
 
 impl<S> Held<S> {
     pub(crate) const fn new(stream: S, slot: Slot) -> Self {
-        Self {
-            stream,
-            _slot: slot,
-        }
+        Self { stream, _slot: slot }
     }
 }
 
@@ -342,10 +330,7 @@ impl Serving {
             request.extensions_mut().insert(peer.clone());
             router.clone().oneshot(request.map(Body::new))
         });
-        let connection = self
-            .http
-            .serve_connection(TokioIo::new(stream), service)
-            .with_upgrades();
+        let connection = self.http.serve_connection(TokioIo::new(stream), service).with_upgrades();
         let mut connection = pin!(connection);
         // errors are the client's: it went away, or spoke something that isn't HTTP
         tokio::select! {

@@ -47,11 +47,7 @@ impl DataDir {
         let io = |error| DataDirError::Io(path.to_owned(), error);
         if !path.exists() {
             let mut builder = DirBuilder::new();
-            builder
-                .recursive(true)
-                .mode(0o700)
-                .create(path)
-                .map_err(io)?;
+            builder.recursive(true).mode(0o700).create(path).map_err(io)?;
         }
         if let Some(mode) = open_to_others(path).map_err(io)? {
             return Err(DataDirError::Open(path.to_owned(), mode));
@@ -60,20 +56,12 @@ impl DataDir {
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(DataDirError::Taken {
-                    dir: path.to_owned(),
-                    pid: read_pid(&lock),
-                });
+                return Err(DataDirError::Taken { dir: path.to_owned(), pid: read_pid(&lock) });
             }
             Err(TryLockError::Error(error)) => return Err(io(error)),
         }
-        lock.set_len(0)
-            .and_then(|()| writeln!(lock, "{}", std::process::id()))
-            .map_err(io)?;
-        Ok(Self {
-            path: path.to_owned(),
-            _lock: lock,
-        })
+        lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id())).map_err(io)?;
+        Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
     /// Where it is.

@@ -63,28 +63,15 @@ pub struct Report {
 }
 
 fn ok(check: &'static str, found: impl Into<String>) -> Finding {
-    Finding {
-        check,
-        grade: Grade::Ok,
-        found: found.into(),
-        next: None,
-    }
+    Finding { check, grade: Grade::Ok, found: found.into(), next: None }
 }
 
 fn warn(check: &'static str, found: impl Into<String>, next: impl Into<String>) -> Finding {
-    Finding {
-        check,
-        grade: Grade::Warn,
-        found: found.into(),
-        next: Some(next.into()),
-    }
+    Finding { check, grade: Grade::Warn, found: found.into(), next: Some(next.into()) }
 }
 
 fn wrong(check: &'static str, found: impl Into<String>, next: impl Into<String>) -> Finding {
-    Finding {
-        grade: Grade::Wrong,
-        ..warn(check, found, next)
-    }
+    Finding { grade: Grade::Wrong, ..warn(check, found, next) }
 }
 
 /// Looks at everything. `now` and `open_files` are what the clock and the process's limit say.
@@ -125,29 +112,18 @@ impl Report {
             .iter()
             .filter(|finding| finding.grade != Grade::Ok)
             // the first of the worst: later findings may follow from earlier ones
-            .reduce(|worst, other| {
-                if other.grade > worst.grade {
-                    other
-                } else {
-                    worst
-                }
-            });
+            .reduce(|worst, other| if other.grade > worst.grade { other } else { worst });
         let next = match worst {
             Some(finding) => finding.next.clone(),
             None => all_is_well,
         };
-        Self {
-            next: next.unwrap_or_default(),
-            findings,
-        }
+        Self { next: next.unwrap_or_default(), findings }
     }
 
     /// Whether nothing is wrong; warnings are no wrong.
     #[must_use]
     pub fn is_ok(&self) -> bool {
-        self.findings
-            .iter()
-            .all(|finding| finding.grade != Grade::Wrong)
+        self.findings.iter().all(|finding| finding.grade != Grade::Wrong)
     }
 
     /// For people.
@@ -208,11 +184,7 @@ fn tls(loaded: &Loaded) -> Finding {
         return ok("tls", "off");
     };
     if let Err(error) = TlsConfig::from_files(cert, key) {
-        return wrong(
-            "tls",
-            error.to_string(),
-            "mend the file that tls.cert or tls.key names",
-        );
+        return wrong("tls", error.to_string(), "mend the file that tls.cert or tls.key names");
     }
     match open_to_others(key) {
         Ok(Some(mode)) => warn(
@@ -249,10 +221,7 @@ fn descriptors(open_files: u64) -> Finding {
 fn directory(data: &Path) -> Finding {
     let name = data.display();
     if !data.exists() {
-        return ok(
-            "data",
-            format!("{name} is not there yet: the first start makes it"),
-        );
+        return ok("data", format!("{name} is not there yet: the first start makes it"));
     }
     match check_directory(data) {
         Ok(None) => ok("data", format!("{name} is its owner's alone")),
@@ -297,15 +266,12 @@ async fn server(data: &Path) -> (Finding, bool) {
         return (ok("server", "none runs yet"), false);
     }
     // any reply will do
-    let asked = Transport::socket(data)
-        .request(Method::GET, "/", None)
-        .await;
+    let asked = Transport::socket(data).request(Method::GET, "/", None).await;
     let socket = socket_path(data);
     match (asked, holder(data)) {
-        (Ok(_) | Err(ClientError::Reply), _) => (
-            ok("server", format!("answers on {}", socket.display())),
-            true,
-        ),
+        (Ok(_) | Err(ClientError::Reply), _) => {
+            (ok("server", format!("answers on {}", socket.display())), true)
+        }
         (Err(error), Some(pid)) => {
             let found = format!("process {pid} holds the data directory, but: {error}");
             let next = format!("look at the log of process {pid}; if it hangs, stop it");
@@ -369,11 +335,7 @@ mod tests {
         let report = look(dir.path(), &[("COUNTERSIGN__LISEN", "x")]).await;
         assert!(!report.is_ok());
         assert!(report.text().contains("did you mean `listen`"));
-        assert!(
-            report
-                .text()
-                .ends_with("next: mend it and run doctor again")
-        );
+        assert!(report.text().ends_with("next: mend it and run doctor again"));
     }
 
     #[tokio::test]
@@ -431,25 +393,16 @@ mod tests {
         let (cert, key, _) = self_signed(dir.path());
         close_to_others(&key, 0o644).unwrap();
         let (cert, key) = (cert.to_str().unwrap(), key.to_str().unwrap());
-        let env = [
-            ("COUNTERSIGN__TLS__CERT", cert),
-            ("COUNTERSIGN__TLS__KEY", key),
-        ];
+        let env = [("COUNTERSIGN__TLS__CERT", cert), ("COUNTERSIGN__TLS__KEY", key)];
         assert_eq!(grade(&look(dir.path(), &env).await, "tls"), Grade::Warn);
-        let env = [
-            ("COUNTERSIGN__TLS__CERT", key),
-            ("COUNTERSIGN__TLS__KEY", key),
-        ];
+        let env = [("COUNTERSIGN__TLS__CERT", key), ("COUNTERSIGN__TLS__KEY", key)];
         assert_eq!(grade(&look(dir.path(), &env).await, "tls"), Grade::Wrong);
     }
 
     #[tokio::test]
     async fn a_clock_that_cannot_be_right_and_few_descriptors_are_told() {
         let dir = private_dir();
-        let sources = Sources {
-            data: Some(dir.path().to_owned()),
-            ..Sources::default()
-        };
+        let sources = Sources { data: Some(dir.path().to_owned()), ..Sources::default() };
         let report = examine(load(&sources), Timestamp::ZERO, 1_024).await;
         assert_eq!(grade(&report, "clock"), Grade::Wrong);
         assert_eq!(grade(&report, "open files"), Grade::Warn);

@@ -118,11 +118,7 @@ impl Listener {
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() {
-        TcpSocket::new_v4()?
-    } else {
-        TcpSocket::new_v6()?
-    };
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // a successor can have the port while old connections linger in TIME_WAIT
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
@@ -132,10 +128,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// The client went away while it was in the queue; the next one may be fine.
 fn is_about_the_client(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    matches!(
-        error.kind(),
-        ConnectionAborted | ConnectionRefused | ConnectionReset
-    )
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
 fn admit(serving: &Serving, tls: Option<&TlsAcceptor>, stream: TcpStream, peer: SocketAddr) {
@@ -196,15 +189,8 @@ fn tune(stream: &TcpStream) -> io::Result<()> {
 pub fn raise_open_files() -> u64 {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let before = getrlimit(Resource::Nofile);
-    let wanted = Rlimit {
-        current: before.maximum,
-        maximum: before.maximum,
-    };
-    let now = if setrlimit(Resource::Nofile, wanted).is_ok() {
-        wanted
-    } else {
-        before
-    };
+    let wanted = Rlimit { current: before.maximum, maximum: before.maximum };
+    let now = if setrlimit(Resource::Nofile, wanted).is_ok() { wanted } else { before };
     now.current.unwrap_or(u64::MAX)
 }
 

@@ -58,10 +58,7 @@ async fn get_works(running: &Running) {
     let mut stream = connect(running, GET).await;
     let local = stream.local_addr().unwrap().to_string();
     let got = read_all(&mut stream).await;
-    assert!(
-        got.starts_with("HTTP/1.1 200") && got.ends_with(&local),
-        "{got}"
-    );
+    assert!(got.starts_with("HTTP/1.1 200") && got.ends_with(&local), "{got}");
 }
 
 #[tokio::test]
@@ -75,10 +72,7 @@ async fn a_taken_port_names_the_fix() {
     let running = Running::start(hello(), None, bounds(|_| ())).await;
     let error = Listener::bind(running.address, None, bounds(|_| ())).await;
     let error = error.err().unwrap().to_string();
-    assert!(
-        error.contains("in use") && error.contains("--listen"),
-        "{error}"
-    );
+    assert!(error.contains("in use") && error.contains("--listen"), "{error}");
 }
 
 #[tokio::test]

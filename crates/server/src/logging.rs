@@ -41,17 +41,19 @@ pub fn to_file(config: &Config, path: &Path) -> Result<(), LogError> {
     start(config, Mutex::new(file))
 }
 
+/// These crates print whole frames at TRACE, numbers and secrets included.
+const WHOLE_FRAMES: &str = "tungstenite=off,tokio_tungstenite=off,sqlx=info,hyper=info,rustls=info";
+
 fn start<W>(config: &Config, writer: W) -> Result<(), LogError>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     // `RUST_LOG` is what people try when they hunt for something
     let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| config.log_level.clone());
-    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(false)
-        .with_writer(writer);
+    let filter = EnvFilter::try_new(format!("{filter},{WHOLE_FRAMES}"))
+        .unwrap_or_else(|_| EnvFilter::new(format!("info,{WHOLE_FRAMES}")));
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(writer);
     match config.log_format {
         LogFormat::Text => builder.finish().try_init()?,
         LogFormat::Json => builder.json().finish().try_init()?,

@@ -77,10 +77,7 @@ impl Core {
         let data = DataDir::take(data)?;
         let master = MasterKey::load_or_create(&data.path().join("keys").join("master.key"))?;
         let store = Store::open(data.path(), Arc::new(clock::now), master).await?;
-        let settings = Settings {
-            public_url,
-            guard: domain::guard::Policy::default(),
-        };
+        let settings = Settings { public_url, guard: domain::guard::Policy::default() };
         let ports = Ports {
             hot: store.hot(),
             ledger: store.ledger(),
@@ -88,11 +85,7 @@ impl Core {
             courier: Arc::new(LocalCourier::new()),
             vault: store.vault(),
         };
-        Ok(Self {
-            _data: data,
-            store,
-            app: Arc::new(App::new(settings, ports)),
-        })
+        Ok(Self { _data: data, store, app: Arc::new(App::new(settings, ports)) })
     }
 
     /// The operators' routes, for somebody with this user id on this machine.
@@ -143,9 +136,7 @@ impl Node {
     pub async fn start(config: &Config, trial: Option<Trial>) -> Result<Self, StartError> {
         let metrics = operations::count().map_err(|e| StartError::Metrics(e.to_string()))?;
         let files = config.tls_files();
-        let tls = files
-            .map(|(cert, key)| TlsConfig::from_files(cert, key))
-            .transpose()?;
+        let tls = files.map(|(cert, key)| TlsConfig::from_files(cert, key)).transpose()?;
         let secure = tls.is_some() || config.public_url.as_ref().is_some_and(is_https);
         let bounds = Bounds::public(raise_open_files(), &config.trusted_proxies);
         let public = Listener::bind(config.listen, tls, bounds).await?;
@@ -158,12 +149,7 @@ impl Node {
         let calls: Arc<dyn Fn() -> Call + Send + Sync> = Arc::new(clock::call);
         let rest = Rest::new(Arc::clone(&app), Arc::clone(&calls), stopping.clone());
         let limits = Limits::default();
-        let gateway = Gateway::new(
-            Arc::clone(&app),
-            Arc::clone(&calls),
-            limits,
-            stopping.clone(),
-        );
+        let gateway = Gateway::new(Arc::clone(&app), Arc::clone(&calls), limits, stopping.clone());
         let local = trial.is_some();
         let pages = Pages {
             app: Arc::clone(&app),
@@ -182,18 +168,7 @@ impl Node {
         };
         let router = front(router, fronted);
         let admin = admin_router(rest).layer(from_fn(name_operator));
-        Ok(Self {
-            core,
-            app,
-            public,
-            operations,
-            socket,
-            router,
-            admin,
-            gateway,
-            metrics,
-            stop,
-        })
+        Ok(Self { core, app, public, operations, socket, router, admin, gateway, metrics, stop })
     }
 
     /// Where it listens, with its scheme.
@@ -211,18 +186,8 @@ impl Node {
     /// Serves until `until` resolves, then drains: no new connection, requests finish, devices are told when to
     /// come back, the audit is anchored.
     pub async fn run(self, until: impl Future<Output = ()>) {
-        let Self {
-            core,
-            app,
-            public,
-            operations,
-            socket,
-            router,
-            admin,
-            gateway,
-            metrics,
-            stop,
-        } = self;
+        let Self { core, app, public, operations, socket, router, admin, gateway, metrics, stop } =
+            self;
         let ask = readiness(core.store.clone(), stop.subscribe());
         let health = operations::router(metrics, ask);
         let mut work = JoinSet::new();
@@ -237,10 +202,7 @@ impl Node {
         stop.send_replace(true);
         match public.await {
             Ok(drained) if drained.cut > 0 => {
-                tracing::warn!(
-                    cut = drained.cut,
-                    "connections were cut at the drain deadline"
-                );
+                tracing::warn!(cut = drained.cut, "connections were cut at the drain deadline");
             }
             Ok(_) => {}
             Err(error) => tracing::error!(%error, "the listener failed"),
@@ -263,25 +225,14 @@ fn is_https(url: &ServerUrl) -> bool {
 /// The names under which a local browser reaches a demo.
 fn local_hosts(bound: SocketAddr) -> Arc<[String]> {
     let port = bound.port();
-    [
-        bound.to_string(),
-        format!("localhost:{port}"),
-        format!("127.0.0.1:{port}"),
-    ]
-    .into()
+    [bound.to_string(), format!("localhost:{port}"), format!("127.0.0.1:{port}")].into()
 }
 
 async fn demo(app: &App, trial: Option<Trial>) -> Result<Option<Demo>, StartError> {
     let Some(trial) = trial else { return Ok(None) };
     let tenant = app.find_tenant(None).await?.id;
-    let integration = app
-        .find_integration(tenant, crate::demo::INTEGRATION)
-        .await?
-        .id;
-    Ok(Some(Demo {
-        integration,
-        user: trial.user,
-    }))
+    let integration = app.find_integration(tenant, crate::demo::INTEGRATION).await?.id;
+    Ok(Some(Demo { integration, user: trial.user }))
 }
 
 async fn name_operator(mut request: Request, next: Next) -> Response {

@@ -125,13 +125,7 @@ mod tests {
         metrics::counter!("countersign_test_total", "kind" => "a").increment(2);
         metrics::histogram!("countersign_test_seconds").record(0.003);
         let (_, text) = ask("/metrics", Readiness::Ready).await;
-        assert!(
-            text.contains("countersign_test_total{kind=\"a\"} 2"),
-            "{text}"
-        );
-        assert!(
-            text.contains("countersign_test_seconds_bucket{le=\"0.005\"} 1"),
-            "{text}"
-        );
+        assert!(text.contains("countersign_test_total{kind=\"a\"} 2"), "{text}");
+        assert!(text.contains("countersign_test_seconds_bucket{le=\"0.005\"} 1"), "{text}");
     }
 }

@@ -74,10 +74,9 @@ fn refuse(error: &StartError) -> Exit {
 }
 
 async fn stop_signal() {
-    let (Ok(mut term), Ok(mut int)) = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-    ) else {
+    let (Ok(mut term), Ok(mut int)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         // without signals only a kill stops it, which loses nothing
         return std::future::pending().await;
     };
@@ -113,11 +112,7 @@ pub(crate) async fn demo(command: Demo, json: bool) -> Exit {
 
 async fn scripted(data: &Path, json: bool) -> Exit {
     let tell = |step: &script::StepResult| {
-        let mark = if step.got == step.expected {
-            "ok  "
-        } else {
-            "FAIL"
-        };
+        let mark = if step.got == step.expected { "ok  " } else { "FAIL" };
         let line = format!("{mark} {:<22} {:>6} ms  {}", step.name, step.ms, step.got);
         if json {
             eprintln!("{line}");
@@ -154,9 +149,7 @@ async fn with_person(data: &Path, listen: SocketAddr) -> Exit {
     if let Err(error) = prepare(&config).await {
         return refuse(&error);
     }
-    let trial = Trial {
-        user: demo::USER.to_owned(),
-    };
+    let trial = Trial { user: demo::USER.to_owned() };
     let node = match Node::start(&config, Some(trial)).await {
         Ok(node) => node,
         Err(error) => return refuse(&error),

@@ -50,11 +50,7 @@ impl TlsConfig {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .and_then(|builder| {
-                builder
-                    .with_no_client_auth()
-                    .with_single_cert(chain, private)
-            })
+            .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, private))
             .map_err(|error| TlsError::Unusable {
                 cert: cert.to_owned(),
                 key: key.to_owned(),

@@ -23,20 +23,14 @@ async fn accepting_goes_on_when_descriptors_are_back() {
     let metrics = operations::count().unwrap();
     let accept_errors = || {
         let text = metrics.render();
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix("countersign_accept_errors_total "));
+        let line =
+            text.lines().find_map(|line| line.strip_prefix("countersign_accept_errors_total "));
         line.map_or(0, |count| count.parse::<u64>().unwrap())
     };
-    let limit = Rlimit {
-        current: Some(64),
-        ..getrlimit(Resource::Nofile)
-    };
+    let limit = Rlimit { current: Some(64), ..getrlimit(Resource::Nofile) };
     setrlimit(Resource::Nofile, limit).unwrap();
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let listener = Listener::bind(any, None, Bounds::operators())
-        .await
-        .unwrap();
+    let listener = Listener::bind(any, None, Bounds::operators()).await.unwrap();
     let address = listener.local_addr();
     let (_stop, stopped) = watch::channel(false);
     let router = Router::new().route("/", get(|| async { "here" }));
@@ -48,18 +42,14 @@ async fn accepting_goes_on_when_descriptors_are_back() {
         held.push(stream);
     }
     let mut starved = held.pop().unwrap();
-    starved
-        .write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
-        .unwrap();
+    starved.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
     starved.set_nonblocking(true).unwrap();
     let starving = async {
         while accept_errors() == 0 {
             tokio::task::yield_now().await;
         }
     };
-    timeout(PATIENCE, starving)
-        .await
-        .expect("the fault must happen");
+    timeout(PATIENCE, starving).await.expect("the fault must happen");
 
     drop(held);
     let mut starved = tokio::net::TcpStream::from_std(starved).unwrap();

@@ -34,10 +34,7 @@ impl HelloFacts {
                 signature: Bytes::copy_from_slice(signature),
             })
             .collect();
-        Self {
-            identity: public_key(identity),
-            certificates,
-        }
+        Self { identity: public_key(identity), certificates }
     }
 
     pub(crate) fn frame(&self, nonce: &[u8; 32]) -> Bytes {
@@ -149,9 +146,7 @@ impl Notice<'_> {
 }
 
 pub(crate) fn enrol_pending(digits: u8) -> Bytes {
-    frame(Frame::EnrolPending(wire_device::EnrolPending {
-        digits: digits.into(),
-    }))
+    frame(Frame::EnrolPending(wire_device::EnrolPending { digits: digits.into() }))
 }
 
 pub(crate) fn settled(challenge: ChallengeId, to: State) -> Bytes {
@@ -181,15 +176,11 @@ pub(crate) fn pulled(prompts: u32) -> Bytes {
 }
 
 pub(crate) fn totp_rebound(secret: Option<&totp::Secret>) -> Bytes {
-    frame(Frame::TotpRebound(wire_device::TotpRebound {
-        totp: secret.map(totp),
-    }))
+    frame(Frame::TotpRebound(wire_device::TotpRebound { totp: secret.map(totp) }))
 }
 
 pub(crate) fn goodbye(retry_after: Duration) -> Bytes {
-    frame(Frame::Goodbye(wire_device::Goodbye {
-        retry_after_ms: millis(retry_after),
-    }))
+    frame(Frame::Goodbye(wire_device::Goodbye { retry_after_ms: millis(retry_after) }))
 }
 
 fn frame(frame: Frame) -> Bytes {

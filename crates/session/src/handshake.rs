@@ -188,11 +188,8 @@ impl Claiming {
 
     /// The ticket is this device's; its person is asked for `digits` digits, or for nothing if that is 0.
     pub fn claimed(self, digits: u8, now: Duration) -> (Handshake, Bytes) {
-        let next = Handshake {
-            stage: Stage::Number,
-            until: now.saturating_add(CONFIRM_WITHIN),
-            ..self.0
-        };
+        let next =
+            Handshake { stage: Stage::Number, until: now.saturating_add(CONFIRM_WITHIN), ..self.0 };
         (next, enrol_pending(digits))
     }
 
@@ -229,10 +226,9 @@ impl EnrolRefusal {
                 "ticket refused: used, expired, cancelled, unknown, or a wrong number",
             ),
             Self::Signature => (CloseCode::Unauthenticated, "signature does not verify"),
-            Self::TooManyDevices => (
-                CloseCode::Ticket,
-                "the user has as many devices as are allowed",
-            ),
+            Self::TooManyDevices => {
+                (CloseCode::Ticket, "the user has as many devices as are allowed")
+            }
         };
         Close::new(code, reason)
     }

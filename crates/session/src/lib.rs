@@ -57,11 +57,7 @@ pub struct Close {
 
 impl Close {
     const fn new(code: CloseCode, reason: &'static str) -> Self {
-        Self {
-            farewell: None,
-            code,
-            reason,
-        }
+        Self { farewell: None, code, reason }
     }
 
     const fn malformed(reason: &'static str) -> Self {
@@ -97,7 +93,4 @@ impl Close {
     }
 }
 
-const _: () = assert!(
-    wire::device::MAX_FRAME == 8192,
-    "Close::unreadable names it"
-);
+const _: () = assert!(wire::device::MAX_FRAME == 8192, "Close::unreadable names it");

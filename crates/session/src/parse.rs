@@ -171,23 +171,14 @@ fn claim(claim: wire_device::EnrolClaim) -> Result<Claim, Close> {
             let reason = "enrol_claim.code.code: 8 characters of Crockford base32 expected";
             // devices tidy up what was typed, so that there is one form to sign
             let tidy = typed.code.len() == CODE_CHARS
-                && typed
-                    .code
-                    .bytes()
-                    .all(|b| b.is_ascii_digit() || b.is_ascii_uppercase());
+                && typed.code.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_uppercase());
             let code = ticket::parse_code(&typed.code).filter(|_| tidy);
-            TicketProof::Code {
-                user: typed.user,
-                code: code.ok_or(Close::malformed(reason))?,
-            }
+            TicketProof::Code { user: typed.user, code: code.ok_or(Close::malformed(reason))? }
         }
     };
-    let algorithm = u8::try_from(claim.algorithm)
-        .ok()
-        .and_then(Algorithm::from_code);
-    let algorithm = algorithm.ok_or(Close::malformed(
-        "enrol_claim.algorithm: 1 (Ed25519) or 2 (P-256) expected",
-    ))?;
+    let algorithm = u8::try_from(claim.algorithm).ok().and_then(Algorithm::from_code);
+    let algorithm = algorithm
+        .ok_or(Close::malformed("enrol_claim.algorithm: 1 (Ed25519) or 2 (P-256) expected"))?;
     Ok(Claim {
         proof,
         key: PublicKey::new(algorithm, &claim.public_key).map_err(|_| {
@@ -205,12 +196,9 @@ fn claim(claim: wire_device::EnrolClaim) -> Result<Claim, Close> {
 }
 
 fn answer(answer: wire_device::Answer) -> Result<Answer, Close> {
-    let decision = u8::try_from(answer.decision)
-        .ok()
-        .and_then(AnswerDecision::from_code);
-    let decision = decision.ok_or(Close::malformed(
-        "answer.decision: approve, deny or report expected",
-    ))?;
+    let decision = u8::try_from(answer.decision).ok().and_then(AnswerDecision::from_code);
+    let decision =
+        decision.ok_or(Close::malformed("answer.decision: approve, deny or report expected"))?;
     let number_fits = if decision == AnswerDecision::Approve {
         !answer.number.is_empty() && is_digits(&answer.number)
     } else {

@@ -25,11 +25,7 @@ pub(crate) enum Beat {
 
 impl Vitals {
     pub(crate) fn new(now: Duration, phase: Duration) -> Self {
-        Self {
-            paid: now,
-            heard: now,
-            ping: now.saturating_add(phase.min(PING_EVERY)),
-        }
+        Self { paid: now, heard: now, ping: now.saturating_add(phase.min(PING_EVERY)) }
     }
 
     /// Something arrived.
@@ -78,10 +74,7 @@ mod tests {
         for _ in 0..FRAME_BURST {
             assert_eq!(vitals.heard(Duration::ZERO), Ok(()));
         }
-        assert_eq!(
-            vitals.heard(Duration::ZERO).unwrap_err().code,
-            CloseCode::TooMany
-        );
+        assert_eq!(vitals.heard(Duration::ZERO).unwrap_err().code, CloseCode::TooMany);
         // a refused frame costs nothing; one frame's time later one more is welcome
         assert_eq!(vitals.heard(FRAME_COST), Ok(()));
         assert!(vitals.heard(FRAME_COST).is_err());
@@ -100,11 +93,7 @@ mod tests {
         assert_eq!(vitals.beat(second(6)), Beat::Nothing);
         assert_eq!(vitals.beat(second(7)), Beat::Ping);
         assert_eq!(vitals.deadline(), second(32));
-        assert_eq!(
-            vitals.beat(second(58)),
-            Beat::Ping,
-            "late: one ping, not two"
-        );
+        assert_eq!(vitals.beat(second(58)), Beat::Ping, "late: one ping, not two");
         assert_eq!(vitals.deadline(), second(60));
         assert_eq!(vitals.beat(second(60)), Beat::Dead);
         assert_eq!(vitals.heard(second(59)), Ok(()));

@@ -85,10 +85,7 @@ impl TryFrom<RawPublicKey> for PublicKey {
 
 impl From<PublicKey> for RawPublicKey {
     fn from(key: PublicKey) -> Self {
-        Self {
-            algorithm: key.algorithm,
-            bytes: key.bytes.into(),
-        }
+        Self { algorithm: key.algorithm, bytes: key.bytes.into() }
     }
 }
 
@@ -102,10 +99,7 @@ impl PublicKey {
         if bytes.len() != algorithm.public_key_len() || !parses {
             return Err(KeyError(algorithm));
         }
-        Ok(Self {
-            algorithm,
-            bytes: bytes.into(),
-        })
+        Ok(Self { algorithm, bytes: bytes.into() })
     }
 
     /// Which algorithm this key is for.
@@ -152,14 +146,9 @@ impl SigningKey {
     #[must_use]
     pub fn from_seed(seed: &[u8; 32]) -> Self {
         let pair = Ed25519KeyPair::from_seed_unchecked(seed).expect("32 bytes are an Ed25519 seed");
-        let public = PublicKey {
-            algorithm: Algorithm::Ed25519,
-            bytes: pair.public_key().as_ref().into(),
-        };
-        Self {
-            pair: Pair::Ed25519(pair),
-            public,
-        }
+        let public =
+            PublicKey { algorithm: Algorithm::Ed25519, bytes: pair.public_key().as_ref().into() };
+        Self { pair: Pair::Ed25519(pair), public }
     }
 
     /// A P-256 key from its PKCS#8 document.
@@ -170,10 +159,7 @@ impl SigningKey {
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document)
             .map_err(|_| KeyError(Algorithm::P256))?;
         let public = PublicKey::new(Algorithm::P256, pair.public_key().as_ref())?;
-        Ok(Self {
-            pair: Pair::P256(pair),
-            public,
-        })
+        Ok(Self { pair: Pair::P256(pair), public })
     }
 
     /// A fresh P-256 key as a PKCS#8 document, drawn from the library's own CSPRNG.
@@ -182,10 +168,7 @@ impl SigningKey {
     /// [`KeyError`] if the library fails.
     pub fn generate_p256_pkcs8() -> Result<Vec<u8>, KeyError> {
         let failed = KeyError(Algorithm::P256);
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the one place where a P-256 key is made"
-        )]
+        #[expect(clippy::disallowed_methods, reason = "the one place where a P-256 key is made")]
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map_err(|_| failed)?;
         Ok(pair.to_pkcs8v1().map_err(|_| failed)?.as_ref().to_vec())
     }
@@ -211,14 +194,9 @@ impl SigningKey {
         match &self.pair {
             Pair::Ed25519(pair) => out.copy_from_slice(pair.sign(message).as_ref()),
             Pair::P256(pair) => {
-                #[expect(
-                    clippy::disallowed_methods,
-                    reason = "ECDSA's nonce; aws-lc ignores it"
-                )]
+                #[expect(clippy::disallowed_methods, reason = "ECDSA's nonce; aws-lc ignores it")]
                 let rng = SystemRandom::new();
-                let signed = pair
-                    .sign(&rng, message)
-                    .expect("aws-lc's random source works");
+                let signed = pair.sign(&rng, message).expect("aws-lc's random source works");
                 out.copy_from_slice(signed.as_ref());
             }
         }

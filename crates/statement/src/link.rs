@@ -29,12 +29,7 @@ pub fn ticket_secret_hash(secret: &[u8]) -> [u8; 32] {
 /// The hash under which a typed code is signed. The name goes in as it was typed, trimmed.
 #[must_use]
 pub fn ticket_code_hash(user: &str, code: &[u8; TICKET_CODE_LEN]) -> [u8; 32] {
-    sha256(&[
-        b"countersign/ticket-code/v1\0",
-        user.trim().as_bytes(),
-        &[0],
-        code,
-    ])
+    sha256(&[b"countersign/ticket-code/v1\0", user.trim().as_bytes(), &[0], code])
 }
 
 /// Why a text isn't a server's address.
@@ -80,12 +75,7 @@ fn split_port(authority: &str) -> Option<&str> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
             let (host, after) = rest.split_once(']')?;
-            (
-                host,
-                after
-                    .strip_prefix(':')
-                    .or(after.is_empty().then_some("0"))?,
-            )
+            (host, after.strip_prefix(':').or(after.is_empty().then_some("0"))?)
         }
         None => authority.split_once(':').unwrap_or((authority, "0")),
     };
@@ -94,9 +84,7 @@ fn split_port(authority: &str) -> Option<&str> {
 
 fn is_loopback(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost")
-        || host
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
+        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 impl FromStr for ServerUrl {
@@ -119,10 +107,7 @@ impl FromStr for ServerUrl {
             "http" => return Err(UrlError::Insecure),
             _ => return Err(UrlError::Malformed),
         }
-        Ok(Self(format!(
-            "{scheme}://{}{path}",
-            authority.to_ascii_lowercase()
-        )))
+        Ok(Self(format!("{scheme}://{}{path}", authority.to_ascii_lowercase())))
     }
 }
 
@@ -191,14 +176,8 @@ impl FromStr for EnrolLink {
         let (page, fragment) = text.split_once('#').ok_or(LinkError::Malformed)?;
         let (version, rest) = fragment.split_once('.').ok_or(LinkError::Malformed)?;
         if version != LINK_VERSION {
-            let later = version
-                .strip_prefix('v')
-                .is_some_and(|n| n.parse::<u32>().is_ok());
-            return Err(if later {
-                LinkError::Version
-            } else {
-                LinkError::Malformed
-            });
+            let later = version.strip_prefix('v').is_some_and(|n| n.parse::<u32>().is_ok());
+            return Err(if later { LinkError::Version } else { LinkError::Malformed });
         }
         let (secret, identity) = rest.split_once('.').ok_or(LinkError::Malformed)?;
         let server = page.strip_suffix(LINK_PATH).ok_or(LinkError::Malformed)?;
@@ -213,10 +192,7 @@ impl FromStr for EnrolLink {
 fn decode<const N: usize>(text: &str) -> Result<[u8; N], LinkError> {
     let bytes = BASE64URL_NOPAD.decode(text.as_bytes()).map(Zeroizing::new);
     let bytes = bytes.map_err(|_| LinkError::Malformed)?;
-    bytes
-        .as_slice()
-        .try_into()
-        .map_err(|_| LinkError::Malformed)
+    bytes.as_slice().try_into().map_err(|_| LinkError::Malformed)
 }
 
 impl fmt::Display for EnrolLink {
@@ -283,16 +259,9 @@ mod tests {
             ("HTTP://localhost:1", "http://localhost:1"),
             ("http://[::1]:80", "http://[::1]:80"),
         ] {
-            assert_eq!(
-                text.parse::<ServerUrl>().map(String::from),
-                Ok(stored.to_owned())
-            );
+            assert_eq!(text.parse::<ServerUrl>().map(String::from), Ok(stored.to_owned()));
         }
-        for text in [
-            "http://10.0.0.1",
-            "http://localhost.example.org",
-            "http://example.org",
-        ] {
+        for text in ["http://10.0.0.1", "http://localhost.example.org", "http://example.org"] {
             assert_eq!(text.parse::<ServerUrl>(), Err(UrlError::Insecure), "{text}");
         }
         for text in [
@@ -309,11 +278,7 @@ mod tests {
             "https://[::1",
             "http://127.0.0.1@evil.example",
         ] {
-            assert_eq!(
-                text.parse::<ServerUrl>(),
-                Err(UrlError::Malformed),
-                "{text}"
-            );
+            assert_eq!(text.parse::<ServerUrl>(), Err(UrlError::Malformed), "{text}");
         }
     }
 
@@ -323,9 +288,6 @@ mod tests {
         assert_eq!(url.websocket("/device"), "wss://h:8443/base/device");
         assert_eq!(url.authority(), "h:8443");
         let url: ServerUrl = "http://[::1]:80".parse().unwrap();
-        assert_eq!(
-            (url.websocket("/d"), url.authority()),
-            ("ws://[::1]:80/d".into(), "[::1]:80")
-        );
+        assert_eq!((url.websocket("/d"), url.authority()), ("ws://[::1]:80/d".into(), "[::1]:80"));
     }
 }

@@ -11,10 +11,7 @@ use statement::{
 };
 
 fn vector(name: &str) -> Value {
-    let path = format!(
-        "{}/../../proto/vectors/{name}.json",
-        env!("CARGO_MANIFEST_DIR")
-    );
+    let path = format!("{}/../../proto/vectors/{name}.json", env!("CARGO_MANIFEST_DIR"));
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
     serde_json::from_str(&text).expect("vectors are JSON")
 }
@@ -46,39 +43,17 @@ fn assert_only_this_answer(answer: &Answer<'_>, key: &PublicKey, signature: &[u8
     let mut other_signature = signature.to_vec();
     other_signature[40] ^= 1;
     for flipped in [
-        Answer {
-            challenge: &other_challenge,
-            ..*answer
-        },
-        Answer {
-            device: DeviceId::from_bytes([0; 16]),
-            ..*answer
-        },
-        Answer {
-            decision: other_decision,
-            ..*answer
-        },
-        Answer {
-            number: "999999",
-            ..*answer
-        },
-        Answer {
-            user_verified: !answer.user_verified,
-            ..*answer
-        },
-        Answer {
-            counter: answer.counter ^ 1,
-            ..*answer
-        },
+        Answer { challenge: &other_challenge, ..*answer },
+        Answer { device: DeviceId::from_bytes([0; 16]), ..*answer },
+        Answer { decision: other_decision, ..*answer },
+        Answer { number: "999999", ..*answer },
+        Answer { user_verified: !answer.user_verified, ..*answer },
+        Answer { counter: answer.counter ^ 1, ..*answer },
     ] {
         flipped.verify(key, signature).expect_err("a flipped field");
     }
-    answer
-        .verify(key, &other_signature)
-        .expect_err("a flipped signature");
-    answer
-        .verify(key, &signature[..63])
-        .expect_err("a short signature");
+    answer.verify(key, &other_signature).expect_err("a flipped signature");
+    answer.verify(key, &signature[..63]).expect_err("a short signature");
 }
 
 fn answer<'a>(case: &'a Value, challenge: &'a [u8], device: DeviceId) -> Answer<'a> {
@@ -121,10 +96,7 @@ fn answers_of_hardware_keys_verify() {
 fn logins_verify_and_are_good_for_nothing_else() {
     let vector = vector("login");
     let key = ed25519(&vector["device_public_key"]);
-    let (server, nonce) = (
-        fixed(&vector["server_identity_hash"]),
-        fixed(&vector["nonce"]),
-    );
+    let (server, nonce) = (fixed(&vector["server_identity_hash"]), fixed(&vector["nonce"]));
     let login = Login {
         server: &server,
         tenant: TenantId::from_bytes(fixed(&vector["tenant"])),
@@ -134,26 +106,12 @@ fn logins_verify_and_are_good_for_nothing_else() {
     let signature = bytes(&vector["signature"]);
     login.verify(&key, &signature).expect("verifies");
     for flipped in [
-        Login {
-            server: &[0; 32],
-            ..login
-        },
-        Login {
-            tenant: TenantId::from_bytes([0; 16]),
-            ..login
-        },
-        Login {
-            device: DeviceId::from_bytes([0; 16]),
-            ..login
-        },
-        Login {
-            nonce: &[0; 32],
-            ..login
-        },
+        Login { server: &[0; 32], ..login },
+        Login { tenant: TenantId::from_bytes([0; 16]), ..login },
+        Login { device: DeviceId::from_bytes([0; 16]), ..login },
+        Login { nonce: &[0; 32], ..login },
     ] {
-        flipped
-            .verify(&key, &signature)
-            .expect_err("a flipped field");
+        flipped.verify(&key, &signature).expect_err("a flipped field");
     }
     SignedChallenge(&bytes(&vector["signed_bytes"]))
         .verify(&key, &signature)
@@ -164,10 +122,7 @@ fn logins_verify_and_are_good_for_nothing_else() {
 fn enrolments_verify() {
     let vector = vector("enrolment");
     let key = ed25519(&vector["device_public_key"]);
-    let (server, nonce) = (
-        fixed(&vector["server_identity_hash"]),
-        fixed(&vector["nonce"]),
-    );
+    let (server, nonce) = (fixed(&vector["server_identity_hash"]), fixed(&vector["nonce"]));
     for case in vector["cases"].as_array().expect("cases") {
         let proof = &case["proof"];
         let ticket = match proof.get("secret") {
@@ -179,36 +134,18 @@ fn enrolments_verify() {
             }
         };
         assert_eq!(ticket, fixed(&case["ticket_hash"]));
-        let claim = EnrolClaim {
-            ticket: &ticket,
-            server: &server,
-            nonce: &nonce,
-        };
+        let claim = EnrolClaim { ticket: &ticket, server: &server, nonce: &nonce };
         let signature = bytes(&case["claim_signature"]);
         claim.verify(&key, &signature).expect("verifies");
         let other = SigningKey::from_seed(&[99; 32]);
-        claim
-            .verify(other.public(), &signature)
-            .expect_err("moved to another key");
-        EnrolClaim {
-            server: &[0; 32],
-            ..claim
-        }
-        .verify(&key, &signature)
-        .expect_err("relayed");
+        claim.verify(other.public(), &signature).expect_err("moved to another key");
+        EnrolClaim { server: &[0; 32], ..claim }.verify(&key, &signature).expect_err("relayed");
 
         let number = text(&case["number"]);
-        let confirm = EnrolConfirm {
-            ticket: &ticket,
-            nonce: &nonce,
-            number,
-        };
+        let confirm = EnrolConfirm { ticket: &ticket, nonce: &nonce, number };
         let signature = bytes(&case["confirm_signature"]);
         confirm.verify(&key, &signature).expect("verifies");
-        let wrong = EnrolConfirm {
-            number: "000000",
-            ..confirm
-        };
+        let wrong = EnrolConfirm { number: "000000", ..confirm };
         wrong.verify(&key, &signature).expect_err("another number");
     }
 }
@@ -222,17 +159,12 @@ fn the_server_signs_as_the_vectors_say() {
     assert_eq!(fingerprint(&hash), text(&vector["identity_fingerprint"]));
     let certificate = &vector["certificate"];
     assert_eq!(
-        identity
-            .sign_jws_input(&bytes(&certificate["signed_bytes"]))
-            .to_vec(),
+        identity.sign_jws_input(&bytes(&certificate["signed_bytes"])).to_vec(),
         bytes(&certificate["signature"])
     );
     let challenge = &vector["challenge"];
     SignedChallenge(&bytes(&challenge["bytes"]))
-        .verify(
-            &ed25519(&certificate["public_key"]),
-            &bytes(&challenge["signature"]),
-        )
+        .verify(&ed25519(&certificate["public_key"]), &bytes(&challenge["signature"]))
         .expect("signed by the certified key");
 }
 

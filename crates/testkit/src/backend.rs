@@ -47,18 +47,9 @@ impl World {
         let integration = world.fixture.integration.clone();
         let user = world.fixture.user.clone();
         let key = world.fixture.api_key(&integration);
-        world
-            .apply(Change::CreateTenant(tenant), Event::TenantCreated)
-            .await;
-        world
-            .apply(
-                Change::CreateIntegration(integration, key),
-                Event::IntegrationCreated,
-            )
-            .await;
-        world
-            .apply(Change::CreateUser(user), Event::UserCreated)
-            .await;
+        world.apply(Change::CreateTenant(tenant), Event::TenantCreated).await;
+        world.apply(Change::CreateIntegration(integration, key), Event::IntegrationCreated).await;
+        world.apply(Change::CreateUser(user), Event::UserCreated).await;
         world
     }
 
@@ -75,15 +66,9 @@ impl World {
         let device = self.fixture.device();
         let claim = self.fixture.claim(&device);
         let id = ticket.id;
-        self.apply(Change::CreateTicket(ticket), Event::TicketCreated)
-            .await;
-        self.apply(Change::ClaimTicket(id, claim), Event::TicketClaimed)
-            .await;
-        let change = Change::Enrol {
-            ticket: id,
-            device: device.clone(),
-            totp: None,
-        };
+        self.apply(Change::CreateTicket(ticket), Event::TicketCreated).await;
+        self.apply(Change::ClaimTicket(id, claim), Event::TicketClaimed).await;
+        let change = Change::Enrol { ticket: id, device: device.clone(), totp: None };
         self.apply(change, Event::DeviceEnrolled).await;
         device
     }

@@ -111,9 +111,7 @@ async fn a_user_s_devices_are_all_told_and_nobody_else(mut world: CourierWorld) 
     let mut own = devices.map(|device| world.connect(device));
     let stranger = world.fixture.user().id;
     let elsewhere = world.fixture.device().id;
-    let mut other = world
-        .courier
-        .connect(world.fixture.tenant.id, stranger, elsewhere);
+    let mut other = world.courier.connect(world.fixture.tenant.id, stranger, elsewhere);
     let hint = world.settled();
     world.tell_user(hint.clone());
     for mailbox in &mut own {
@@ -272,10 +270,7 @@ const WAITERS: usize = 10_000;
 async fn too_many_waiters_are_turned_away_until_one_goes(mut world: CourierWorld) {
     let id = world.fixture.challenge().id;
     let mut waiters: Vec<_> = (0..WAITERS).map_while(|_| world.courier.wait(id)).collect();
-    assert!(
-        waiters.len() < WAITERS,
-        "waiters of a challenge are bounded"
-    );
+    assert!(waiters.len() < WAITERS, "waiters of a challenge are bounded");
     assert!(world.courier.wait(id).is_none());
     waiters.pop();
     waiters.push(world.courier.wait(id).expect("a place came free"));

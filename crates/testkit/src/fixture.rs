@@ -47,13 +47,7 @@ impl Fixture {
         };
         let integration = integration(&mut rng, tenant.id, &clock);
         let user = user(&mut rng, tenant.id, &clock);
-        Self {
-            clock,
-            tenant,
-            integration,
-            user,
-            rng,
-        }
+        Self { clock, tenant, integration, user, rng }
     }
 
     /// Random bytes.

@@ -104,11 +104,7 @@ async fn what_was_committed_is_loaded(mut world: HotWorld) {
     let loaded = world.load().await;
     assert!(version > 0);
     assert_eq!((loaded.version, &loaded.cell), (version, &cell));
-    assert_eq!(
-        loaded.live,
-        [Arc::clone(&first)],
-        "every field comes back as it went"
-    );
+    assert_eq!(loaded.live, [Arc::clone(&first)], "every field comes back as it went");
 
     let (change, second) = world.addition(&loaded);
     let newer = world.commit(change).await.expect("commits");
@@ -246,10 +242,7 @@ async fn a_dropped_rider_undoes_its_commit(mut world: HotWorld) {
 /// Loads, adds `challenge` to the cell, commits; again on conflict, as the use cases do.
 async fn add_with_retries(hot: &dyn Hot, change: HotChange, challenge: &Challenge) -> Committed {
     loop {
-        let loaded = hot
-            .load(change.tenant, change.user)
-            .await
-            .expect("loads while others write");
+        let loaded = hot.load(change.tenant, change.user).await.expect("loads while others write");
         let mut next = change.clone();
         next.version = loaded.version;
         next.cell = with(&loaded.cell, challenge.id);

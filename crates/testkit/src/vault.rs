@@ -101,9 +101,7 @@ async fn a_changed_sealed_value_does_not_open(mut world: VaultWorld) {
 
 async fn sealing_twice_gives_two_values(mut world: VaultWorld) {
     let purpose = world.purposes()[0];
-    let sealed: HashSet<_> = (0..64)
-        .map(|_| world.vault().seal(purpose, b"042137"))
-        .collect();
+    let sealed: HashSet<_> = (0..64).map(|_| world.vault().seal(purpose, b"042137")).collect();
     assert_eq!(sealed.len(), 64);
 }
 
@@ -194,9 +192,7 @@ async fn the_key_set_holds_nothing_private(world: VaultWorld) {
 async fn keys_are_apart(world: VaultWorld) {
     let vault = world.vault();
     let challenge_keys = vault.certified().iter().map(|key| &key.certificate.key);
-    let keys: Vec<_> = challenge_keys
-        .chain([vault.identity(), vault.audit_key()])
-        .collect();
+    let keys: Vec<_> = challenge_keys.chain([vault.identity(), vault.audit_key()]).collect();
     let different: HashSet<_> = keys.iter().map(|key| key.as_bytes()).collect();
     assert_eq!(different.len(), keys.len());
 }

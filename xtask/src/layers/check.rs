@@ -77,14 +77,9 @@ fn refused_edge(rule: &table::Crate, dependency: &Dependency) -> Option<String> 
         [] => "none of our crates".to_owned(),
         some => format!("only {}", some.join(", ")),
     };
-    let layer = table::find(target).map_or(String::new(), |krate| {
-        format!(", of layer {},", krate.layer)
-    });
-    let tests = if dependency.is_dev() {
-        " (tests may add testkit and backends)"
-    } else {
-        ""
-    };
+    let layer =
+        table::find(target).map_or(String::new(), |krate| format!(", of layer {},", krate.layer));
+    let tests = if dependency.is_dev() { " (tests may add testkit and backends)" } else { "" };
     Some(format!(
         "{target}{layer} is out of reach; layer {} here may name {allowed}{tests}",
         rule.layer
@@ -103,21 +98,14 @@ fn outside(rule: &table::Crate, dependency: &Dependency, found: &mut BTreeSet<St
             allowed.join(", "),
         ));
     }
-    for reserved in table::RESERVED
-        .iter()
-        .filter(|r| r.outside.contains(&target))
-    {
+    for reserved in table::RESERVED.iter().filter(|r| r.outside.contains(&target)) {
         let allowed = match (&reserved.dev, dependency.is_dev()) {
             (Dev::Anyone, true) => continue,
             (Dev::Only(list), true) => *list,
             (_, false) => reserved.normal,
         };
         if !allowed.contains(&name) {
-            let kind = if dependency.is_dev() {
-                "dev-dependency"
-            } else {
-                "dependency"
-            };
+            let kind = if dependency.is_dev() { "dev-dependency" } else { "dependency" };
             let who = match allowed {
                 [] => format!("no crate may name it as a {kind}"),
                 some => format!("as a {kind} it is reserved for {}", some.join(", ")),
@@ -135,9 +123,7 @@ fn manifest(package: &Package, text: Option<&String>, found: &mut BTreeSet<Strin
         return;
     };
     if toml_lines::value(text, "lints", "workspace") != Some("true") {
-        found.insert(format!(
-            "{name}: its Cargo.toml must say [lints] workspace = true"
-        ));
+        found.insert(format!("{name}: its Cargo.toml must say [lints] workspace = true"));
     }
 }
 
@@ -155,23 +141,17 @@ fn licence_of(package: &Package, ours: bool, found: &mut BTreeSet<String>) {
     if ours {
         if expression != table::OUR_LICENCE {
             let wanted = table::OUR_LICENCE;
-            found.insert(format!(
-                "{who}: our own crates are {wanted}, not {expression}"
-            ));
+            found.insert(format!("{who}: our own crates are {wanted}, not {expression}"));
         }
         return;
     }
     match licence::permits(expression, table::LICENCES) {
         Ok(true) => {}
         Ok(false) => {
-            found.insert(format!(
-                "{who}: its licence, {expression}, is not on the list"
-            ));
+            found.insert(format!("{who}: its licence, {expression}, is not on the list"));
         }
         Err(why) => {
-            found.insert(format!(
-                "{who}: can't read its licence, {expression}: {why}"
-            ));
+            found.insert(format!("{who}: can't read its licence, {expression}: {why}"));
         }
     }
 }
@@ -179,26 +159,14 @@ fn licence_of(package: &Package, ours: bool, found: &mut BTreeSet<String>) {
 /// Packages that must be there once, or not at all.
 fn copies(packages: &[&Package], found: &mut BTreeSet<String>) {
     for name in table::EXACTLY_ONE {
-        let versions: Vec<&str> = packages
-            .iter()
-            .filter(|p| p.name == *name)
-            .map(|p| p.version.as_str())
-            .collect();
+        let versions: Vec<&str> =
+            packages.iter().filter(|p| p.name == *name).map(|p| p.version.as_str()).collect();
         if versions.len() != 1 {
-            let seen = if versions.is_empty() {
-                "none".to_owned()
-            } else {
-                versions.join(", ")
-            };
-            found.insert(format!(
-                "{name}: there must be exactly one version, there is {seen}"
-            ));
+            let seen = if versions.is_empty() { "none".to_owned() } else { versions.join(", ") };
+            found.insert(format!("{name}: there must be exactly one version, there is {seen}"));
         }
     }
-    for package in packages
-        .iter()
-        .filter(|p| table::NONE_OF.contains(&p.name.as_str()))
-    {
+    for package in packages.iter().filter(|p| table::NONE_OF.contains(&p.name.as_str())) {
         let users: Vec<&str> = packages
             .iter()
             .filter(|p| p.dependencies.iter().any(|d| d.name == package.name))

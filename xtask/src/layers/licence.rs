@@ -3,14 +3,8 @@
 /// Whether an expression leaves a choice that meets `allowed`; `Err` when it can't be read.
 pub(crate) fn permits(expression: &str, allowed: &[&str]) -> Result<bool, String> {
     // crates published before SPDX expressions wrote "MIT/Apache-2.0" for "MIT OR Apache-2.0"
-    let spaced = expression
-        .replace('/', " OR ")
-        .replace('(', " ( ")
-        .replace(')', " ) ");
-    let mut reader = Reader {
-        words: spaced.split_whitespace().peekable(),
-        allowed,
-    };
+    let spaced = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ");
+    let mut reader = Reader { words: spaced.split_whitespace().peekable(), allowed };
     let verdict = reader.any()?;
     match reader.words.next() {
         None => Ok(verdict),
@@ -47,9 +41,7 @@ impl<'a, I: Iterator<Item = &'a str>> Reader<'a, I> {
             None => Err("it ends too early".to_owned()),
             Some("(") => {
                 let verdict = self.any()?;
-                self.words
-                    .next_if_eq(&")")
-                    .ok_or("a bracket is not closed")?;
+                self.words.next_if_eq(&")").ok_or("a bracket is not closed")?;
                 Ok(verdict)
             }
             Some(word @ (")" | "AND" | "OR" | "WITH")) => Err(format!("unexpected `{word}`")),
@@ -108,15 +100,7 @@ mod tests {
 
     #[test]
     fn says_when_it_can_not_read_one() {
-        for expression in [
-            "",
-            "(MIT",
-            "MIT)",
-            "MIT AND",
-            "OR MIT",
-            "MIT WITH",
-            "MIT Apache-2.0",
-        ] {
+        for expression in ["", "(MIT", "MIT)", "MIT AND", "OR MIT", "MIT WITH", "MIT Apache-2.0"] {
             assert!(permits(expression, LICENCES).is_err(), "{expression}");
         }
     }

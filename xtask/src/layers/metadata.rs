@@ -59,21 +59,15 @@ impl Dependency {
         let key = self.rename.as_ref().unwrap_or(&self.name);
         let (explicit, strong) = (format!("dep:{key}"), format!("{key}/"));
         !self.optional
-            || enabled
-                .iter()
-                .filter_map(|feature| owner.features.get(feature))
-                .flatten()
-                .any(|entry| {
-                    *entry == explicit || entry == key || entry.starts_with(strong.as_str())
-                })
+            || enabled.iter().filter_map(|feature| owner.features.get(feature)).flatten().any(
+                |entry| *entry == explicit || entry == key || entry.starts_with(strong.as_str()),
+            )
     }
 }
 
 impl Metadata {
     pub(crate) fn members(&self) -> impl Iterator<Item = &Package> {
-        self.packages
-            .iter()
-            .filter(|package| self.workspace_members.contains(&package.id))
+        self.packages.iter().filter(|package| self.workspace_members.contains(&package.id))
     }
 
     /// Every package that some build of ours, on any platform, can compile.
@@ -81,17 +75,10 @@ impl Metadata {
     /// The lock file, and with it `resolve`, also lists optional packages that are mentioned only
     /// weakly (`ring?/alloc`) and that cargo never builds; a ban that counted those would cry wolf.
     pub(crate) fn reachable(&self) -> Vec<&Package> {
-        let packages: BTreeMap<&str, &Package> = self
-            .packages
-            .iter()
-            .map(|package| (package.id.as_str(), package))
-            .collect();
-        let nodes: BTreeMap<&str, &Node> = self
-            .resolve
-            .nodes
-            .iter()
-            .map(|node| (node.id.as_str(), node))
-            .collect();
+        let packages: BTreeMap<&str, &Package> =
+            self.packages.iter().map(|package| (package.id.as_str(), package)).collect();
+        let nodes: BTreeMap<&str, &Node> =
+            self.resolve.nodes.iter().map(|node| (node.id.as_str(), node)).collect();
         let mut seen: BTreeSet<&str> = BTreeSet::new();
         let mut open: Vec<&str> = self.workspace_members.iter().map(String::as_str).collect();
         while let Some(id) = open.pop() {
@@ -105,19 +92,14 @@ impl Metadata {
                 let Some(target) = packages.get(dep.pkg.as_str()) else {
                     continue;
                 };
-                let mut declared = owner
-                    .dependencies
-                    .iter()
-                    .filter(|d| d.name == target.name)
-                    .peekable();
+                let mut declared =
+                    owner.dependencies.iter().filter(|d| d.name == target.name).peekable();
                 if declared.peek().is_none() || declared.any(|d| d.is_active(owner, &node.features))
                 {
                     open.push(&dep.pkg);
                 }
             }
         }
-        seen.into_iter()
-            .filter_map(|id| packages.get(id).copied())
-            .collect()
+        seen.into_iter().filter_map(|id| packages.get(id).copied()).collect()
     }
 }

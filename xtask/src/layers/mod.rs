@@ -35,11 +35,7 @@ pub(crate) fn run(root: &Path, file: Option<&Path>) -> Result<(), String> {
         .collect();
     let workspace_manifest = std::fs::read_to_string(root.join("Cargo.toml"))
         .map_err(|e| format!("layers: can't read the workspace's Cargo.toml: {e}"))?;
-    let facts = Facts {
-        metadata,
-        manifests,
-        workspace_manifest,
-    };
+    let facts = Facts { metadata, manifests, workspace_manifest };
     let clean = format!(
         "{} crates, {} packages in all: every arrow goes down",
         facts.metadata.workspace_members.len(),

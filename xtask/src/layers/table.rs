@@ -10,16 +10,8 @@ pub(crate) struct Crate {
     pub(crate) outside: Option<&'static [&'static str]>,
 }
 
-const L3_AND_BELOW: &[&str] = &[
-    "app",
-    "http-limits",
-    "ports",
-    "session",
-    "authenticator",
-    "domain",
-    "wire",
-    "statement",
-];
+const L3_AND_BELOW: &[&str] =
+    &["app", "http-limits", "ports", "session", "authenticator", "domain", "wire", "statement"];
 const BACKEND: &[&str] = &["ports", "domain", "statement"];
 const TOOL: &[&str] = &[
     "authenticator-native",
@@ -48,91 +40,36 @@ const fn pure(
     ours: &'static [&'static str],
     outside: &'static [&'static str],
 ) -> Crate {
-    Crate {
-        name,
-        layer,
-        ours,
-        outside: Some(outside),
-    }
+    Crate { name, layer, ours, outside: Some(outside) }
 }
 
 const fn shell(name: &'static str, layer: u8, ours: &'static [&'static str]) -> Crate {
-    Crate {
-        name,
-        layer,
-        ours,
-        outside: None,
-    }
+    Crate { name, layer, ours, outside: None }
 }
 
 /// Our crates, bottom up. Arrows only go down; the one arrow inside a layer is http-limits -> app
 /// (and testkit -> app, which no shipped crate can see).
 pub(crate) const CRATES: &[Crate] = &[
-    pure(
-        "statement",
-        0,
-        &[],
-        &[
-            "aws-lc-rs",
-            "data-encoding",
-            "serde",
-            "thiserror",
-            "zeroize",
-        ],
-    ),
+    pure("statement", 0, &[], &["aws-lc-rs", "data-encoding", "serde", "thiserror", "zeroize"]),
     pure(
         "domain",
         1,
         &["statement"],
-        &[
-            "hmac",
-            "rand",
-            "serde",
-            "sha2",
-            "subtle",
-            "thiserror",
-            "totp-rs",
-            "zeroize",
-        ],
+        &["hmac", "rand", "serde", "sha2", "subtle", "thiserror", "totp-rs", "zeroize"],
     ),
     pure(
         "wire",
         1,
         &["statement"],
-        &[
-            "prost",
-            "prost-build",
-            "protox",
-            "serde",
-            "serde_json",
-            "utoipa",
-        ],
+        &["prost", "prost-build", "protox", "serde", "serde_json", "utoipa"],
     ),
-    pure(
-        "ports",
-        2,
-        &["domain", "statement"],
-        &["bytes", "serde", "thiserror", "zeroize"],
-    ),
-    pure(
-        "session",
-        2,
-        &["domain", "wire", "statement"],
-        &["rand", "prost", "thiserror"],
-    ),
+    pure("ports", 2, &["domain", "statement"], &["bytes", "serde", "thiserror", "zeroize"]),
+    pure("session", 2, &["domain", "wire", "statement"], &["rand", "prost", "thiserror"]),
     pure(
         "authenticator",
         2,
         &["wire", "statement"],
-        &[
-            "prost",
-            "rand",
-            "serde",
-            "serde_json",
-            "thiserror",
-            "totp-rs",
-            "zeroize",
-        ],
+        &["prost", "rand", "serde", "serde_json", "thiserror", "totp-rs", "zeroize"],
     ),
     pure(
         "app",
@@ -150,35 +87,15 @@ pub(crate) const CRATES: &[Crate] = &[
             "zeroize",
         ],
     ),
-    shell(
-        "http-limits",
-        3,
-        &["app", "ports", "domain", "wire", "statement"],
-    ),
-    shell(
-        TESTKIT,
-        3,
-        &[
-            "app",
-            "ports",
-            "session",
-            "authenticator",
-            "domain",
-            "wire",
-            "statement",
-        ],
-    ),
+    shell("http-limits", 3, &["app", "ports", "domain", "wire", "statement"]),
+    shell(TESTKIT, 3, &["app", "ports", "session", "authenticator", "domain", "wire", "statement"]),
     shell("edge-http", 4, L3_AND_BELOW),
     shell("edge-ws", 4, L3_AND_BELOW),
     shell("edge-pages", 4, L3_AND_BELOW),
     shell("backend-local", 4, BACKEND),
     shell("backend-sql", 4, BACKEND),
     shell("backend-redis", 4, BACKEND),
-    shell(
-        "authenticator-native",
-        4,
-        &["authenticator", "wire", "statement"],
-    ),
+    shell("authenticator-native", 4, &["authenticator", "wire", "statement"]),
     shell(
         "server",
         PROGRAMS,
@@ -201,11 +118,7 @@ pub(crate) const CRATES: &[Crate] = &[
         ],
     ),
     shell("authenticator-cli", PROGRAMS, TOOL),
-    shell(
-        "loadtest",
-        PROGRAMS,
-        &["authenticator-native", "authenticator", "wire", "statement"],
-    ),
+    shell("loadtest", PROGRAMS, &["authenticator-native", "authenticator", "wire", "statement"]),
     shell("xtask", PROGRAMS, TOOL),
 ];
 
@@ -222,43 +135,23 @@ pub(crate) enum Dev {
     Only(&'static [&'static str]),
 }
 
-const HTTP: &[&str] = &[
-    "http-limits",
-    "edge-http",
-    "edge-ws",
-    "edge-pages",
-    "server",
-];
+const HTTP: &[&str] = &["http-limits", "edge-http", "edge-ws", "edge-pages", "server"];
 const TLS: &[&str] = &["server", "authenticator-native"];
 
 /// Outside crates that would drag a database, a socket or a protocol where it does not belong.
 pub(crate) const RESERVED: &[Reserved] = &[
     Reserved {
-        outside: &[
-            "sqlx",
-            "sqlx-core",
-            "sqlx-sqlite",
-            "sqlx-postgres",
-            "libsqlite3-sys",
-        ],
+        outside: &["sqlx", "sqlx-core", "sqlx-sqlite", "sqlx-postgres", "libsqlite3-sys"],
         normal: &["backend-sql"],
         dev: Dev::Only(&["backend-sql"]),
     },
-    Reserved {
-        outside: &["rusqlite"],
-        normal: &[],
-        dev: Dev::Only(&["backend-sql"]),
-    },
+    Reserved { outside: &["rusqlite"], normal: &[], dev: Dev::Only(&["backend-sql"]) },
     Reserved {
         outside: &["redis"],
         normal: &["backend-redis"],
         dev: Dev::Only(&["backend-redis"]),
     },
-    Reserved {
-        outside: &["axum", "axum-core", "axum-extra"],
-        normal: HTTP,
-        dev: Dev::Only(HTTP),
-    },
+    Reserved { outside: &["axum", "axum-core", "axum-extra"], normal: HTTP, dev: Dev::Only(HTTP) },
     Reserved {
         outside: &["tokio-tungstenite", "tungstenite"],
         normal: &["authenticator-native"],
@@ -314,11 +207,7 @@ mod tests {
                 let target = find(below).unwrap_or_else(|| panic!("{below} is not in the table"));
                 let down = target.layer < krate.layer;
                 let excused = sideways.contains(&(krate.name, below));
-                assert!(
-                    down || excused,
-                    "{} -> {below} does not go down",
-                    krate.name
-                );
+                assert!(down || excused, "{} -> {below} does not go down", krate.name);
             }
         }
     }

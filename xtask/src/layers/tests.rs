@@ -38,10 +38,7 @@ impl Doctored {
             ("http-limits", vec![dep("app", None), dep("axum", None)]),
             ("testkit", vec![dep("app", None)]),
             ("backend-sql", vec![dep("ports", None), dep("sqlx", None)]),
-            (
-                "server",
-                vec![dep("backend-sql", None), dep("rustls", None)],
-            ),
+            ("server", vec![dep("backend-sql", None), dep("rustls", None)]),
         ];
         let outside = [
             ("aws-lc-rs", "1.19.0", "ISC AND (Apache-2.0 OR ISC)", vec![]),
@@ -66,15 +63,8 @@ impl Doctored {
 
     /// Adds a dependency to one of our crates.
     fn add(mut self, krate: &str, dependency: Value) -> Self {
-        let package = self
-            .ours
-            .iter_mut()
-            .find(|p| p["name"] == krate)
-            .expect("a known crate");
-        package["dependencies"]
-            .as_array_mut()
-            .expect("a list")
-            .push(dependency);
+        let package = self.ours.iter_mut().find(|p| p["name"] == krate).expect("a known crate");
+        package["dependencies"].as_array_mut().expect("a list").push(dependency);
         self
     }
 
@@ -85,11 +75,8 @@ impl Doctored {
 
     fn findings(self) -> Vec<String> {
         let members: Vec<Value> = self.ours.iter().map(|p| p["id"].clone()).collect();
-        let names: Vec<String> = self
-            .ours
-            .iter()
-            .filter_map(|p| p["name"].as_str().map(str::to_owned))
-            .collect();
+        let names: Vec<String> =
+            self.ours.iter().filter_map(|p| p["name"].as_str().map(str::to_owned)).collect();
         let packages: Vec<Value> = self.ours.into_iter().chain(self.outside).collect();
         let nodes: Vec<Value> = packages
             .iter()
@@ -107,10 +94,7 @@ impl Doctored {
         let metadata = json!({
             "packages": packages, "workspace_members": members, "resolve": {"nodes": nodes},
         });
-        let manifests = names
-            .into_iter()
-            .map(|name| (name, self.manifest.to_owned()))
-            .collect();
+        let manifests = names.into_iter().map(|name| (name, self.manifest.to_owned())).collect();
         check(&Facts {
             metadata: serde_json::from_value(metadata).expect("metadata"),
             manifests,
@@ -124,10 +108,7 @@ impl Doctored {
 fn reports(doctored: Doctored, krate: &str, rule: &str) {
     let findings = doctored.findings();
     assert_eq!(findings.len(), 1, "{findings:#?}");
-    assert!(
-        findings[0].starts_with(krate) && findings[0].contains(rule),
-        "{findings:#?}"
-    );
+    assert!(findings[0].starts_with(krate) && findings[0].contains(rule), "{findings:#?}");
 }
 
 #[test]
@@ -138,35 +119,21 @@ fn a_clean_tree_passes() {
 #[test]
 fn an_arrow_upwards() {
     let doctored = Doctored::clean().add("domain", dep("ports", None));
-    reports(
-        doctored,
-        "domain: may not depend on ports",
-        "may name only statement",
-    );
+    reports(doctored, "domain: may not depend on ports", "may name only statement");
 }
 
 #[test]
 fn an_arrow_sideways() {
     let mut doctored = Doctored::clean();
-    doctored
-        .ours
-        .push(package("backend-local", "0.1.0", "Apache-2.0", vec![]));
+    doctored.ours.push(package("backend-local", "0.1.0", "Apache-2.0", vec![]));
     let doctored = doctored.add("backend-sql", dep("backend-local", None));
-    reports(
-        doctored,
-        "backend-sql: may not depend on backend-local",
-        "out of reach",
-    );
+    reports(doctored, "backend-sql: may not depend on backend-local", "out of reach");
 }
 
 #[test]
 fn a_build_dependency_counts_as_an_arrow() {
     let doctored = Doctored::clean().add("statement", dep("domain", Some("build")));
-    reports(
-        doctored,
-        "statement: may not depend on domain",
-        "none of our crates",
-    );
+    reports(doctored, "statement: may not depend on domain", "none of our crates");
 }
 
 #[test]
@@ -174,77 +141,43 @@ fn tests_may_name_backends_but_not_higher_layers() {
     let backend = Doctored::clean().add("ports", dep("backend-sql", Some("dev")));
     assert_eq!(backend.findings(), Vec::<String>::new());
     let upwards = Doctored::clean().add("domain", dep("http-limits", Some("dev")));
-    reports(
-        upwards,
-        "domain: may not depend on http-limits",
-        "tests may add testkit",
-    );
+    reports(upwards, "domain: may not depend on http-limits", "tests may add testkit");
 }
 
 #[test]
 fn testkit_outside_of_tests() {
     let doctored = Doctored::clean().add("server", dep("testkit", None));
-    reports(
-        doctored,
-        "server: may not depend on testkit",
-        "dev-dependencies only",
-    );
+    reports(doctored, "server: may not depend on testkit", "dev-dependencies only");
 }
 
 #[test]
 fn sqlx_in_app() {
     let findings = Doctored::clean().add("app", dep("sqlx", None)).findings();
     assert_eq!(findings.len(), 2, "{findings:#?}");
-    assert!(
-        findings.iter().any(|f| f.contains("app is pure")),
-        "{findings:#?}"
-    );
-    assert!(
-        findings
-            .iter()
-            .any(|f| f.contains("reserved for backend-sql")),
-        "{findings:#?}"
-    );
+    assert!(findings.iter().any(|f| f.contains("app is pure")), "{findings:#?}");
+    assert!(findings.iter().any(|f| f.contains("reserved for backend-sql")), "{findings:#?}");
 }
 
 #[test]
 fn sqlx_in_the_tests_of_app() {
     let doctored = Doctored::clean().add("app", dep("sqlx", Some("dev")));
-    reports(
-        doctored,
-        "app: may not depend on sqlx",
-        "reserved for backend-sql",
-    );
+    reports(doctored, "app: may not depend on sqlx", "reserved for backend-sql");
 }
 
 #[test]
 fn axum_in_domain() {
-    let findings = Doctored::clean()
-        .add("domain", dep("axum", None))
-        .findings();
+    let findings = Doctored::clean().add("domain", dep("axum", None)).findings();
     assert_eq!(findings.len(), 2, "{findings:#?}");
-    assert!(
-        findings
-            .iter()
-            .all(|f| f.starts_with("domain: may not depend on axum"))
-    );
+    assert!(findings.iter().all(|f| f.starts_with("domain: may not depend on axum")));
 }
 
 #[test]
 fn rusqlite_belongs_to_the_tests_of_one_crate() {
     let own = || package("rusqlite", "0.38.0", "MIT", vec![]);
-    let tests = Doctored::clean()
-        .with(own())
-        .add("backend-sql", dep("rusqlite", Some("dev")));
+    let tests = Doctored::clean().with(own()).add("backend-sql", dep("rusqlite", Some("dev")));
     assert_eq!(tests.findings(), Vec::<String>::new());
-    let shipped = Doctored::clean()
-        .with(own())
-        .add("backend-sql", dep("rusqlite", None));
-    reports(
-        shipped,
-        "backend-sql: may not depend on rusqlite",
-        "no crate may name it",
-    );
+    let shipped = Doctored::clean().with(own()).add("backend-sql", dep("rusqlite", None));
+    reports(shipped, "backend-sql: may not depend on rusqlite", "no crate may name it");
 }
 
 #[test]
@@ -252,19 +185,13 @@ fn a_renamed_dependency_is_still_seen() {
     let mut hidden = dep("redis", None);
     hidden["rename"] = json!("cache");
     let doctored = Doctored::clean().add("server", hidden);
-    reports(
-        doctored,
-        "server: may not depend on redis",
-        "reserved for backend-redis",
-    );
+    reports(doctored, "server: may not depend on redis", "reserved for backend-redis");
 }
 
 #[test]
 fn an_unknown_crate() {
     let mut doctored = Doctored::clean();
-    doctored
-        .ours
-        .push(package("utils", "0.1.0", "Apache-2.0", vec![]));
+    doctored.ours.push(package("utils", "0.1.0", "Apache-2.0", vec![]));
     reports(doctored, "utils: not in the table", "give it a layer");
 }
 
@@ -284,20 +211,14 @@ fn a_copyleft_licence() {
     let doctored = Doctored::clean()
         .with(package("readline", "1.0.0", "GPL-3.0-only", vec![]))
         .add("server", dep("readline", None));
-    reports(
-        doctored,
-        "readline 1.0.0",
-        "GPL-3.0-only, is not on the list",
-    );
+    reports(doctored, "readline 1.0.0", "GPL-3.0-only, is not on the list");
 }
 
 #[test]
 fn a_missing_licence_and_a_foreign_one_of_ours() {
     let mut silent = package("silent", "1.0.0", "", vec![]);
     silent["license"] = Value::Null;
-    let doctored = Doctored::clean()
-        .with(silent)
-        .add("server", dep("silent", None));
+    let doctored = Doctored::clean().with(silent).add("server", dep("silent", None));
     reports(doctored, "silent 1.0.0", "states no licence");
     let mut doctored = Doctored::clean();
     doctored.ours[0]["license"] = json!("MIT");
@@ -325,11 +246,7 @@ fn ring_counts_only_when_a_feature_switches_it_on() {
             .add("server", dep("rustls-webpki", None))
     };
     assert_eq!(webpki(&["alloc"]).findings(), Vec::<String>::new());
-    reports(
-        webpki(&["alloc", "ring"]),
-        "ring 0.17.14: must not be",
-        "named by rustls-webpki",
-    );
+    reports(webpki(&["alloc", "ring"]), "ring 0.17.14: must not be", "named by rustls-webpki");
 }
 
 #[test]
@@ -338,11 +255,7 @@ fn lints_are_inherited_and_unsafe_stays_forbidden() {
     loose.manifest = "[package]\nworkspace = true\n";
     let findings = loose.findings();
     assert_eq!(findings.len(), 8, "{findings:#?}");
-    assert!(
-        findings
-            .iter()
-            .all(|f| f.contains("[lints] workspace = true"))
-    );
+    assert!(findings.iter().all(|f| f.contains("[lints] workspace = true")));
     let mut unsafe_code = Doctored::clean();
     unsafe_code.workspace = "[workspace.lints.rust]\nunsafe_code = \"warn\"\n";
     reports(unsafe_code, "the workspace", "forbid");

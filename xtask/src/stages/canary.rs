@@ -10,12 +10,7 @@ use super::logged::is_noise;
 
 /// Reads every file in `logs`, line by line: a trace can be larger than memory.
 pub(super) fn scan(logs: &Path) -> Result<(), String> {
-    let missing = || {
-        format!(
-            "canary: no logs in {}: run the test stage first",
-            logs.display()
-        )
-    };
+    let missing = || format!("canary: no logs in {}: run the test stage first", logs.display());
     let mut files: Vec<_> = std::fs::read_dir(logs)
         .map_err(|_| missing())?
         .filter_map(|entry| Some(entry.ok()?.path()))
@@ -41,10 +36,7 @@ pub(super) fn scan(logs: &Path) -> Result<(), String> {
         }
         lines += number;
     }
-    let clean = format!(
-        "{lines} lines in {} logs ({trace} below INFO): no secret",
-        files.len()
-    );
+    let clean = format!("{lines} lines in {} logs ({trace} below INFO): no secret", files.len());
     crate::report("canary", &findings, &clean)
 }
 
@@ -159,10 +151,7 @@ mod tests {
         assert_eq!(scan(&logs), Ok(()));
         write(&format!("TRACE all is well\nTRACE {}\n", planted()[2]));
         let why = scan(&logs).expect_err("a canary");
-        assert!(
-            why.contains("test.log:2: a planted canary: TRACE a "),
-            "{why}"
-        );
+        assert!(why.contains("test.log:2: a planted canary: TRACE a "), "{why}");
         std::fs::remove_dir_all(&logs).expect("ours to remove");
     }
 }

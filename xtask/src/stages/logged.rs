@@ -33,11 +33,7 @@ pub(super) struct Ended {
 impl Ended {
     /// Its stdout, if it says that it succeeded.
     pub(super) fn success(self) -> Result<String, String> {
-        if self.status.success() {
-            Ok(self.stdout)
-        } else {
-            Err(self.status.to_string())
-        }
+        if self.status.success() { Ok(self.stdout) } else { Err(self.status.to_string()) }
     }
 }
 
@@ -55,12 +51,7 @@ pub(super) fn run(bench: &Bench<'_>, name: &str, mut command: Command) -> Result
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(|e| {
-            format!(
-                "{name}: can't start {}: {e}",
-                command.get_program().display()
-            )
-        })?;
+        .map_err(|e| format!("{name}: can't start {}: {e}", command.get_program().display()))?;
     let lines = read(&mut child);
     let outcome = pump(&mut child, &lines, &mut log);
     log.flush().map_err(broken)?;
@@ -102,8 +93,7 @@ fn pump(child: &mut Child, lines: &Receiver<Line>, log: &mut impl Write) -> Resu
         match lines.recv_timeout(POLL) {
             Ok(line) => {
                 let (Line::Out(bytes) | Line::Err(bytes)) = &line;
-                log.write_all(bytes)
-                    .map_err(|e| format!("can't write the log: {e}"))?;
+                log.write_all(bytes).map_err(|e| format!("can't write the log: {e}"))?;
                 let text = String::from_utf8_lossy(bytes);
                 if filter.shows(text.trim_end()) {
                     eprint!("{text}");
@@ -120,26 +110,16 @@ fn pump(child: &mut Child, lines: &Receiver<Line>, log: &mut impl Write) -> Resu
             ended = Some(now);
         }
         if ended.is_some_and(|at| now.duration_since(at) > CLOSE_MAX) {
-            return Err(
-                "it ended, but something it started still runs and holds its output".into(),
-            );
+            return Err("it ended, but something it started still runs and holds its output".into());
         }
         if now.duration_since(start) > STAGE_MAX {
             // what it started in turn may survive this; the log says what that was
             let _ = child.kill();
-            return Err(format!(
-                "no end in sight after {} minutes",
-                STAGE_MAX.as_secs() / 60
-            ));
+            return Err(format!("no end in sight after {} minutes", STAGE_MAX.as_secs() / 60));
         }
     }
-    let status = child
-        .wait()
-        .map_err(|e| format!("can't tell how it ended: {e}"))?;
-    Ok(Ended {
-        status,
-        stdout: String::from_utf8_lossy(&stdout).into_owned(),
-    })
+    let status = child.wait().map_err(|e| format!("can't tell how it ended: {e}"))?;
+    Ok(Ended { status, stdout: String::from_utf8_lossy(&stdout).into_owned() })
 }
 
 /// What the console shows: no trace and no debug lines, and not the output of tests that passed.
@@ -164,13 +144,8 @@ impl Filter {
 /// Lines of `tracing-subscriber`, plain, coloured or JSON, below INFO.
 pub(super) fn is_noise(line: &str) -> bool {
     let plain = without_colour(line);
-    plain
-        .split_whitespace()
-        .take(3)
-        .any(|word| matches!(word, "TRACE" | "DEBUG"))
-        || [r#""level":"TRACE""#, r#""level":"DEBUG""#]
-            .iter()
-            .any(|mark| plain.contains(mark))
+    plain.split_whitespace().take(3).any(|word| matches!(word, "TRACE" | "DEBUG"))
+        || [r#""level":"TRACE""#, r#""level":"DEBUG""#].iter().any(|mark| plain.contains(mark))
 }
 
 /// The line without terminal escapes such as `ESC [ 3 2 m`.
@@ -202,11 +177,7 @@ mod tests {
         ] {
             assert!(!filter.shows(line), "{line}");
         }
-        for line in [
-            "test a ... ok",
-            "2026-01-01T00:00:00Z  WARN a: TRACE is on",
-            "FAILED",
-        ] {
+        for line in ["test a ... ok", "2026-01-01T00:00:00Z  WARN a: TRACE is on", "FAILED"] {
             assert!(filter.shows(line), "{line}");
         }
     }
@@ -214,17 +185,8 @@ mod tests {
     #[test]
     fn passing_tests_keep_their_output_to_the_log() {
         let mut filter = Filter::default();
-        let lines = [
-            "test a ... ok",
-            "successes:",
-            "---- a stdout ----",
-            "hello",
-            "failures:",
-        ];
-        let shown: Vec<&str> = lines
-            .into_iter()
-            .filter(|line| filter.shows(line))
-            .collect();
+        let lines = ["test a ... ok", "successes:", "---- a stdout ----", "hello", "failures:"];
+        let shown: Vec<&str> = lines.into_iter().filter(|line| filter.shows(line)).collect();
         assert_eq!(shown, ["test a ... ok", "failures:"]);
         assert!(!filter.shows("successes:"));
         assert!(filter.shows("test result: ok. 1 passed"));
@@ -234,12 +196,7 @@ mod tests {
     fn both_streams_reach_the_log_and_stdout_comes_back() {
         let logs = std::env::temp_dir().join(format!("xtask-logged-{}", std::process::id()));
         let target = logs.clone();
-        let bench = Bench {
-            root: Path::new("."),
-            mode: Mode::Fast,
-            target,
-            logs,
-        };
+        let bench = Bench { root: Path::new("."), mode: Mode::Fast, target, logs };
         let shell = |script: &str| {
             let mut command = Command::new("sh");
             command.args(["-c", script]);
@@ -249,10 +206,7 @@ mod tests {
         let out = run(&bench, "good", script).and_then(Ended::success);
         assert_eq!(out.as_deref(), Ok("TRACE one\n"));
         let log = std::fs::read_to_string(bench.logs.join("good.log")).expect("a log");
-        assert!(
-            log.contains("TRACE one\n") && log.contains("TRACE trace\n"),
-            "{log}"
-        );
+        assert!(log.contains("TRACE one\n") && log.contains("TRACE trace\n"), "{log}");
         let bad = run(&bench, "bad", shell("exit 3")).and_then(Ended::success);
         let bad = bad.expect_err("it failed");
         assert!(bad.contains("exit status: 3"), "{bad}");

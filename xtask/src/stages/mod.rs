@@ -62,41 +62,19 @@ struct Stage {
 }
 
 const fn stage(name: &'static str, from: Mode, run: fn(&Bench<'_>) -> Result<(), String>) -> Stage {
-    Stage {
-        name,
-        from,
-        needs: &[],
-        run,
-    }
+    Stage { name, from, needs: &[], run }
 }
 
 /// In the order in which they run: cheap ones first, so that a slip is told early.
 const STAGES: &[Stage] = &[
-    stage("fmt", Mode::Fast, |bench| {
-        bench.cargo(&["fmt", "--all", "--check"])
-    }),
-    stage("layers", Mode::Fast, |bench| {
-        crate::layers::run(bench.root, None)
-    }),
+    stage("fmt", Mode::Fast, |bench| bench.cargo(&["fmt", "--all", "--check"])),
+    stage("layers", Mode::Fast, |bench| crate::layers::run(bench.root, None)),
     stage("tidy", Mode::Fast, |bench| crate::tidy::run(bench.root)),
     stage("clippy", Mode::Fast, |bench| {
-        let args = [
-            "clippy",
-            "--workspace",
-            "--all-targets",
-            "--locked",
-            "--",
-            "-D",
-            "warnings",
-        ];
+        let args = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
         bench.cargo(&args)
     }),
-    Stage {
-        name: "test",
-        from: Mode::Fast,
-        needs: &["redis-server"],
-        run: tests,
-    },
+    Stage { name: "test", from: Mode::Fast, needs: &["redis-server"], run: tests },
     stage("doc", Mode::Full, doc),
     stage("release", Mode::Normal, release::build),
     stage("spine", Mode::Normal, release::spine),
@@ -113,21 +91,13 @@ pub(crate) fn run(root: &Path, args: &TestArgs) -> Result<(), String> {
     };
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    let bench = Bench {
-        root,
-        mode,
-        logs: target.join("test-logs"),
-        target,
-    };
+    let bench = Bench { root, mode, logs: target.join("test-logs"), target };
     let wanted = |stage: &Stage| match args.only.as_slice() {
         [] => stage.from <= mode,
         only => only.iter().any(|name| name == stage.name),
     };
-    let needs: Vec<&str> = STAGES
-        .iter()
-        .filter(|s| wanted(s))
-        .flat_map(|s| s.needs.iter().copied())
-        .collect();
+    let needs: Vec<&str> =
+        STAGES.iter().filter(|s| wanted(s)).flat_map(|s| s.needs.iter().copied()).collect();
     prerequisites::provide(&needs)?;
     if args.only.is_empty() {
         // a secret in the log of an earlier run would fail this one; a first run has none to remove
@@ -159,9 +129,7 @@ pub(crate) fn run(root: &Path, args: &TestArgs) -> Result<(), String> {
     table.print();
     match failure {
         None => Ok(()),
-        Some(name) => Err(format!(
-            "failed: {name} (again alone: cargo xtask test --only {name})"
-        )),
+        Some(name) => Err(format!("failed: {name} (again alone: cargo xtask test --only {name})")),
     }
 }
 
@@ -173,8 +141,7 @@ struct Table {
 impl Table {
     fn ran(&mut self, name: &'static str, ok: bool, start: Instant) {
         let took = clock::now().duration_since(start);
-        self.rows
-            .push((name, if ok { "ok" } else { "FAILED" }, Some(took)));
+        self.rows.push((name, if ok { "ok" } else { "FAILED" }, Some(took)));
     }
 
     fn skipped(&mut self, name: &'static str, why: &'static str) {

@@ -14,14 +14,8 @@ struct Program {
 }
 
 const PROGRAMS: &[Program] = &[
-    Program {
-        name: "redis-server",
-        debian: "redis-server",
-    },
-    Program {
-        name: "chromium",
-        debian: "chromium",
-    },
+    Program { name: "redis-server", debian: "redis-server" },
+    Program { name: "chromium", debian: "chromium" },
 ];
 
 /// Debian asks this script before a package starts its service; 101 means no.
@@ -94,15 +88,8 @@ fn is_root() -> bool {
 fn is_debian() -> bool {
     let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
     release.lines().any(|line| {
-        let family = line
-            .strip_prefix("ID=")
-            .or_else(|| line.strip_prefix("ID_LIKE="));
-        family.is_some_and(|names| {
-            names
-                .trim_matches('"')
-                .split(' ')
-                .any(|name| name == "debian")
-        })
+        let family = line.strip_prefix("ID=").or_else(|| line.strip_prefix("ID_LIKE="));
+        family.is_some_and(|names| names.trim_matches('"').split(' ').any(|name| name == "debian"))
     })
 }
 
@@ -136,11 +123,7 @@ fn apt(verb: &[&str], packages: &[&str]) -> Result<(), String> {
         .stdin(Stdio::null())
         .status()
         .map_err(|e| format!("can't run apt-get: {e}"))?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(format!("apt-get {}: {status}", verb.join(" ")))
-    }
+    if status.success() { Ok(()) } else { Err(format!("apt-get {}: {status}", verb.join(" "))) }
 }
 
 /// Keeps packages from starting their services for as long as it lives.
@@ -157,9 +140,7 @@ impl NoServices {
         }
         let broken = |e: std::io::Error| format!("can't write {POLICY}: {e}");
         std::fs::write(policy, "#!/bin/sh\nexit 101\n").map_err(broken)?;
-        let held = NoServices {
-            ours: Some(policy.to_owned()),
-        };
+        let held = NoServices { ours: Some(policy.to_owned()) };
         std::fs::set_permissions(policy, Permissions::from_mode(0o755)).map_err(broken)?;
         Ok(held)
     }
@@ -181,13 +162,8 @@ fn services() -> BTreeSet<(String, String)> {
     processes
         .filter_map(|entry| {
             let name = std::fs::read_to_string(entry.path().join("comm")).ok()?;
-            let known = PROGRAMS
-                .iter()
-                .find(|program| program.name == name.trim_end())?;
-            Some((
-                known.name.to_owned(),
-                entry.file_name().to_string_lossy().into_owned(),
-            ))
+            let known = PROGRAMS.iter().find(|program| program.name == name.trim_end())?;
+            Some((known.name.to_owned(), entry.file_name().to_string_lossy().into_owned()))
         })
         .collect()
 }

@@ -7,10 +7,7 @@ use super::{Bench, logged};
 
 pub(super) fn build(bench: &Bench<'_>) -> Result<(), String> {
     let packages = ["-p", "server", "-p", "authenticator-cli", "-p", "loadtest"];
-    let args: Vec<&str> = ["build", "--release", "--locked"]
-        .into_iter()
-        .chain(packages)
-        .collect();
+    let args: Vec<&str> = ["build", "--release", "--locked"].into_iter().chain(packages).collect();
     bench.cargo(&args)
 }
 
@@ -21,10 +18,7 @@ pub(super) fn spine(bench: &Bench<'_>) -> Result<(), String> {
     let ended = logged::run(bench, "spine", command)?;
     // the steps say more than the exit status, so they are told first
     println!("    {}", judge_spine(&ended.stdout)?);
-    ended
-        .success()
-        .map(|_| ())
-        .map_err(|status| format!("spine: every step passed, but {status}"))
+    ended.success().map(|_| ()).map_err(|status| format!("spine: every step passed, but {status}"))
 }
 
 /// Real devices against a server of its own, briefly: nothing lost, nothing decided twice.
@@ -58,12 +52,7 @@ fn judge_spine(stdout: &str) -> Result<String, String> {
         .steps
         .iter()
         .filter(|step| step.expected != step.got)
-        .map(|step| {
-            format!(
-                "spine: {}: expected {}, got {}",
-                step.name, step.expected, step.got
-            )
-        })
+        .map(|step| format!("spine: {}: expected {}, got {}", step.name, step.expected, step.got))
         .collect();
     match (spine.ok, wrong.is_empty(), spine.steps.len()) {
         (_, _, 0) => Err("spine: no step ran".to_owned()),
@@ -83,15 +72,9 @@ struct Load {
 fn judge_load(stdout: &str) -> Result<String, String> {
     let load: Load = parse("load", stdout)?;
     if load.lost != 0 || load.doubled != 0 {
-        return Err(format!(
-            "load: {} lost, {} decided twice",
-            load.lost, load.doubled
-        ));
+        return Err(format!("load: {} lost, {} decided twice", load.lost, load.doubled));
     }
-    Ok(format!(
-        "{:.1} ceremonies/s, none lost, none decided twice",
-        load.ceremonies_per_s
-    ))
+    Ok(format!("{:.1} ceremonies/s, none lost, none decided twice", load.ceremonies_per_s))
 }
 
 /// The JSON value that stdout is, or that stands on its last line.
@@ -113,10 +96,7 @@ mod tests {
         assert_eq!(judge_spine(good).as_deref(), Ok("1 steps as expected"));
         let wrong = good.replace(r#""got":"denied""#, r#""got":"approved""#);
         let why = judge_spine(&wrong).expect_err("a wrong step, whatever ok says");
-        assert!(
-            why.contains(r#"deny: expected "denied", got "approved""#),
-            "{why}"
-        );
+        assert!(why.contains(r#"deny: expected "denied", got "approved""#), "{why}");
         assert!(judge_spine(&good.replace("true", "false")).is_err());
         assert!(judge_spine(r#"{"ok":true,"steps":[]}"#).is_err());
         assert!(judge_spine("").is_err());

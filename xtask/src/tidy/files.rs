@@ -5,11 +5,7 @@ use std::process::{Command, Stdio};
 
 /// Paths from the root, sorted, as git knows them; from an export without git, all but build output.
 pub(crate) fn list(root: &Path) -> Result<Vec<String>, String> {
-    let mut paths = if root.join(".git").exists() {
-        from_git(root)?
-    } else {
-        from_disk(root)?
-    };
+    let mut paths = if root.join(".git").exists() { from_git(root)? } else { from_disk(root)? };
     // git still lists a file that was deleted and not yet staged
     paths.retain(|path| root.join(path).is_file());
     paths.sort();
@@ -30,11 +26,7 @@ fn from_git(root: &Path) -> Result<Vec<String>, String> {
         return Err(format!("tidy: git ls-files failed: {}", why.trim()));
     }
     let paths = String::from_utf8_lossy(&output.stdout);
-    Ok(paths
-        .split('\0')
-        .filter(|path| !path.is_empty())
-        .map(str::to_owned)
-        .collect())
+    Ok(paths.split('\0').filter(|path| !path.is_empty()).map(str::to_owned).collect())
 }
 
 fn from_disk(root: &Path) -> Result<Vec<String>, String> {
@@ -47,11 +39,7 @@ fn from_disk(root: &Path) -> Result<Vec<String>, String> {
         for entry in entries {
             let entry = entry.map_err(|e| format!("tidy: can't list {folder}: {e}"))?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            let path = if folder.is_empty() {
-                name.clone()
-            } else {
-                format!("{folder}/{name}")
-            };
+            let path = if folder.is_empty() { name.clone() } else { format!("{folder}/{name}") };
             match entry.file_type() {
                 Ok(kind) if kind.is_dir() && !SKIPPED.contains(&name.as_str()) => open.push(path),
                 Ok(kind) if kind.is_file() => paths.push(path),

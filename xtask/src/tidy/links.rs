@@ -7,9 +7,7 @@ pub(crate) fn check(path: &str, content: &str, exists: &dyn Fn(&str) -> bool) ->
     let mut fence: Option<&str> = None;
     for (index, line) in content.lines().enumerate() {
         let start = line.trim_start();
-        let mark = ["```", "~~~"]
-            .into_iter()
-            .find(|mark| start.starts_with(mark));
+        let mark = ["```", "~~~"].into_iter().find(|mark| start.starts_with(mark));
         if mark.is_some() && (fence.is_none() || fence == mark) {
             fence = if fence.is_none() { mark } else { None };
             continue;
@@ -21,10 +19,7 @@ pub(crate) fn check(path: &str, content: &str, exists: &dyn Fn(&str) -> bool) ->
             if let Some(file) = resolve(folder, &target)
                 && !exists(&file)
             {
-                found.push(format!(
-                    "{path}:{}: the link to {target} leads nowhere",
-                    index + 1
-                ));
+                found.push(format!("{path}:{}: the link to {target} leads nowhere", index + 1));
             }
         }
     }
@@ -73,9 +68,7 @@ fn target(rest: &str) -> Option<String> {
 fn resolve(folder: &str, target: &str) -> Option<String> {
     let file = target.split(['#', '?']).next()?;
     let scheme = file.split_once(':').is_some_and(|(scheme, _)| {
-        scheme
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
+        scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
     });
     if file.is_empty() || scheme || file.starts_with("//") {
         return None;

@@ -29,11 +29,7 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
         }
         findings.extend(check(path, &content, &|target| root.join(target).exists()));
     }
-    crate::report(
-        "tidy",
-        &findings,
-        &format!("{} files: nothing to tidy", files.len()),
-    )
+    crate::report("tidy", &findings, &format!("{} files: nothing to tidy", files.len()))
 }
 
 /// Everything wrong with one file; `exists` answers for a path from the root of the tree.
@@ -50,6 +46,5 @@ fn check(path: &str, content: &str, exists: &dyn Fn(&str) -> bool) -> Vec<String
 
 /// Files that a tool wrote or that are data: nobody reads them from top to bottom.
 fn is_data(path: &str) -> bool {
-    path.split('/')
-        .any(|part| matches!(part, "generated" | "vectors" | "migrations"))
+    path.split('/').any(|part| matches!(part, "generated" | "vectors" | "migrations"))
 }

@@ -17,16 +17,10 @@ pub(crate) fn check(path: &str, content: &str) -> Vec<String> {
     }
     for name in ["todo", "unimplemented"] {
         for at in tokens(&code, &[name, "!", "("]) {
-            found.push(format!(
-                "{path}:{}: {name}! left behind",
-                line_of(&code, at)
-            ));
+            found.push(format!("{path}:{}: {name}! left behind", line_of(&code, at)));
         }
     }
-    for attribute in [
-        ["#", "[", "allow", "("].as_slice(),
-        &["#", "!", "[", "allow", "("],
-    ] {
+    for attribute in [["#", "[", "allow", "("].as_slice(), &["#", "!", "[", "allow", "("]] {
         for at in tokens(&code, attribute) {
             found.push(format!(
                 "{path}:{}: allow stays when its cause is gone: use expect, with a reason",
@@ -83,13 +77,8 @@ fn sleeps(path: &str, content: &str, code: &[char]) -> Vec<String> {
 
 /// `clock.sleep(..)` is a fake clock's, and `fn sleep(..)` defines one.
 fn is_method_or_definition(code: &[char], at: usize) -> bool {
-    let before: Vec<char> = code[..at]
-        .iter()
-        .rev()
-        .skip_while(|c| c.is_whitespace())
-        .take(3)
-        .copied()
-        .collect();
+    let before: Vec<char> =
+        code[..at].iter().rev().skip_while(|c| c.is_whitespace()).take(3).copied().collect();
     match before.as_slice() {
         ['.', ..] => true,
         ['n', 'f', rest @ ..] => !rest.first().copied().is_some_and(is_ident),
@@ -106,9 +95,7 @@ fn excused(lines: &[&str], line: usize) -> bool {
 
 /// Which lines are test code: all of a file under `tests/`, and what `#[cfg(test)]` covers.
 fn test_lines(path: &str, code: &[char], lines: usize) -> Vec<bool> {
-    let whole = path
-        .split('/')
-        .any(|part| matches!(part, "tests" | "tests.rs"))
+    let whole = path.split('/').any(|part| matches!(part, "tests" | "tests.rs"))
         || !tokens(code, &["#", "!", "[", "cfg", "(", "test", ")"]).is_empty();
     let mut tested = vec![whole; lines];
     for at in tokens(code, &["#", "[", "cfg", "("]) {

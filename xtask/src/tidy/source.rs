@@ -12,11 +12,7 @@ pub(crate) fn code_only(source: &str) -> Vec<char> {
             out.push(chars[at]);
             at += 1;
         } else {
-            out.extend(
-                chars[at..end]
-                    .iter()
-                    .map(|&c| if c == '\n' { '\n' } else { ' ' }),
-            );
+            out.extend(chars[at..end].iter().map(|&c| if c == '\n' { '\n' } else { ' ' }));
             at = end;
         }
     }
@@ -37,19 +33,12 @@ fn literal_end(chars: &[char], at: usize) -> usize {
 
 /// Whether the `r` at `at` is a prefix and not the end of an identifier; `br` and `cr` are both.
 fn starts_literal(chars: &[char], at: usize) -> bool {
-    let before = chars[..at]
-        .iter()
-        .rev()
-        .take_while(|c| is_ident(**c))
-        .count();
+    let before = chars[..at].iter().rev().take_while(|c| is_ident(**c)).count();
     before == 0 || (before == 1 && matches!(chars[at - 1], 'b' | 'c'))
 }
 
 fn find(chars: &[char], from: usize, stop: impl Fn(char) -> bool) -> usize {
-    chars[from..]
-        .iter()
-        .position(|&c| stop(c))
-        .map_or(chars.len(), |offset| from + offset)
+    chars[from..].iter().position(|&c| stop(c)).map_or(chars.len(), |offset| from + offset)
 }
 
 /// Block comments nest.
@@ -104,9 +93,7 @@ fn raw_string_end(chars: &[char], start: usize) -> Option<usize> {
 /// `'x'` and `'\n'` are literals, `'a` is a lifetime.
 fn char_end(chars: &[char], start: usize) -> usize {
     match chars.get(start + 1) {
-        Some('\\') => find(chars, start + 3, |c| c == '\'')
-            .saturating_add(1)
-            .min(chars.len()),
+        Some('\\') => find(chars, start + 3, |c| c == '\'').saturating_add(1).min(chars.len()),
         Some(_) if chars.get(start + 2) == Some(&'\'') => start + 3,
         _ => start,
     }
@@ -161,10 +148,7 @@ pub(crate) fn tokens(code: &[char], words: &[&str]) -> Vec<usize> {
         let mut at = start;
         let all = words.iter().all(|word| {
             at = find(code, at, |c| !c.is_whitespace());
-            let here = word
-                .chars()
-                .enumerate()
-                .all(|(i, c)| code.get(at + i) == Some(&c));
+            let here = word.chars().enumerate().all(|(i, c)| code.get(at + i) == Some(&c));
             let length = word.chars().count();
             let whole = !word.ends_with(is_ident)
                 || ((at == 0 || !is_ident(code[at - 1]))

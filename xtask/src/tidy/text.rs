@@ -8,22 +8,15 @@ const FILE_LINES_MAX: usize = 600;
 const LEFTOVERS: [&str; 2] = [concat!("FIX", "ME"), concat!("XX", "X")];
 
 /// Folders of somebody's machine, likewise. `{a-z}` is any lower-case letter.
-const MACHINE_PATHS: [&str; 3] = [
-    concat!("/ro", "ot/"),
-    concat!("/wo", "rk/"),
-    concat!("/ho", "me/{a-z}"),
-];
+const MACHINE_PATHS: [&str; 3] =
+    [concat!("/ro", "ot/"), concat!("/wo", "rk/"), concat!("/ho", "me/{a-z}")];
 
 pub(crate) fn check(path: &str, content: &str) -> Vec<String> {
     let mut found = Vec::new();
-    let is_code = [".rs", ".ts", ".py"]
-        .iter()
-        .any(|ending| path.ends_with(ending));
+    let is_code = [".rs", ".ts", ".py"].iter().any(|ending| path.ends_with(ending));
     let lines = content.lines().count();
     if is_code && !is_data(path) && lines > FILE_LINES_MAX {
-        found.push(format!(
-            "{path}: {lines} lines, more than {FILE_LINES_MAX}: split it"
-        ));
+        found.push(format!("{path}: {lines} lines, more than {FILE_LINES_MAX}: split it"));
     }
     // not `lines()`: that would hide a carriage return
     for (index, line) in content.split('\n').enumerate() {
@@ -34,9 +27,7 @@ pub(crate) fn check(path: &str, content: &str) -> Vec<String> {
         // prose may speak of these words, code may not leave them behind
         if !path.ends_with(".md") {
             for word in LEFTOVERS.iter().filter(|word| holds_word(line, word)) {
-                found.push(format!(
-                    "{place}: {word} left behind: do it, or write an issue"
-                ));
+                found.push(format!("{place}: {word} left behind: do it, or write an issue"));
             }
         }
         if let Some(folder) = MACHINE_PATHS.iter().find(|folder| holds_path(line, folder)) {

@@ -11,29 +11,14 @@ use crate::world::{World, decision, told, wrong_number};
 #[tokio::test]
 async fn the_right_number_approves_and_redeems_once() {
     let world = World::new().await;
-    let (app, alice) = (
-        world.integration("vpn").await,
-        world.enrolled("alice").await,
-    );
+    let (app, alice) = (world.integration("vpn").await, world.enrolled("alice").await);
     let created = world.create(&app, "alice", "s1").await;
     assert_eq!((created.digits, created.view.state), (6, State::Pending));
-    assert_eq!(
-        world.redeem(&app, created.view.id, "s1").await.unwrap_err(),
-        Error::NotApproved
-    );
-    assert_eq!(
-        told(world.approve(&alice.device, &created).await),
-        Decision::Approved
-    );
-    let wrong = world
-        .redeem(&app, created.view.id, "another")
-        .await
-        .unwrap_err();
+    assert_eq!(world.redeem(&app, created.view.id, "s1").await.unwrap_err(), Error::NotApproved);
+    assert_eq!(told(world.approve(&alice.device, &created).await), Decision::Approved);
+    let wrong = world.redeem(&app, created.view.id, "another").await.unwrap_err();
     assert_eq!(wrong, Error::WrongSession);
-    let receipt = world
-        .redeem(&app, created.view.id, "s1")
-        .await
-        .expect("a receipt");
+    let receipt = world.redeem(&app, created.view.id, "s1").await.expect("a receipt");
     assert_eq!(receipt.receipt.split('.').count(), 3);
     let again = world.redeem(&app, created.view.id, "s1").await.unwrap_err();
     assert_eq!(again, Error::AlreadyRedeemed);
@@ -42,50 +27,28 @@ async fn the_right_number_approves_and_redeems_once() {
 #[tokio::test]
 async fn one_wrong_number_ends_the_challenge() {
     let world = World::new().await;
-    let (app, alice) = (
-        world.integration("vpn").await,
-        world.enrolled("alice").await,
-    );
+    let (app, alice) = (world.integration("vpn").await, world.enrolled("alice").await);
     let created = world.create(&app, "alice", "s1").await;
     let right = created.number.clone().expect("a number");
-    let card = world
-        .signed(&alice.device, created.view.id, AnswerDecision::Approve, "")
-        .await;
+    let card = world.signed(&alice.device, created.view.id, AnswerDecision::Approve, "").await;
     let wrong = wrong_number(&[&created]);
     let document = world.cards(&alice.device, true).await.remove(0).1;
     let id = created.view.id;
-    let first = alice
-        .device
-        .sign(&document, id, AnswerDecision::Approve, &wrong);
-    assert_eq!(
-        told(world.answer(&alice.device, first).await),
-        Decision::Mismatch
-    );
-    let second = alice
-        .device
-        .sign(&document, id, AnswerDecision::Approve, right.as_str());
-    assert_eq!(
-        told(world.answer(&alice.device, second).await),
-        Decision::Mismatch
-    );
-    assert_eq!(
-        told(world.answer(&alice.device, card).await),
-        Decision::Mismatch
-    );
+    let first = alice.device.sign(&document, id, AnswerDecision::Approve, &wrong);
+    assert_eq!(told(world.answer(&alice.device, first).await), Decision::Mismatch);
+    let second = alice.device.sign(&document, id, AnswerDecision::Approve, right.as_str());
+    assert_eq!(told(world.answer(&alice.device, second).await), Decision::Mismatch);
+    assert_eq!(told(world.answer(&alice.device, card).await), Decision::Mismatch);
     assert_eq!(decision(world.state(&app, id).await), Decision::Mismatch);
 }
 
 #[tokio::test]
 async fn deny_and_report_end_it_and_are_told_apart() {
     let world = World::new().await;
-    let (app, alice) = (
-        world.integration("vpn").await,
-        world.enrolled("alice").await,
-    );
-    for (answer, expected) in [
-        (AnswerDecision::Deny, Decision::Denied),
-        (AnswerDecision::Report, Decision::Reported),
-    ] {
+    let (app, alice) = (world.integration("vpn").await, world.enrolled("alice").await);
+    for (answer, expected) in
+        [(AnswerDecision::Deny, Decision::Denied), (AnswerDecision::Report, Decision::Reported)]
+    {
         let created = world.create(&app, "alice", "s1").await;
         let answered = world.decide(&alice.device, &created, answer, "").await;
         assert_eq!(told(answered), expected);
@@ -96,25 +59,15 @@ async fn deny_and_report_end_it_and_are_told_apart() {
 #[tokio::test]
 async fn it_expires_by_itself_and_a_late_answer_changes_nothing() {
     let world = World::new().await;
-    let (app, alice) = (
-        world.integration("vpn").await,
-        world.enrolled("alice").await,
-    );
+    let (app, alice) = (world.integration("vpn").await, world.enrolled("alice").await);
     let created = world.create(&app, "alice", "s1").await;
     let number = created.number.clone().expect("a number");
     let id = created.view.id;
-    let answer = world
-        .signed(&alice.device, id, AnswerDecision::Approve, number.as_str())
-        .await;
+    let answer = world.signed(&alice.device, id, AnswerDecision::Approve, number.as_str()).await;
     world.pass(Duration::from_secs(90));
     let late = world.answer(&alice.device, answer).await;
     assert_ne!(late.result, app::AnswerResult::Withheld);
-    while world
-        .app
-        .expire_due(&mut world.call())
-        .await
-        .expect("a sweep")
-    {}
+    while world.app.expire_due(&mut world.call()).await.expect("a sweep") {}
     assert_eq!(decision(world.state(&app, id).await), Decision::Expired);
     assert!(world.cards(&alice.device, true).await.is_empty());
 }
@@ -122,74 +75,41 @@ async fn it_expires_by_itself_and_a_late_answer_changes_nothing() {
 #[tokio::test]
 async fn an_approval_that_nobody_redeems_lapses_after_a_minute() {
     let world = World::new().await;
-    let (app, alice) = (
-        world.integration("vpn").await,
-        world.enrolled("alice").await,
-    );
+    let (app, alice) = (world.integration("vpn").await, world.enrolled("alice").await);
     let created = world.create(&app, "alice", "s1").await;
     world.approve(&alice.device, &created).await;
     world.pass(Duration::from_secs(60));
-    let view = world
-        .app
-        .challenge(&mut world.call(), &app, created.view.id)
-        .await;
+    let view = world.app.challenge(&mut world.call(), &app, created.view.id).await;
     assert!(view.expect("a view").lapsed);
-    assert_eq!(
-        world.redeem(&app, created.view.id, "s1").await.unwrap_err(),
-        Error::Lapsed
-    );
+    assert_eq!(world.redeem(&app, created.view.id, "s1").await.unwrap_err(), Error::Lapsed);
 }
 
 #[tokio::test]
 async fn the_fifth_wrong_session_lapses_an_approval() {
     let world = World::new().await;
-    let (app, alice) = (
-        world.integration("vpn").await,
-        world.enrolled("alice").await,
-    );
+    let (app, alice) = (world.integration("vpn").await, world.enrolled("alice").await);
     let created = world.create(&app, "alice", "s1").await;
     world.approve(&alice.device, &created).await;
     for _ in 0..5 {
-        let wrong = world
-            .redeem(&app, created.view.id, "thief")
-            .await
-            .unwrap_err();
+        let wrong = world.redeem(&app, created.view.id, "thief").await.unwrap_err();
         assert_eq!(wrong, Error::WrongSession);
     }
-    assert_eq!(
-        world.redeem(&app, created.view.id, "s1").await.unwrap_err(),
-        Error::Lapsed
-    );
+    assert_eq!(world.redeem(&app, created.view.id, "s1").await.unwrap_err(), Error::Lapsed);
 }
 
 #[tokio::test]
 async fn a_report_lapses_an_approval_and_kills_its_cookies() {
     let world = World::new().await;
-    let (app, alice) = (
-        world.integration("vpn").await,
-        world.enrolled("alice").await,
-    );
+    let (app, alice) = (world.integration("vpn").await, world.enrolled("alice").await);
     let first = world.create(&app, "alice", "s1").await;
     world.approve(&alice.device, &first).await;
-    let cookie = world
-        .redeem(&app, first.view.id, "s1")
-        .await
-        .expect("a receipt")
-        .device_cookie;
+    let cookie = world.redeem(&app, first.view.id, "s1").await.expect("a receipt").device_cookie;
     let second = world.create(&app, "alice", "s2").await;
     let document = world.cards(&alice.device, true).await.remove(0).1;
     world.approve(&alice.device, &second).await;
-    let report = alice
-        .device
-        .sign(&document, second.view.id, AnswerDecision::Report, "");
-    assert_eq!(
-        told(world.answer(&alice.device, report).await),
-        Decision::Approved
-    );
-    assert_eq!(
-        world.redeem(&app, second.view.id, "s2").await.unwrap_err(),
-        Error::Lapsed
-    );
+    let report = alice.device.sign(&document, second.view.id, AnswerDecision::Report, "");
+    assert_eq!(told(world.answer(&alice.device, report).await), Decision::Approved);
+    assert_eq!(world.redeem(&app, second.view.id, "s2").await.unwrap_err(), Error::Lapsed);
     // twelve slots with a valid cookie, eight without: the cookie is not valid any more
     let mut silent_or_ring = 0;
     for n in 0..12 {
@@ -205,92 +125,54 @@ async fn a_report_lapses_an_approval_and_kills_its_cookies() {
 #[tokio::test]
 async fn the_same_session_merges_and_another_thing_supersedes() {
     let world = World::new().await;
-    let (app, alice) = (
-        world.integration("vpn").await,
-        world.enrolled("alice").await,
-    );
+    let (app, alice) = (world.integration("vpn").await, world.enrolled("alice").await);
     let first = world.create(&app, "alice", "s1").await;
     let again = world.create(&app, "alice", "s1").await;
     assert_eq!(again.view.id, first.view.id);
-    assert!(
-        again
-            .number
-            .expect("a number")
-            .matches(first.number.expect("a number").as_str())
-    );
+    assert!(again.number.expect("a number").matches(first.number.expect("a number").as_str()));
     let mut step_up = world.request("alice", "s1");
     step_up.purpose = Some(Purpose::StepUp);
     let second = world.create_with(&app, step_up).await.expect("a challenge");
     assert_ne!(second.view.id, first.view.id);
-    assert_eq!(
-        decision(world.state(&app, first.view.id).await),
-        Decision::Superseded
-    );
+    assert_eq!(decision(world.state(&app, first.view.id).await), Decision::Superseded);
     let cards = world.cards(&alice.device, false).await;
-    assert_eq!(
-        cards.iter().map(|(id, _)| *id).collect::<Vec<_>>(),
-        [second.view.id]
-    );
+    assert_eq!(cards.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [second.view.id]);
 }
 
 #[tokio::test]
 async fn another_session_has_its_own_number_and_is_silent() {
     let world = World::new().await;
-    let (app, other) = (
-        world.integration("vpn").await,
-        world.integration("mail").await,
-    );
+    let (app, other) = (world.integration("vpn").await, world.integration("mail").await);
     let alice = world.enrolled("alice").await;
     let first = world.create(&app, "alice", "s1").await;
     let second = world.create(&app, "alice", "s2").await;
     let third = world.create(&other, "alice", "s1").await;
     assert_eq!(world.cards(&alice.device, false).await.len(), 1);
     assert_eq!(world.cards(&alice.device, true).await.len(), 3);
-    let numbers: Vec<_> = [&first, &second, &third]
-        .iter()
-        .map(|c| c.number.clone().expect("a number"))
-        .collect();
+    let numbers: Vec<_> =
+        [&first, &second, &third].iter().map(|c| c.number.clone().expect("a number")).collect();
     assert!(!numbers[0].matches(numbers[1].as_str()) && !numbers[1].matches(numbers[2].as_str()));
-    assert_eq!(
-        told(world.approve(&alice.device, &second).await),
-        Decision::Approved
-    );
+    assert_eq!(told(world.approve(&alice.device, &second).await), Decision::Approved);
     assert_eq!(world.state(&app, first.view.id).await, State::Pending);
-    let foreign = world
-        .app
-        .challenge(&mut world.call(), &app, third.view.id)
-        .await;
+    let foreign = world.app.challenge(&mut world.call(), &app, third.view.id).await;
     assert_eq!(foreign.unwrap_err(), Error::NotFound);
 }
 
 #[tokio::test]
 async fn the_number_of_another_sign_in_ends_both_unless_that_one_is_familiar() {
     let world = World::new().await;
-    let (app, alice) = (
-        world.integration("vpn").await,
-        world.enrolled("alice").await,
-    );
+    let (app, alice) = (world.integration("vpn").await, world.enrolled("alice").await);
     let first = world.create(&app, "alice", "own").await;
     world.approve(&alice.device, &first).await;
-    let cookie = world
-        .redeem(&app, first.view.id, "own")
-        .await
-        .expect("a receipt")
-        .device_cookie;
+    let cookie = world.redeem(&app, first.view.id, "own").await.expect("a receipt").device_cookie;
     for familiar in [false, true] {
         let mut request = world.request("alice", "own");
         request.context.device_cookie = familiar.then(|| cookie.clone());
         let own = world.create_with(&app, request).await.expect("a challenge");
         let strange = world.create(&app, "alice", "stranger").await;
         let typed = own.number.clone().expect("a number");
-        let answered = world
-            .decide(
-                &alice.device,
-                &strange,
-                AnswerDecision::Approve,
-                typed.as_str(),
-            )
-            .await;
+        let answered =
+            world.decide(&alice.device, &strange, AnswerDecision::Approve, typed.as_str()).await;
         assert_eq!(told(answered), Decision::Mismatch);
         let state = world.state(&app, own.view.id).await;
         if familiar {
@@ -298,11 +180,7 @@ async fn the_number_of_another_sign_in_ends_both_unless_that_one_is_familiar() {
         } else {
             assert_eq!(decision(state), Decision::Mismatch);
         }
-        let why = world
-            .app
-            .why(world.tenant, strange.view.id)
-            .await
-            .expect("a sentence");
+        let why = world.app.why(world.tenant, strange.view.id).await.expect("a sentence");
         assert!(why.contains("a wrong number was typed"), "{why}");
     }
 }
@@ -310,16 +188,10 @@ async fn the_number_of_another_sign_in_ends_both_unless_that_one_is_familiar() {
 #[tokio::test]
 async fn without_a_first_factor_nothing_rings_and_only_push_is_offered() {
     let world = World::new().await;
-    let (app, alice) = (
-        world.integration("vpn").await,
-        world.enrolled("alice").await,
-    );
+    let (app, alice) = (world.integration("vpn").await, world.enrolled("alice").await);
     let mut request = world.request("alice", "s1");
     request.first_factor = None;
-    let created = world
-        .create_with(&app, request.clone())
-        .await
-        .expect("a challenge");
+    let created = world.create_with(&app, request.clone()).await.expect("a challenge");
     assert_eq!(created.methods, Methods::PUSH);
     assert!(world.cards(&alice.device, false).await.is_empty());
     assert_eq!(world.cards(&alice.device, true).await.len(), 1);
@@ -330,22 +202,13 @@ async fn without_a_first_factor_nothing_rings_and_only_push_is_offered() {
     assert_eq!(created.methods, Methods::PUSH);
     request.methods = Some(Methods::default().with(domain::challenge::Method::Totp));
     let refused = world.create_with(&app, request).await.unwrap_err();
-    assert!(matches!(
-        refused,
-        Error::Invalid {
-            field: "methods",
-            ..
-        }
-    ));
+    assert!(matches!(refused, Error::Invalid { field: "methods", .. }));
 }
 
 #[tokio::test]
 async fn past_the_live_bound_come_decoys_that_no_device_sees() {
     let world = World::new().await;
-    let (app, alice) = (
-        world.integration("vpn").await,
-        world.enrolled("alice").await,
-    );
+    let (app, alice) = (world.integration("vpn").await, world.enrolled("alice").await);
     let mut ids = Vec::new();
     for n in 0..10 {
         ids.push(world.create(&app, "alice", &format!("s{n}")).await.view.id);
@@ -353,33 +216,20 @@ async fn past_the_live_bound_come_decoys_that_no_device_sees() {
     assert_eq!(world.cards(&alice.device, true).await.len(), 8);
     // a decoy merges like any other
     assert_eq!(world.create(&app, "alice", "s9").await.view.id, ids[9]);
-    let why = world
-        .app
-        .why(world.tenant, ids[9])
-        .await
-        .expect("a sentence");
+    let why = world.app.why(world.tenant, ids[9]).await.expect("a sentence");
     assert!(why.contains("decoy"), "{why}");
 }
 
 #[tokio::test]
 async fn cancelling_takes_the_card_away_and_a_decided_one_stays() {
     let world = World::new().await;
-    let (app, alice) = (
-        world.integration("vpn").await,
-        world.enrolled("alice").await,
-    );
+    let (app, alice) = (world.integration("vpn").await, world.enrolled("alice").await);
     let created = world.create(&app, "alice", "s1").await;
-    let view = world
-        .app
-        .cancel_challenge(&mut world.call(), &app, created.view.id)
-        .await;
+    let view = world.app.cancel_challenge(&mut world.call(), &app, created.view.id).await;
     assert_eq!(decision(view.expect("a view").state), Decision::Cancelled);
     assert!(world.cards(&alice.device, true).await.is_empty());
     let created = world.create(&app, "alice", "s1").await;
     world.approve(&alice.device, &created).await;
-    let view = world
-        .app
-        .cancel_challenge(&mut world.call(), &app, created.view.id)
-        .await;
+    let view = world.app.cancel_challenge(&mut world.call(), &app, created.view.id).await;
     assert_eq!(decision(view.expect("a view").state), Decision::Approved);
 }

@@ -22,24 +22,13 @@ async fn life(world: &World, app: &app::Caller, user: &str, session: &str) -> Ve
     let again = world.create(app, user, session).await;
     seen.push(format!("merged {}", again.view.id == id));
     for code in ["000000", "ZZZZZZZZ-ZZZZ-ZZZZ-ZZZZ-ZZZZ", "junk"] {
-        let answer = world
-            .app
-            .submit_code(&mut world.call(), app, id, code)
-            .await;
+        let answer = world.app.submit_code(&mut world.call(), app, id, code).await;
         seen.push(format!("{:?}", answer.map(|_| ())));
     }
-    seen.push(format!(
-        "{:?}",
-        world.redeem(app, id, session).await.map(|_| ())
-    ));
+    seen.push(format!("{:?}", world.redeem(app, id, session).await.map(|_| ())));
     seen.push(format!("{:?}", world.state(app, id).await));
     world.pass(std::time::Duration::from_secs(90));
-    while world
-        .app
-        .expire_due(&mut world.call())
-        .await
-        .expect("a sweep")
-    {}
+    while world.app.expire_due(&mut world.call()).await.expect("a sweep") {}
     seen.push(format!("{:?}", decision(world.state(app, id).await)));
     seen
 }
@@ -93,26 +82,14 @@ async fn two_hundred_attempts_on_real_and_unknown_users_read_the_same() {
 #[tokio::test]
 async fn a_right_code_approves_an_enrolled_users_decoy() {
     let world = World::new().await;
-    let (app, alice) = (
-        world.integration("vpn").await,
-        world.enrolled("alice").await,
-    );
+    let (app, alice) = (world.integration("vpn").await, world.enrolled("alice").await);
     for n in 0..8 {
         world.create(&app, "alice", &format!("flood{n}")).await;
     }
     let decoy = world.create(&app, "alice", "own").await;
-    assert!(
-        !world
-            .cards(&alice.device, true)
-            .await
-            .iter()
-            .any(|(id, _)| *id == decoy.view.id)
-    );
+    assert!(!world.cards(&alice.device, true).await.iter().any(|(id, _)| *id == decoy.view.id));
     let code = totp::code(&alice.device.totp, world.now());
-    let view = world
-        .app
-        .submit_code(&mut world.call(), &app, decoy.view.id, &code)
-        .await;
+    let view = world.app.submit_code(&mut world.call(), &app, decoy.view.id, &code).await;
     assert_eq!(decision(view.expect("a view").state), Decision::Approved);
     assert!(world.redeem(&app, decoy.view.id, "own").await.is_ok());
 }
@@ -120,19 +97,11 @@ async fn a_right_code_approves_an_enrolled_users_decoy() {
 #[tokio::test]
 async fn only_who_may_know_is_told_that_a_user_is_unknown() {
     let world = World::new().await;
-    let app = world
-        .integration_with(world.tenant, "own", |new| new.reveal_users = true)
-        .await;
+    let app = world.integration_with(world.tenant, "own", |new| new.reveal_users = true).await;
     world.user("unenrolled").await;
-    let unknown = world
-        .create_with(&app, world.request("nobody", "s"))
-        .await
-        .unwrap_err();
+    let unknown = world.create_with(&app, world.request("nobody", "s")).await.unwrap_err();
     assert_eq!(unknown, Error::UserUnknown);
-    let unenrolled = world
-        .create_with(&app, world.request("unenrolled", "s"))
-        .await
-        .unwrap_err();
+    let unenrolled = world.create_with(&app, world.request("unenrolled", "s")).await.unwrap_err();
     assert_eq!(unenrolled, Error::NotEnrolled);
 }
 
@@ -141,10 +110,7 @@ async fn tenants_and_integrations_never_see_each_others_challenges() {
     let world = World::new().await;
     let app = world.integration("vpn").await;
     world.enrolled("alice").await;
-    let tenant = world
-        .app
-        .create_tenant(&mut world.call(), &crate::world::OPERATOR, "other")
-        .await;
+    let tenant = world.app.create_tenant(&mut world.call(), &crate::world::OPERATOR, "other").await;
     let tenant = tenant.expect("a tenant").id;
     let foreign = world.integration_with(tenant, "vpn", |_| {}).await;
     let neighbour = world.integration("mail").await;
@@ -153,23 +119,11 @@ async fn tenants_and_integrations_never_see_each_others_challenges() {
     for caller in [&foreign, &neighbour] {
         let mut call = world.call();
         let not_found = Error::NotFound;
-        let seen = world
-            .app
-            .challenge(&mut call, caller, id)
-            .await
-            .unwrap_err();
+        let seen = world.app.challenge(&mut call, caller, id).await.unwrap_err();
         assert_eq!(seen, not_found);
-        let coded = world
-            .app
-            .submit_code(&mut call, caller, id, "000000")
-            .await
-            .unwrap_err();
+        let coded = world.app.submit_code(&mut call, caller, id, "000000").await.unwrap_err();
         assert_eq!(coded, not_found);
-        let cancelled = world
-            .app
-            .cancel_challenge(&mut call, caller, id)
-            .await
-            .unwrap_err();
+        let cancelled = world.app.cancel_challenge(&mut call, caller, id).await.unwrap_err();
         assert_eq!(cancelled, not_found);
         assert_eq!(world.redeem(caller, id, "s1").await.unwrap_err(), not_found);
     }

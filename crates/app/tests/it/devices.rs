@@ -24,16 +24,9 @@ async fn claim_by_code(world: &World, user: &str, code: &str) -> Result<app::Cla
     let hash = ticket_code_hash(user, &code);
     let server = world.app.vault().identity().identity_hash();
     let nonce = [4; 32];
-    let claim = EnrolClaim {
-        ticket: &hash,
-        server: &server,
-        nonce: &nonce,
-    };
+    let claim = EnrolClaim { ticket: &hash, server: &server, nonce: &nonce };
     let claim = Claim {
-        proof: TicketProof::Code {
-            user: user.to_owned(),
-            code,
-        },
+        proof: TicketProof::Code { user: user.to_owned(), code },
         key: key.public().clone(),
         device_name: "laptop".to_owned(),
         nonce,
@@ -48,21 +41,12 @@ async fn a_user_with_a_factor_needs_a_reason_and_old_devices_are_told() {
     let alice = world.enrolled("alice").await;
     let mut call = world.call();
     let no_reason = request("alice", None);
-    let refused = world
-        .app
-        .create_ticket(&mut call, &OPERATOR, world.tenant, no_reason)
-        .await;
+    let refused = world.app.create_ticket(&mut call, &OPERATOR, world.tenant, no_reason).await;
     assert_eq!(refused.unwrap_err(), Error::ReasonRequired);
     let connected = &alice.device.connected;
     let mut mailbox =
-        world
-            .app
-            .courier()
-            .connect(connected.tenant, connected.user, connected.device);
-    let second = world
-        .enrol("alice", Some("new phone"))
-        .await
-        .expect("a device");
+        world.app.courier().connect(connected.tenant, connected.user, connected.device);
+    let second = world.enrol("alice", Some("new phone")).await.expect("a device");
     let mut told = Vec::new();
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
     while let std::task::Poll::Ready(hint) = mailbox.poll_hint(&mut cx) {
@@ -70,17 +54,8 @@ async fn a_user_with_a_factor_needs_a_reason_and_old_devices_are_told() {
             told.push(notice.kind);
         }
     }
-    assert_eq!(
-        told,
-        [
-            ports::NoticeKind::TicketCreated,
-            ports::NoticeKind::DeviceEnrolled
-        ]
-    );
-    assert_eq!(
-        *second.totp, *alice.device.totp,
-        "every device holder has the same fallback"
-    );
+    assert_eq!(told, [ports::NoticeKind::TicketCreated, ports::NoticeKind::DeviceEnrolled]);
+    assert_eq!(*second.totp, *alice.device.totp, "every device holder has the same fallback");
 }
 
 #[tokio::test]
@@ -89,39 +64,21 @@ async fn a_ticket_is_used_once_and_ends_after_five_minutes() {
     world.user("alice").await;
     let ticket = world
         .app
-        .create_ticket(
-            &mut world.call(),
-            &OPERATOR,
-            world.tenant,
-            request("alice", None),
-        )
+        .create_ticket(&mut world.call(), &OPERATOR, world.tenant, request("alice", None))
         .await
         .expect("a ticket");
     assert!(claim_by_code(&world, "alice", &ticket.code).await.is_ok());
-    let again = claim_by_code(&world, "alice", &ticket.code)
-        .await
-        .unwrap_err();
+    let again = claim_by_code(&world, "alice", &ticket.code).await.unwrap_err();
     assert_eq!(again, EnrolError::Refused);
     let ticket = world
         .app
-        .create_ticket(
-            &mut world.call(),
-            &OPERATOR,
-            world.tenant,
-            request("alice", None),
-        )
+        .create_ticket(&mut world.call(), &OPERATOR, world.tenant, request("alice", None))
         .await
         .expect("a ticket");
     world.pass(Duration::from_secs(300));
-    let late = claim_by_code(&world, "alice", &ticket.code)
-        .await
-        .unwrap_err();
+    let late = claim_by_code(&world, "alice", &ticket.code).await.unwrap_err();
     assert_eq!(late, EnrolError::Refused);
-    let view = world
-        .app
-        .ticket(&world.call(), world.tenant, ticket.id)
-        .await
-        .expect("a ticket");
+    let view = world.app.ticket(&world.call(), world.tenant, ticket.id).await.expect("a ticket");
     assert_eq!(view.state, "expired");
 }
 
@@ -131,29 +88,16 @@ async fn five_wrong_codes_cancel_a_ticket() {
     world.user("alice").await;
     let ticket = world
         .app
-        .create_ticket(
-            &mut world.call(),
-            &OPERATOR,
-            world.tenant,
-            request("alice", None),
-        )
+        .create_ticket(&mut world.call(), &OPERATOR, world.tenant, request("alice", None))
         .await
         .expect("a ticket");
     for n in 0..5 {
-        let wrong = claim_by_code(&world, "alice", &format!("0000000{n}"))
-            .await
-            .unwrap_err();
+        let wrong = claim_by_code(&world, "alice", &format!("0000000{n}")).await.unwrap_err();
         assert_eq!(wrong, EnrolError::Refused);
     }
-    let late = claim_by_code(&world, "alice", &ticket.code)
-        .await
-        .unwrap_err();
+    let late = claim_by_code(&world, "alice", &ticket.code).await.unwrap_err();
     assert_eq!(late, EnrolError::Refused);
-    let view = world
-        .app
-        .ticket(&world.call(), world.tenant, ticket.id)
-        .await
-        .expect("a ticket");
+    let view = world.app.ticket(&world.call(), world.tenant, ticket.id).await.expect("a ticket");
     assert_eq!(view.state, "cancelled");
 }
 
@@ -163,75 +107,37 @@ async fn a_wrong_number_cancels_an_enrolment() {
     world.user("alice").await;
     let ticket = world
         .app
-        .create_ticket(
-            &mut world.call(),
-            &OPERATOR,
-            world.tenant,
-            request("alice", None),
-        )
+        .create_ticket(&mut world.call(), &OPERATOR, world.tenant, request("alice", None))
         .await
         .expect("a ticket");
-    let claimed = claim_by_code(&world, "alice", &ticket.code)
-        .await
-        .expect("a claim");
-    let view = world
-        .app
-        .ticket(&world.call(), world.tenant, ticket.id)
-        .await
-        .expect("a ticket");
+    let claimed = claim_by_code(&world, "alice", &ticket.code).await.expect("a claim");
+    let view = world.app.ticket(&world.call(), world.tenant, ticket.id).await.expect("a ticket");
     let right = view.number.expect("a number");
-    let wrong = if right.matches("000000") {
-        "000001"
-    } else {
-        "000000"
-    };
+    let wrong = if right.matches("000000") { "000001" } else { "000000" };
     let code: [u8; 5] = statement::crockford::decode(&ticket.code).expect("a code");
     let hash = ticket_code_hash("alice", &code);
     let key = SigningKey::from_seed(&[8; 32]);
     for number in [wrong, right.as_str()] {
-        let signature = EnrolConfirm {
-            ticket: &hash,
-            nonce: &[4; 32],
-            number,
-        }
-        .sign(&key);
+        let signature = EnrolConfirm { ticket: &hash, nonce: &[4; 32], number }.sign(&key);
         let claimed = claimed.clone();
-        let refused = world
-            .app
-            .confirm(&mut world.call(), claimed, number, &signature)
-            .await;
+        let refused = world.app.confirm(&mut world.call(), claimed, number, &signature).await;
         assert_eq!(refused.map(|_| ()).unwrap_err(), EnrolError::Refused);
     }
-    let devices = world
-        .app
-        .devices(world.tenant, UserRef::Name("alice".into()))
-        .await;
+    let devices = world.app.devices(world.tenant, UserRef::Name("alice".into())).await;
     assert!(devices.expect("a user").is_empty());
 }
 
 #[tokio::test]
 async fn any_device_decides_and_the_card_leaves_the_others() {
     let world = World::new().await;
-    let (app, alice) = (
-        world.integration("vpn").await,
-        world.enrolled("alice").await,
-    );
-    let second = world
-        .enrol("alice", Some("tablet"))
-        .await
-        .expect("a device");
+    let (app, alice) = (world.integration("vpn").await, world.enrolled("alice").await);
+    let second = world.enrol("alice", Some("tablet")).await.expect("a device");
     let created = world.create(&app, "alice", "s1").await;
     assert_eq!(world.cards(&second, false).await.len(), 1);
     let connected = &second.connected;
     let mut mailbox =
-        world
-            .app
-            .courier()
-            .connect(connected.tenant, connected.user, connected.device);
-    assert_eq!(
-        told(world.approve(&alice.device, &created).await),
-        Decision::Approved
-    );
+        world.app.courier().connect(connected.tenant, connected.user, connected.device);
+    assert_eq!(told(world.approve(&alice.device, &created).await), Decision::Approved);
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
     let hint = mailbox.poll_hint(&mut cx);
     assert!(matches!(
@@ -244,127 +150,70 @@ async fn any_device_decides_and_the_card_leaves_the_others() {
 #[tokio::test]
 async fn revoking_lapses_approvals_and_cancels_only_what_nothing_else_could_answer() {
     let world = World::new().await;
-    let (app, alice) = (
-        world.integration("vpn").await,
-        world.enrolled("alice").await,
-    );
+    let (app, alice) = (world.integration("vpn").await, world.enrolled("alice").await);
     let approved = world.create(&app, "alice", "s1").await;
     world.approve(&alice.device, &approved).await;
     let with_code = world.create(&app, "alice", "s2").await;
     let mut push_only = world.request("alice", "s3");
     push_only.methods = Some(domain::challenge::Methods::PUSH);
-    let push_only = world
-        .create_with(&app, push_only)
-        .await
-        .expect("a challenge");
+    let push_only = world.create_with(&app, push_only).await.expect("a challenge");
     let mut call = world.call();
     let device = alice.device.id;
-    world
-        .app
-        .revoke_device(&mut call, &OPERATOR, world.tenant, device)
-        .await
-        .expect("revoked");
-    let lapsed = world
-        .redeem(&app, approved.view.id, "s1")
-        .await
-        .unwrap_err();
+    world.app.revoke_device(&mut call, &OPERATOR, world.tenant, device).await.expect("revoked");
+    let lapsed = world.redeem(&app, approved.view.id, "s1").await.unwrap_err();
     assert_eq!(lapsed, Error::Lapsed);
     assert_eq!(world.state(&app, with_code.view.id).await, State::Pending);
     let state = world.state(&app, push_only.view.id).await;
     assert_eq!(decision(state), Decision::Cancelled);
     assert!(world.login(&alice.device.key, device).await.is_err());
-    let again = world
-        .app
-        .revoke_device(&mut call, &OPERATOR, world.tenant, device)
-        .await;
+    let again = world.app.revoke_device(&mut call, &OPERATOR, world.tenant, device).await;
     assert_eq!(again.unwrap_err(), Error::NotFound);
 }
 
 #[tokio::test]
 async fn a_reset_removes_everything_and_the_user_can_enrol_anew() {
     let world = World::new().await;
-    let (app, alice) = (
-        world.integration("vpn").await,
-        world.enrolled("alice").await,
-    );
+    let (app, alice) = (world.integration("vpn").await, world.enrolled("alice").await);
     let approved = world.create(&app, "alice", "s1").await;
     world.approve(&alice.device, &approved).await;
     let pending = world.create(&app, "alice", "s2").await;
     let user = || UserRef::Name("alice".to_owned());
     let mut call = world.call();
-    let refused = world
-        .app
-        .reset_user(&mut call, &OPERATOR, world.tenant, user(), None)
-        .await;
+    let refused = world.app.reset_user(&mut call, &OPERATOR, world.tenant, user(), None).await;
     assert_eq!(refused.unwrap_err(), Error::ReasonRequired);
     let why = Some("lost phone".to_owned());
-    world
-        .app
-        .reset_user(&mut call, &OPERATOR, world.tenant, user(), why)
-        .await
-        .expect("reset");
-    let lapsed = world
-        .redeem(&app, approved.view.id, "s1")
-        .await
-        .unwrap_err();
+    world.app.reset_user(&mut call, &OPERATOR, world.tenant, user(), why).await.expect("reset");
+    let lapsed = world.redeem(&app, approved.view.id, "s1").await.unwrap_err();
     assert_eq!(lapsed, Error::Lapsed);
-    assert_eq!(
-        decision(world.state(&app, pending.view.id).await),
-        Decision::Cancelled
-    );
+    assert_eq!(decision(world.state(&app, pending.view.id).await), Decision::Cancelled);
     let view = world.app.user(world.tenant, user()).await.expect("a user");
     assert!(!view.enrolled);
-    world
-        .enrol("alice", None)
-        .await
-        .expect("no reason is needed for a user without a factor");
+    world.enrol("alice", None).await.expect("no reason is needed for a user without a factor");
 }
 
 #[tokio::test]
 async fn fifty_wrong_numbers_from_ones_own_browser_end_a_device() {
     let world = World::new().await;
-    let (app, alice) = (
-        world.integration("vpn").await,
-        world.enrolled("alice").await,
-    );
+    let (app, alice) = (world.integration("vpn").await, world.enrolled("alice").await);
     let first = world.create(&app, "alice", "own").await;
     world.approve(&alice.device, &first).await;
-    let cookie = world
-        .redeem(&app, first.view.id, "own")
-        .await
-        .expect("a receipt")
-        .device_cookie;
+    let cookie = world.redeem(&app, first.view.id, "own").await.expect("a receipt").device_cookie;
     let wrong = |created: &app::Created| crate::world::wrong_number(&[created]);
     // a stranger's prompts never count
     for n in 0..60 {
         let created = world.create(&app, "alice", &format!("stranger{n}")).await;
         let number = wrong(&created);
         let approve = statement::AnswerDecision::Approve;
-        world
-            .decide(&alice.device, &created, approve, &number)
-            .await;
+        world.decide(&alice.device, &created, approve, &number).await;
     }
     for n in 0..50 {
-        assert!(
-            world
-                .login(&alice.device.key, alice.device.id)
-                .await
-                .is_ok(),
-            "after {n}"
-        );
+        assert!(world.login(&alice.device.key, alice.device.id).await.is_ok(), "after {n}");
         let mut request = world.request("alice", &format!("own{n}"));
         request.context.device_cookie = Some(cookie.clone());
         let created = world.create_with(&app, request).await.expect("a challenge");
         let number = wrong(&created);
         let approve = statement::AnswerDecision::Approve;
-        world
-            .decide(&alice.device, &created, approve, &number)
-            .await;
+        world.decide(&alice.device, &created, approve, &number).await;
     }
-    assert!(
-        world
-            .login(&alice.device.key, alice.device.id)
-            .await
-            .is_err()
-    );
+    assert!(world.login(&alice.device.key, alice.device.id).await.is_err());
 }

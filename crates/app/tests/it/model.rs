@@ -19,35 +19,13 @@ const MOVES: usize = 24;
 
 #[derive(Clone, Copy, Debug)]
 enum Move {
-    Create {
-        app: usize,
-        user: usize,
-        session: usize,
-        step_up: bool,
-        first_factor: bool,
-    },
-    Answer {
-        device: usize,
-        nth: usize,
-        how: How,
-    },
-    Code {
-        nth: usize,
-        right: bool,
-    },
-    Redeem {
-        nth: usize,
-        own_session: bool,
-    },
-    Cancel {
-        nth: usize,
-    },
-    Wait {
-        seconds: u64,
-    },
-    Revoke {
-        device: usize,
-    },
+    Create { app: usize, user: usize, session: usize, step_up: bool, first_factor: bool },
+    Answer { device: usize, nth: usize, how: How },
+    Code { nth: usize, right: bool },
+    Redeem { nth: usize, own_session: bool },
+    Cancel { nth: usize },
+    Wait { seconds: u64 },
+    Revoke { device: usize },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -70,36 +48,15 @@ fn draw(rng: &mut StdRng) -> Move {
             first_factor: rng.random_range(0..6) != 0,
         },
         8..12 => {
-            let how = [
-                How::Right,
-                How::Right,
-                How::Wrong,
-                How::Others,
-                How::Deny,
-                How::Report,
-            ];
+            let how = [How::Right, How::Right, How::Wrong, How::Others, How::Deny, How::Report];
             let how = how[rng.random_range(0..how.len())];
-            Move::Answer {
-                device: rng.random_range(0..4),
-                nth,
-                how,
-            }
+            Move::Answer { device: rng.random_range(0..4), nth, how }
         }
-        12..14 => Move::Code {
-            nth,
-            right: rng.random(),
-        },
-        14..16 => Move::Redeem {
-            nth,
-            own_session: rng.random_range(0..4) != 0,
-        },
+        12..14 => Move::Code { nth, right: rng.random() },
+        14..16 => Move::Redeem { nth, own_session: rng.random_range(0..4) != 0 },
         16 => Move::Cancel { nth },
-        17 | 18 => Move::Wait {
-            seconds: rng.random_range(1..50),
-        },
-        _ => Move::Revoke {
-            device: rng.random_range(0..4),
-        },
+        17 | 18 => Move::Wait { seconds: rng.random_range(1..50) },
+        _ => Move::Revoke { device: rng.random_range(0..4) },
     }
 }
 
@@ -140,19 +97,13 @@ struct Model<'a> {
 impl Model<'_> {
     fn expire(&mut self) {
         let now = self.world.now();
-        for card in self
-            .cards
-            .iter_mut()
-            .filter(|c| c.decided.is_none() && now >= c.ends)
-        {
+        for card in self.cards.iter_mut().filter(|c| c.decided.is_none() && now >= c.ends) {
             card.decided = Some((Decision::Expired, now, None));
         }
     }
 
     fn live(&self, user: usize) -> impl Iterator<Item = &Card> {
-        self.cards
-            .iter()
-            .filter(move |card| card.user == user && card.decided.is_none())
+        self.cards.iter().filter(move |card| card.user == user && card.decided.is_none())
     }
 
     /// The most recent cards, so that moves meet each other.
@@ -163,13 +114,7 @@ impl Model<'_> {
     async fn step(&mut self, step: Move) {
         self.expire();
         match step {
-            Move::Create {
-                app,
-                user,
-                session,
-                step_up,
-                first_factor,
-            } => {
+            Move::Create { app, user, session, step_up, first_factor } => {
                 self.create(app, user, session, step_up, first_factor).await;
             }
             Move::Answer { device, nth, how } => self.answer(device, nth, how).await,
@@ -178,13 +123,7 @@ impl Model<'_> {
             Move::Cancel { nth } => self.cancel(nth).await,
             Move::Wait { seconds } => {
                 self.world.pass(Duration::from_secs(seconds));
-                while self
-                    .world
-                    .app
-                    .expire_due(&mut self.world.call())
-                    .await
-                    .expect("a sweep")
-                {}
+                while self.world.app.expire_due(&mut self.world.call()).await.expect("a sweep") {}
             }
             Move::Revoke { device } => self.revoke(device).await,
         }
@@ -195,11 +134,7 @@ impl Model<'_> {
     async fn create(&mut self, app: usize, user: usize, session: usize, step_up: bool, ff: bool) {
         let session = format!("s{session}");
         let mut request = self.world.request(&self.names[user], &session);
-        request.purpose = Some(if step_up {
-            Purpose::StepUp
-        } else {
-            Purpose::SignIn
-        });
+        request.purpose = Some(if step_up { Purpose::StepUp } else { Purpose::SignIn });
         if !ff {
             request.first_factor = None;
         }
@@ -209,15 +144,9 @@ impl Model<'_> {
                 && card.session == session
                 && card.decided.is_none()
         };
-        let again = self
-            .cards
-            .iter()
-            .position(|c| same(c) && c.step_up == step_up && c.first_factor == ff);
-        let created = self
-            .world
-            .create_with(&self.apps[app], request)
-            .await
-            .expect("a challenge");
+        let again =
+            self.cards.iter().position(|c| same(c) && c.step_up == step_up && c.first_factor == ff);
+        let created = self.world.create_with(&self.apps[app], request).await.expect("a challenge");
         if let Some(at) = again {
             assert_eq!(created.view.id, self.cards[at].created.view.id, "merges");
             return;
@@ -272,11 +201,7 @@ impl Model<'_> {
             How::Others => {
                 let Some(other) = others.first() else { return };
                 let number = self.cards[*other].created.number.clone().expect("a number");
-                (
-                    AnswerDecision::Approve,
-                    number.as_str().to_owned(),
-                    Some(*other),
-                )
+                (AnswerDecision::Approve, number.as_str().to_owned(), Some(*other))
             }
             How::Deny => (AnswerDecision::Deny, String::new(), None),
             How::Report => (AnswerDecision::Report, String::new(), None),
@@ -317,18 +242,10 @@ impl Model<'_> {
         let now = self.world.now();
         let card = &self.cards[at];
         let secret = &self.devices[card.user * 2].totp;
-        let code = if right {
-            domain::totp::code(secret, now)
-        } else {
-            wrong_code(secret, now)
-        };
+        let code = if right { domain::totp::code(secret, now) } else { wrong_code(secret, now) };
         let id = card.created.view.id;
         let app = &self.apps[card.app];
-        let answer = self
-            .world
-            .app
-            .submit_code(&mut self.world.call(), app, id, &code)
-            .await;
+        let answer = self.world.app.submit_code(&mut self.world.call(), app, id, &code).await;
         if let Some((decided, ..)) = card.decided {
             assert_eq!(decision_of_state(answer.expect("a view").state), decided);
             return;
@@ -337,14 +254,8 @@ impl Model<'_> {
         let allowed = card.first_factor && now >= codes.not_before && codes.failures < 50;
         let step = now.seconds() / 30;
         if allowed && right && step > codes.last_step {
-            assert_eq!(
-                decision_of_state(answer.expect("a view").state),
-                Decision::Approved
-            );
-            *codes = Codes {
-                last_step: step,
-                ..Codes::default()
-            };
+            assert_eq!(decision_of_state(answer.expect("a view").state), Decision::Approved);
+            *codes = Codes { last_step: step, ..Codes::default() };
             self.cards[at].decided = Some((Decision::Approved, now, None));
             return;
         }
@@ -362,17 +273,9 @@ impl Model<'_> {
         let Some(at) = self.nth(nth) else { return };
         let now = self.world.now();
         let card = &self.cards[at];
-        let session = if own_session {
-            card.session.as_str()
-        } else {
-            "thief"
-        };
+        let session = if own_session { card.session.as_str() } else { "thief" };
         let app = &self.apps[card.app];
-        let answer = self
-            .world
-            .redeem(app, card.created.view.id, session)
-            .await
-            .map(|_| ());
+        let answer = self.world.redeem(app, card.created.view.id, session).await.map(|_| ());
         let Some((Decision::Approved, approved_at, device)) = card.decided else {
             assert_eq!(answer, Err(Error::NotApproved));
             return;
@@ -399,11 +302,7 @@ impl Model<'_> {
         let now = self.world.now();
         let card = &mut self.cards[at];
         let (app, id) = (&self.apps[card.app], card.created.view.id);
-        let view = self
-            .world
-            .app
-            .cancel_challenge(&mut self.world.call(), app, id)
-            .await;
+        let view = self.world.app.cancel_challenge(&mut self.world.call(), app, id).await;
         let (expected, ..) = *card.decided.get_or_insert((Decision::Cancelled, now, None));
         assert_eq!(decision_of_state(view.expect("a view").state), expected);
     }
@@ -411,11 +310,7 @@ impl Model<'_> {
     async fn revoke(&mut self, device: usize) {
         let mut call = self.world.call();
         let id = self.devices[device].id;
-        let done = self
-            .world
-            .app
-            .revoke_device(&mut call, &OPERATOR, self.world.tenant, id)
-            .await;
+        let done = self.world.app.revoke_device(&mut call, &OPERATOR, self.world.tenant, id).await;
         if self.revoked[device] {
             assert_eq!(done.unwrap_err(), Error::NotFound);
             return;
@@ -436,10 +331,7 @@ impl Model<'_> {
     /// What everybody sees is what the model says.
     async fn check(&self) {
         for card in &self.cards {
-            let state = self
-                .world
-                .state(&self.apps[card.app], card.created.view.id)
-                .await;
+            let state = self.world.state(&self.apps[card.app], card.created.view.id).await;
             match card.decided {
                 None => assert_eq!(state, State::Pending),
                 Some((decision, ..)) => assert_eq!(decision_of_state(state), decision),
@@ -449,13 +341,8 @@ impl Model<'_> {
             if self.revoked[device] {
                 continue;
             }
-            let mut shown: Vec<ChallengeId> = self
-                .world
-                .cards(&self.devices[device], silent)
-                .await
-                .iter()
-                .map(|c| c.0)
-                .collect();
+            let mut shown: Vec<ChallengeId> =
+                self.world.cards(&self.devices[device], silent).await.iter().map(|c| c.0).collect();
             let mut expected: Vec<ChallengeId> = self
                 .live(device / 2)
                 .filter(|card| !card.decoy && (silent || card.rings))
@@ -471,10 +358,7 @@ impl Model<'_> {
 
 fn wrong_code(secret: &domain::totp::Secret, now: Timestamp) -> String {
     let near = [0, 30].map(|s| domain::totp::code(secret, now.minus(Duration::from_secs(s))));
-    (0..)
-        .map(|n| format!("{n:06}"))
-        .find(|code| !near.contains(code))
-        .expect("a wrong code")
+    (0..).map(|n| format!("{n:06}")).find(|code| !near.contains(code)).expect("a wrong code")
 }
 
 #[track_caller]
@@ -517,10 +401,7 @@ async fn sequence(world: &World, apps: &[Caller], seed: u64) {
             devices.push(world.enrol(name, reason).await.expect("a device"));
         }
     }
-    let mut trace = Trace {
-        seed,
-        moves: Vec::new(),
-    };
+    let mut trace = Trace { seed, moves: Vec::new() };
     let mut model = Model {
         world,
         apps,
@@ -540,10 +421,7 @@ async fn sequence(world: &World, apps: &[Caller], seed: u64) {
 #[tokio::test]
 async fn the_use_cases_agree_with_the_model() {
     let world = World::new().await;
-    let apps = [
-        world.integration("vpn").await,
-        world.integration("mail").await,
-    ];
+    let apps = [world.integration("vpn").await, world.integration("mail").await];
     let fresh = 0..u64::try_from(runs(150, 10_000)).expect("a count");
     let mut sequences = 0;
     for seed in KEPT.into_iter().chain(fresh) {

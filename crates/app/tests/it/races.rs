@@ -13,17 +13,8 @@ use tokio::task::JoinSet;
 use crate::world::{World, decision, runs, told};
 
 async fn count(world: &World, event: Event) -> usize {
-    let filter = app::EventFilter {
-        event: Some(event),
-        limit: 1_000,
-        ..Default::default()
-    };
-    world
-        .app
-        .events(world.tenant, filter)
-        .await
-        .expect("events")
-        .len()
+    let filter = app::EventFilter { event: Some(event), limit: 1_000, ..Default::default() };
+    world.app.events(world.tenant, filter).await.expect("events").len()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -34,9 +25,7 @@ async fn a_hundred_identical_answers_are_one_decision() {
     let created = world.create(&app, "alice", "s1").await;
     let number = created.number.clone().expect("a number");
     let id = created.view.id;
-    let answer = world
-        .signed(&alice.device, id, AnswerDecision::Approve, number.as_str())
-        .await;
+    let answer = world.signed(&alice.device, id, AnswerDecision::Approve, number.as_str()).await;
     let barrier = Arc::new(Barrier::new(100));
     let mut tasks = JoinSet::new();
     for _ in 0..100 {
@@ -62,24 +51,18 @@ async fn approve_against_deny_expire_supersede_cancel_and_revoke_has_one_winner(
         let created = world.create(&app, &name, "s1").await;
         let number = created.number.clone().expect("a number");
         let id = created.view.id;
-        let approve = world
-            .signed(&person.device, id, AnswerDecision::Approve, number.as_str())
-            .await;
+        let approve =
+            world.signed(&person.device, id, AnswerDecision::Approve, number.as_str()).await;
         let rival = round % 5;
-        let deny = world
-            .signed(&person.device, id, AnswerDecision::Deny, "")
-            .await;
+        let deny = world.signed(&person.device, id, AnswerDecision::Deny, "").await;
         if rival == 1 {
             // the last millisecond: the sweep sees it as past, the answer was signed before
             world.pass(std::time::Duration::from_millis(89_999));
         }
         let barrier = Arc::new(Barrier::new(2));
         let answering = tokio::spawn({
-            let (world, person, barrier) = (
-                Arc::clone(&world),
-                Arc::clone(&person),
-                Arc::clone(&barrier),
-            );
+            let (world, person, barrier) =
+                (Arc::clone(&world), Arc::clone(&person), Arc::clone(&barrier));
             async move {
                 barrier.wait().await;
                 world.answer(&person.device, approve).await
@@ -101,12 +84,7 @@ async fn approve_against_deny_expire_supersede_cancel_and_revoke_has_one_winner(
             3 => drop(world.app.cancel_challenge(&mut call, &app, id).await),
             _ => world
                 .app
-                .revoke_device(
-                    &mut call,
-                    &crate::world::OPERATOR,
-                    world.tenant,
-                    person.device.id,
-                )
+                .revoke_device(&mut call, &crate::world::OPERATOR, world.tenant, person.device.id)
                 .await
                 .expect("a revocation"),
         }
@@ -147,10 +125,7 @@ async fn sixty_four_redeems_are_one_receipt() {
     }
     let answers = tasks.join_all().await;
     let receipts = answers.iter().filter(|answer| answer.is_ok()).count();
-    let rest = answers
-        .iter()
-        .filter(|a| **a == Err(Error::AlreadyRedeemed))
-        .count();
+    let rest = answers.iter().filter(|a| **a == Err(Error::AlreadyRedeemed)).count();
     assert_eq!((receipts, rest), (1, 63));
     assert_eq!(count(&world, Event::ChallengeRedeemed).await, 1);
 }
@@ -167,10 +142,7 @@ async fn parallel_requests_of_one_session_are_one_challenge_and_one_rings() {
         tasks.spawn(async move {
             barrier.wait().await;
             let request = world.request("alice", &format!("s{}", n % 4));
-            world
-                .create_with(&app, request)
-                .await
-                .map(|created| (n % 4, created.view.id))
+            world.create_with(&app, request).await.map(|created| (n % 4, created.view.id))
         });
     }
     let mut by_session: Vec<HashSet<_>> = vec![HashSet::new(); 4];
@@ -180,10 +152,7 @@ async fn parallel_requests_of_one_session_are_one_challenge_and_one_rings() {
             Err(error) => assert!(matches!(error, Error::Store(_)), "{error:?}"),
         }
     }
-    assert!(
-        by_session.iter().all(|ids| ids.len() == 1),
-        "{by_session:?}"
-    );
+    assert!(by_session.iter().all(|ids| ids.len() == 1), "{by_session:?}");
     assert_eq!(world.cards(&alice.device, false).await.len(), 1);
     assert_eq!(world.cards(&alice.device, true).await.len(), 4);
 }

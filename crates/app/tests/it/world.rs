@@ -60,9 +60,7 @@ impl World {
         let ticking = Arc::clone(&clock);
         let now = move || Timestamp::from_millis(ticking.load(Ordering::SeqCst));
         let key = MasterKey::load_or_create(&dir.path().join("keys/master.key")).expect("a key");
-        let store = Store::open(dir.path(), Arc::new(now), key)
-            .await
-            .expect("a store");
+        let store = Store::open(dir.path(), Arc::new(now), key).await.expect("a store");
         let app = App::new(
             Settings {
                 public_url: "http://127.0.0.1:8470".parse().expect("a URL"),
@@ -78,14 +76,7 @@ impl World {
         );
         let tenant = app.find_tenant(None).await.expect("the default tenant").id;
         let seeds = AtomicU64::new(seed << 32);
-        Self {
-            app: Arc::new(app),
-            tenant,
-            store: Some(store),
-            clock,
-            seeds,
-            dir,
-        }
+        Self { app: Arc::new(app), tenant, store: Some(store), clock, seeds, dir }
     }
 
     /// The same data, opened anew: what a crash leaves, because nothing is said to the old store.
@@ -112,10 +103,7 @@ impl World {
 
     pub(crate) fn call(&self) -> Call {
         let seed = self.seeds.fetch_add(1, Ordering::SeqCst);
-        Call {
-            now: self.now(),
-            rng: Box::new(StdRng::seed_from_u64(seed)),
-        }
+        Call { now: self.now(), rng: Box::new(StdRng::seed_from_u64(seed)) }
     }
 
     pub(crate) async fn integration(&self, name: &str) -> Caller {
@@ -138,35 +126,20 @@ impl World {
         };
         change(&mut new);
         let mut call = self.call();
-        let key = self
-            .app
-            .create_integration(&mut call, &OPERATOR, tenant, new)
-            .await;
+        let key = self.app.create_integration(&mut call, &OPERATOR, tenant, new).await;
         let key = key.expect("an integration");
-        self.app
-            .authenticate(&call, key.key.reveal())
-            .await
-            .expect("its key works")
+        self.app.authenticate(&call, key.key.reveal()).await.expect("its key works")
     }
 
     pub(crate) async fn user(&self, name: &str) {
-        let made = self
-            .app
-            .upsert_user(&mut self.call(), &OPERATOR, self.tenant, name)
-            .await;
+        let made = self.app.upsert_user(&mut self.call(), &OPERATOR, self.tenant, name).await;
         made.expect("a user");
     }
 
     pub(crate) async fn enrolled(&self, name: &str) -> Person {
         self.user(name).await;
-        let device = self
-            .enrol(name, Some("test set-up"))
-            .await
-            .expect("a device");
-        Person {
-            name: name.to_owned(),
-            device,
-        }
+        let device = self.enrol(name, Some("test set-up")).await.expect("a device");
+        Person { name: name.to_owned(), device }
     }
 
     /// Enrols another device by a ticket, as an authenticator would.
@@ -177,10 +150,7 @@ impl World {
             confirm: true,
             reason: reason.map(str::to_owned),
         };
-        let ticket = self
-            .app
-            .create_ticket(&mut call, &OPERATOR, self.tenant, request)
-            .await?;
+        let ticket = self.app.create_ticket(&mut call, &OPERATOR, self.tenant, request).await?;
         let link: EnrolLink = ticket.link.parse().expect("a link");
         let seed = self.seeds.fetch_add(1, Ordering::SeqCst);
         let mut bytes = [7; 32];
@@ -188,11 +158,7 @@ impl World {
         let key = SigningKey::from_seed(&bytes);
         let hash = statement::ticket_secret_hash(link.secret.as_slice());
         let nonce = [9; 32];
-        let claim = EnrolClaim {
-            ticket: &hash,
-            server: &link.identity,
-            nonce: &nonce,
-        };
+        let claim = EnrolClaim { ticket: &hash, server: &link.identity, nonce: &nonce };
         let claim = Claim {
             proof: TicketProof::Secret(*link.secret),
             key: key.public().clone(),
@@ -201,23 +167,11 @@ impl World {
             signature: claim.sign(&key).to_vec(),
         };
         let claimed = self.app.claim(&mut call, claim).await.expect("a claim");
-        let shown = self
-            .app
-            .ticket(&call, self.tenant, ticket.id)
-            .await
-            .expect("a ticket");
+        let shown = self.app.ticket(&call, self.tenant, ticket.id).await.expect("a ticket");
         let number = shown.number.expect("a number once claimed");
         let number = number.as_str();
-        let signature = EnrolConfirm {
-            ticket: &hash,
-            nonce: &nonce,
-            number,
-        }
-        .sign(&key);
-        let enrolled = self
-            .app
-            .confirm(&mut call, claimed, number, &signature)
-            .await;
+        let signature = EnrolConfirm { ticket: &hash, nonce: &nonce, number }.sign(&key);
+        let enrolled = self.app.confirm(&mut call, claimed, number, &signature).await;
         let enrolled = enrolled.expect("a device");
         let connected = self.login(&key, enrolled.device).await.expect("a login");
         Ok(Device {
@@ -237,19 +191,9 @@ impl World {
         let nonce = [3; 32];
         let server = self.app.vault().identity().identity_hash();
         let tenant = self.tenant;
-        let login = statement::Login {
-            server: &server,
-            tenant,
-            device,
-            nonce: &nonce,
-        };
+        let login = statement::Login { server: &server, tenant, device, nonce: &nonce };
         let signature = login.sign(key).to_vec();
-        let login = Login {
-            tenant,
-            device,
-            nonce,
-            signature,
-        };
+        let login = Login { tenant, device, nonce, signature };
         self.app.login(&mut self.call(), login).await
     }
 
@@ -260,10 +204,7 @@ impl World {
                 browser_session: format!("{session:-<22}"),
                 ..RequestContext::default()
             },
-            first_factor: Some(FirstFactor {
-                method: "password".to_owned(),
-                at: self.now(),
-            }),
+            first_factor: Some(FirstFactor { method: "password".to_owned(), at: self.now() }),
             purpose: None,
             methods: None,
             ttl: None,
@@ -273,9 +214,7 @@ impl World {
 
     pub(crate) async fn create(&self, caller: &Caller, user: &str, session: &str) -> Created {
         let request = self.request(user, session);
-        self.create_with(caller, request)
-            .await
-            .expect("a challenge")
+        self.create_with(caller, request).await.expect("a challenge")
     }
 
     pub(crate) async fn create_with(
@@ -283,17 +222,11 @@ impl World {
         caller: &Caller,
         request: CreateRequest,
     ) -> Result<Created, Error> {
-        self.app
-            .create_challenge(&mut self.call(), caller, request, None)
-            .await
+        self.app.create_challenge(&mut self.call(), caller, request, None).await
     }
 
     pub(crate) async fn state(&self, caller: &Caller, id: ChallengeId) -> State {
-        self.app
-            .challenge(&mut self.call(), caller, id)
-            .await
-            .expect("own challenge")
-            .state
+        self.app.challenge(&mut self.call(), caller, id).await.expect("own challenge").state
     }
 
     pub(crate) async fn redeem(
@@ -303,22 +236,14 @@ impl World {
         session: &str,
     ) -> Result<Receipt, Error> {
         let session = format!("{session:-<22}");
-        self.app
-            .redeem(&mut self.call(), caller, id, &session)
-            .await
+        self.app.redeem(&mut self.call(), caller, id, &session).await
     }
 
     /// What the device shows: id and challenge bytes.
     pub(crate) async fn cards(&self, device: &Device, silent: bool) -> Vec<(ChallengeId, Vec<u8>)> {
-        let pending = self
-            .app
-            .pending(&mut self.call(), &device.connected, silent)
-            .await;
+        let pending = self.app.pending(&mut self.call(), &device.connected, silent).await;
         let pending = pending.expect("the pending set");
-        pending
-            .iter()
-            .map(|challenge| (challenge.id, challenge.document.clone()))
-            .collect()
+        pending.iter().map(|challenge| (challenge.id, challenge.document.clone())).collect()
     }
 
     /// A challenge's bytes, whether or not any device may see them.
@@ -342,22 +267,13 @@ impl World {
     }
 
     pub(crate) async fn answer(&self, device: &Device, answer: Answer) -> Answered {
-        let answered = self
-            .app
-            .answer(&mut self.call(), &device.connected, answer)
-            .await;
+        let answered = self.app.answer(&mut self.call(), &device.connected, answer).await;
         answered.expect("the store works")
     }
 
     pub(crate) async fn approve(&self, device: &Device, created: &Created) -> Answered {
-        let number = created
-            .number
-            .as_ref()
-            .expect("a number")
-            .as_str()
-            .to_owned();
-        self.decide(device, created, AnswerDecision::Approve, &number)
-            .await
+        let number = created.number.as_ref().expect("a number").as_str().to_owned();
+        self.decide(device, created, AnswerDecision::Approve, &number).await
     }
 
     pub(crate) async fn decide(
@@ -422,20 +338,12 @@ pub(crate) fn decision(state: State) -> Decision {
 pub(crate) fn wrong_number(others: &[&Created]) -> String {
     (0..)
         .map(|n| format!("{n:06}"))
-        .find(|text| {
-            !others
-                .iter()
-                .any(|c| c.number.as_ref().is_some_and(|n| n.matches(text)))
-        })
+        .find(|text| !others.iter().any(|c| c.number.as_ref().is_some_and(|n| n.matches(text))))
         .expect("a free number")
 }
 
 /// How many runs of a loop: a share by default, all in `cargo xtask test --full`.
 #[expect(clippy::disallowed_methods, reason = "the test command's own switch")]
 pub(crate) fn runs(share: usize, full: usize) -> usize {
-    if std::env::var_os("COUNTERSIGN_TEST_FULL").is_some() {
-        full
-    } else {
-        share
-    }
+    if std::env::var_os("COUNTERSIGN_TEST_FULL").is_some() { full } else { share }
 }

@@ -87,11 +87,7 @@ pub(crate) fn account(server: &Server) -> Account {
 }
 
 pub(crate) fn id(n: u8) -> ChallengeId {
-    ChallengeId::new(
-        Timestamp::from_millis(1_750_000_000_000 + u64::from(n)),
-        7,
-        [n; 16],
-    )
+    ChallengeId::new(Timestamp::from_millis(1_750_000_000_000 + u64::from(n)), 7, [n; 16])
 }
 
 pub(crate) fn challenge(n: u8) -> proto::Challenge {
@@ -114,10 +110,7 @@ pub(crate) fn challenge(n: u8) -> proto::Challenge {
             browser: "Firefox on Linux".to_owned(),
             place: "Berlin, DE".to_owned(),
         }),
-        details: vec![proto::Detail {
-            label: "Amount".to_owned(),
-            value: "20 EUR".to_owned(),
-        }],
+        details: vec![proto::Detail { label: "Amount".to_owned(), value: "20 EUR".to_owned() }],
     }
 }
 
@@ -175,11 +168,7 @@ pub(crate) fn log_in(core: &mut Connection, server: &Server, now: Duration) -> V
 }
 
 pub(crate) fn welcome() -> proto::Welcome {
-    proto::Welcome {
-        user: "alice".to_owned(),
-        organisation: String::new(),
-        totp_rebind: false,
-    }
+    proto::Welcome { user: "alice".to_owned(), organisation: String::new(), totp_rebind: false }
 }
 
 pub(crate) fn show(core: &mut Connection, server: &Server, n: u8) {

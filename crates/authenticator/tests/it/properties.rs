@@ -19,9 +19,7 @@ fn whole_session(server: &Server) -> Vec<Vec<u8>> {
         encode(server_frame::Frame::Welcome(crate::common::welcome())),
         encode(server_frame::Frame::Prompt(server.prompt(&challenge(1)))),
         settled(1, proto::State::Approved),
-        encode(server_frame::Frame::EnrolPending(proto::EnrolPending {
-            digits: 6,
-        })),
+        encode(server_frame::Frame::EnrolPending(proto::EnrolPending { digits: 6 })),
         encode(server_frame::Frame::Enrolled(proto::Enrolled::default())),
     ]
 }
@@ -123,10 +121,7 @@ impl Model {
             match did {
                 Did::Event(Event::Prompt(card)) => {
                     assert!(self.shown.insert(card.challenge), "shown twice");
-                    assert!(
-                        !self.settled.contains(&card.challenge),
-                        "shown after its end"
-                    );
+                    assert!(!self.settled.contains(&card.challenge), "shown after its end");
                 }
                 Did::Event(Event::Settled { challenge, .. }) => {
                     assert!(self.settled.insert(challenge), "settled twice");
@@ -206,10 +201,7 @@ fn a_flood_of_prompts_is_bounded() {
     for event in crate::common::events(drain(&mut core)) {
         dropped += usize::from(matches!(event, Event::PromptDropped(_)));
     }
-    assert_eq!(
-        (core.cards(NOW).count(), dropped),
-        (MAX_CARDS, 100 - MAX_CARDS)
-    );
+    assert_eq!((core.cards(NOW).count(), dropped), (MAX_CARDS, 100 - MAX_CARDS));
     log_in(&mut core, &server, NOW);
     assert_eq!(core.cards(NOW).count(), MAX_CARDS);
 }

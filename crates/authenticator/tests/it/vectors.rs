@@ -42,10 +42,7 @@ fn settle(name: &str, made: &Value) {
         fs::write(path(name), text).expect("proto/vectors can be written");
     }
     let stored = stored(name).unwrap_or_else(|| panic!("proto/vectors/{name} is missing"));
-    assert_eq!(
-        &stored, made,
-        "{name}: changed by accident, or to be written anew"
-    );
+    assert_eq!(&stored, made, "{name}: changed by accident, or to be written anew");
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -78,13 +75,7 @@ fn answers() {
     let mut cases = Vec::new();
     for (name, decision, number, user_verified, counter) in [
         ("approve", AnswerDecision::Approve, "042137", true, 42_u64),
-        (
-            "approve with two digits",
-            AnswerDecision::Approve,
-            "07",
-            false,
-            1,
-        ),
+        ("approve with two digits", AnswerDecision::Approve, "07", false, 1),
         ("deny", AnswerDecision::Deny, "", false, 43),
         ("report", AnswerDecision::Report, "", true, u64::MAX),
     ] {
@@ -102,20 +93,10 @@ fn answers() {
             ],
         );
         let device = account.device;
-        let answer = Answer {
-            challenge: &document,
-            device,
-            decision,
-            number,
-            user_verified,
-            counter,
-        };
+        let answer =
+            Answer { challenge: &document, device, decision, number, user_verified, counter };
         let signature = answer.sign(&seed(&account));
-        assert_eq!(
-            signature,
-            seed(&account).sign_jws_input(&bytes),
-            "{name}: the layout"
-        );
+        assert_eq!(signature, seed(&account).sign_jws_input(&bytes), "{name}: the layout");
         cases.push(json!({
             "name": name, "decision": decision as u8, "number": number,
             "user_verified": user_verified, "counter": counter.to_string(),
@@ -181,27 +162,14 @@ fn login() {
     crate::common::drain(&mut core);
     let hello = encode(server_frame::Frame::Hello(server.hello()));
     core.on_frame(&hello, crate::common::NOW);
-    let Some(Output::Send(frame)) = core.poll_output() else {
-        panic!("a login")
-    };
+    let Some(Output::Send(frame)) = core.poll_output() else { panic!("a login") };
     let frame = Vec::from(frame);
-    let client_frame::Frame::Login(login) = decode(frame.clone()) else {
-        panic!("a login")
-    };
+    let client_frame::Frame::Login(login) = decode(frame.clone()) else { panic!("a login") };
     let bytes = laid(
         "countersign/login/v1",
-        &[
-            &account.identity,
-            account.tenant.as_bytes(),
-            account.device.as_bytes(),
-            &server.nonce,
-        ],
+        &[&account.identity, account.tenant.as_bytes(), account.device.as_bytes(), &server.nonce],
     );
-    assert_eq!(
-        login.signature[..],
-        seed(&account).sign_jws_input(&bytes),
-        "the layout"
-    );
+    assert_eq!(login.signature[..], seed(&account).sign_jws_input(&bytes), "the layout");
     settle(
         "login.json",
         &json!({
@@ -234,21 +202,13 @@ fn enrolment() {
     let server = Server::new();
     let identity = server.identity.public().identity_hash();
     let url: statement::ServerUrl = "https://mfa.example.org".parse().expect("an address");
-    let link = EnrolLink {
-        server: url.clone(),
-        secret: [22; 16].into(),
-        identity,
-    };
+    let link = EnrolLink { server: url.clone(), secret: [22; 16].into(), identity };
     let by_code = Ticket::from_code(url, " alice ", "k9t0-2xq7").expect("a code");
     let code: [u8; 5] = crockford::decode("K9T02XQ7").expect("a code");
     let key = SigningKey::from_seed(&[21; 32]);
     let mut cases = Vec::new();
     for (proof, ticket, hash) in [
-        (
-            json!({"secret": hex(&[22; 16])}),
-            Ticket::Link(link),
-            ticket_secret_hash(&[22; 16]),
-        ),
+        (json!({"secret": hex(&[22; 16])}), Ticket::Link(link), ticket_secret_hash(&[22; 16])),
         (
             json!({"user": "alice", "typed": "k9t0-2xq7", "code": "K9T02XQ7", "code_bytes": hex(&code)}),
             by_code,
@@ -267,40 +227,19 @@ fn enrolment() {
             }
             while core.poll_output().is_some() {}
         };
-        let client_frame::Frame::EnrolClaim(claim) = claim else {
-            panic!("a claim")
-        };
+        let client_frame::Frame::EnrolClaim(claim) = claim else { panic!("a claim") };
         let claim_bytes = laid(
             "countersign/enrol/v1",
-            &[
-                &hash,
-                &identity,
-                &server.nonce,
-                &[1],
-                &[32],
-                key.public().as_bytes(),
-            ],
+            &[&hash, &identity, &server.nonce, &[1], &[32], key.public().as_bytes()],
         );
-        assert_eq!(
-            claim.signature[..],
-            key.sign_jws_input(&claim_bytes),
-            "the claim's layout"
-        );
+        assert_eq!(claim.signature[..], key.sign_jws_input(&claim_bytes), "the claim's layout");
         let pending = server_frame::Frame::EnrolPending(proto::EnrolPending { digits: 6 });
         core.on_frame(&encode(pending));
         core.confirm_number("042 137").expect("taken");
-        let client_frame::Frame::EnrolConfirm(confirm) = sent(&mut core) else {
-            panic!("sent")
-        };
-        let confirm_bytes = laid(
-            "countersign/enrol-confirm/v1",
-            &[&hash, &server.nonce, &[6], b"042137"],
-        );
-        assert_eq!(
-            confirm.signature[..],
-            key.sign_jws_input(&confirm_bytes),
-            "its layout"
-        );
+        let client_frame::Frame::EnrolConfirm(confirm) = sent(&mut core) else { panic!("sent") };
+        let confirm_bytes =
+            laid("countersign/enrol-confirm/v1", &[&hash, &server.nonce, &[6], b"042137"]);
+        assert_eq!(confirm.signature[..], key.sign_jws_input(&confirm_bytes), "its layout");
         cases.push(json!({
             "proof": proof,
             "ticket_hash": hex(&hash),
@@ -338,18 +277,10 @@ fn server_keys() {
         ],
     );
     let certified = certificate.sign(&server.identity);
-    assert_eq!(
-        certified,
-        server.identity.sign_jws_input(&certificate_bytes),
-        "the layout"
-    );
+    assert_eq!(certified, server.identity.sign_jws_input(&certificate_bytes), "the layout");
     let prompt = server.prompt(&challenge(1));
     let challenge_bytes = laid("countersign/challenge/v1", &[&prompt.challenge]);
-    assert_eq!(
-        prompt.signature[..],
-        server.signer.sign_jws_input(&challenge_bytes),
-        "the layout"
-    );
+    assert_eq!(prompt.signature[..], server.signer.sign_jws_input(&challenge_bytes), "the layout");
     let identity = server.identity.public();
     let hash = sha256(&[&[1], identity.as_bytes()]);
     assert_eq!(hash, identity.identity_hash());
@@ -380,11 +311,7 @@ fn server_keys() {
 fn server_keys_are_trusted_by_a_device() {
     let vector = stored("server_keys.json").expect("proto/vectors/server_keys.json is missing");
     let bytes = |value: &Value| {
-        Bytes::from(
-            HEXLOWER
-                .decode(value.as_str().expect("a text").as_bytes())
-                .expect("hex"),
-        )
+        Bytes::from(HEXLOWER.decode(value.as_str().expect("a text").as_bytes()).expect("hex"))
     };
     let identity = PublicKey::new(Algorithm::Ed25519, &bytes(&vector["identity_public_key"]));
     let identity = identity.expect("a key");
@@ -394,9 +321,7 @@ fn server_keys_are_trusted_by_a_device() {
         not_before: Timestamp::from_millis(shown["not_before_ms"].as_u64().expect("a number")),
         not_after: Timestamp::from_millis(shown["not_after_ms"].as_u64().expect("a number")),
     };
-    certificate
-        .verify(&identity, &bytes(&shown["signature"]))
-        .expect("certified");
+    certificate.verify(&identity, &bytes(&shown["signature"])).expect("certified");
     let challenge = &vector["challenge"];
     SignedChallenge(&bytes(&challenge["bytes"]))
         .verify(&certificate.key, &bytes(&challenge["signature"]))
@@ -474,10 +399,7 @@ fn numbers() {
     for typed in refused {
         assert!(typed_number(typed, 6).is_err(), "{typed:?}");
     }
-    settle(
-        "number.json",
-        &json!({"digits": 6, "accepted": accepted, "refused": refused}),
-    );
+    settle("number.json", &json!({"digits": 6, "accepted": accepted, "refused": refused}));
 }
 
 #[test]
@@ -516,8 +438,5 @@ fn links() {
     for link in &refused {
         assert!(link.parse::<EnrolLink>().is_err(), "{link}");
     }
-    settle(
-        "link.json",
-        &json!({"accepted": accepted, "refused": refused}),
-    );
+    settle("link.json", &json!({"accepted": accepted, "refused": refused}));
 }

@@ -42,9 +42,7 @@ impl Server {
     }
 
     pub(crate) async fn connect(&self) -> RedisHot {
-        RedisHot::connect(&self.url())
-            .await
-            .expect("the server just answered")
+        RedisHot::connect(&self.url()).await.expect("the server just answered")
     }
 
     pub(crate) fn kill(&mut self) {
@@ -53,9 +51,8 @@ impl Server {
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        let done = Command::new("kill")
-            .args([format!("-{name}"), self.child.id().to_string()])
-            .status();
+        let done =
+            Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status();
         assert!(done.expect("kill is installed").success());
     }
 
@@ -65,10 +62,8 @@ impl Server {
 
     pub(crate) async fn command<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
         let client = redis::Client::open(self.url()).expect("a URL");
-        let mut connection = client
-            .get_multiplexed_async_connection()
-            .await
-            .expect("the server answers");
+        let mut connection =
+            client.get_multiplexed_async_connection().await.expect("the server answers");
         let mut command = redis::cmd(words[0]);
         for word in &words[1..] {
             command.arg(word);
@@ -85,9 +80,7 @@ impl Server {
                     return false;
                 }
                 if let Ok(mut connection) = client.get_multiplexed_async_connection().await {
-                    let pong = redis::cmd("PING")
-                        .query_async::<String>(&mut connection)
-                        .await;
+                    let pong = redis::cmd("PING").query_async::<String>(&mut connection).await;
                     if pong.is_ok() {
                         return true;
                     }

@@ -100,11 +100,7 @@ pub(crate) fn loads(bench: &Bench) -> Vec<Case<'_>> {
     #[rustfmt::skip]
     let base = Load { driver: Rusqlite, most: 32, callers: 64, each: 100, pause: 0, auto: 1_000, every: None };
     for (callers, each) in [(1, 400), (64, 100), (1_024, 12)] {
-        let base = Load {
-            callers,
-            each,
-            ..base
-        };
+        let base = Load { callers, each, ..base };
         for (name, driver, most) in [
             ("rusqlite, single row", Rusqlite, 1),
             ("rusqlite, VALUES x 32", Rusqlite, 32),
@@ -113,22 +109,11 @@ pub(crate) fn loads(bench: &Bench) -> Vec<Case<'_>> {
             ("sqlx, VALUES x 128", Sqlx, 128),
         ] {
             let name = format!("driver: {callers} callers, {name}");
-            list.push((
-                name,
-                Load {
-                    driver,
-                    most,
-                    ..base
-                },
-            ));
+            list.push((name, Load { driver, most, ..base }));
         }
     }
     for (rate, each, pause) in [("no pause", 200, 0), ("10 ms pause", 80, 10)] {
-        let base = Load {
-            each,
-            pause,
-            ..base
-        };
+        let base = Load { each, pause, ..base };
         for (name, auto, every) in [
             ("by the writer at 1000 pages", 1_000, None),
             ("by the writer at 10000 pages", 10_000, None),
@@ -137,14 +122,7 @@ pub(crate) fn loads(bench: &Bench) -> Vec<Case<'_>> {
             ("never", 0, None),
         ] {
             let name = format!("checkpoint: {rate}, {name}");
-            list.push((
-                name,
-                Load {
-                    auto,
-                    every,
-                    ..base
-                },
-            ));
+            list.push((name, Load { auto, every, ..base }));
         }
     }
     let run = |(name, load)| case(name, move || ceremonies(bench, load));

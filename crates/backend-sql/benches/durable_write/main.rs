@@ -28,11 +28,7 @@ fn measure(mut cases: Vec<Case<'_>>) -> Vec<serde_json::Value> {
     }
     let mut lines = Vec::new();
     for ((name, _), kept) in cases.iter().zip(&rounds) {
-        for (n, part) in [", insert", ", settle"]
-            .iter()
-            .enumerate()
-            .take(kept[0].len())
-        {
+        for (n, part) in [", insert", ", settle"].iter().enumerate().take(kept[0].len()) {
             let median = |value: fn(&Sample) -> f64| {
                 let mut values: Vec<f64> = kept.iter().map(|round| value(&round[n])).collect();
                 values.sort_by(f64::total_cmp);
@@ -69,11 +65,7 @@ fn main() {
     if has("--json") {
         return println!("{}", serde_json::json!({ "durable_write": lines }));
     }
-    for (n, line) in lines
-        .iter()
-        .filter_map(serde_json::Value::as_object)
-        .enumerate()
-    {
+    for (n, line) in lines.iter().filter_map(serde_json::Value::as_object).enumerate() {
         if n == 0 {
             let names: Vec<&str> = line.keys().map(String::as_str).collect();
             println!("| {} |\n{}|", names.join(" | "), "|---".repeat(names.len()));

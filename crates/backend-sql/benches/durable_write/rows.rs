@@ -31,24 +31,13 @@ pub(crate) struct Op {
 
 const fn insert(head: &'static str, tail: &'static str, columns: &'static str) -> Op {
     let one = "";
-    Op {
-        one,
-        head,
-        tail,
-        columns,
-    }
+    Op { one, head, tail, columns }
 }
 
-pub(crate) const CHALLENGE: &Op = &insert(
-    "INSERT INTO challenges(id, record, number, expires_at)",
-    "",
-    "irnx",
-);
-pub(crate) const DECISION: &Op = &insert(
-    "INSERT INTO decisions",
-    "ON CONFLICT DO NOTHING RETURNING id",
-    "ida",
-);
+pub(crate) const CHALLENGE: &Op =
+    &insert("INSERT INTO challenges(id, record, number, expires_at)", "", "irnx");
+pub(crate) const DECISION: &Op =
+    &insert("INSERT INTO decisions", "ON CONFLICT DO NOTHING RETURNING id", "ida");
 pub(crate) const AUDIT: &Op = &insert("INSERT INTO audit", "", "dse");
 const UPSERT: &str =
     "ON CONFLICT(user) DO UPDATE SET version = excluded.version, cell = excluded.cell";
@@ -112,11 +101,7 @@ pub(crate) struct Items {
 impl Items {
     pub(crate) fn new(random: bool) -> Self {
         let rng = StdRng::seed_from_u64(7);
-        Self {
-            rng,
-            made: 0,
-            random,
-        }
+        Self { rng, made: 0, random }
     }
 
     pub(crate) fn take(&mut self, count: usize) -> Vec<Item> {
@@ -132,12 +117,7 @@ impl Items {
             id[..6].copy_from_slice(&at.to_be_bytes()[2..]);
         }
         StdRng::seed_from_u64(self.rng.random_range(0..10_000)).fill(&mut user);
-        Item {
-            id,
-            user,
-            at,
-            seq: self.made,
-        }
+        Item { id, user, at, seq: self.made }
     }
 }
 
@@ -168,16 +148,13 @@ impl Texts {
             let most = self.most.min(items.len());
             let rows = 1 << most.ilog2();
             let (now, later) = items.split_at(rows);
-            let text = self
-                .known
-                .entry((op.head, op.tail, rows))
-                .or_insert_with(|| {
-                    let row = vec!["?"; op.columns.len()].join(", ");
-                    let rows_text = vec![format!("({row})"); rows].join(", ");
-                    let short = rows == 1 && !op.one.is_empty();
-                    let many = format!("{} VALUES {rows_text} {}", op.head, op.tail);
-                    if short { op.one.into() } else { many.into() }
-                });
+            let text = self.known.entry((op.head, op.tail, rows)).or_insert_with(|| {
+                let row = vec!["?"; op.columns.len()].join(", ");
+                let rows_text = vec![format!("({row})"); rows].join(", ");
+                let short = rows == 1 && !op.one.is_empty();
+                let many = format!("{} VALUES {rows_text} {}", op.head, op.tail);
+                if short { op.one.into() } else { many.into() }
+            });
             let row = |item: &'a Item| op.columns.chars().map(|column| item.value(column));
             let values = now.iter().flat_map(row).collect();
             let sql = Arc::clone(text);

@@ -64,9 +64,7 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) fn path(&self) -> PathBuf {
-        self.dir
-            .path()
-            .join(self.files.fetch_add(1, Ordering::Relaxed).to_string())
+        self.dir.path().join(self.files.fetch_add(1, Ordering::Relaxed).to_string())
     }
 
     pub(crate) fn open(&self, driver: Driver, path: &Path, schema: &str) -> Store {

@@ -41,13 +41,9 @@ impl Store {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .pragma("cache_size", "-65536");
-        let mut conn = SqliteConnection::connect_with(&options)
-            .await
-            .expect("the folder is writable");
-        sqlx::raw_sql(AssertSqlSafe(schema))
-            .execute(&mut conn)
-            .await
-            .expect("valid SQL");
+        let mut conn =
+            SqliteConnection::connect_with(&options).await.expect("the folder is writable");
+        sqlx::raw_sql(AssertSqlSafe(schema)).execute(&mut conn).await.expect("valid SQL");
         Self::Sqlx(conn)
     }
 
@@ -83,13 +79,10 @@ fn commit_lite(conn: &rusqlite::Connection, batch: &[Statement<'_>]) -> rusqlite
 type Query<'q> = sqlx::query::Query<'q, sqlx::Sqlite, SqliteArguments>;
 
 fn bind<'q>(query: Query<'q>, statement: &Statement<'_>) -> Query<'q> {
-    statement
-        .values
-        .iter()
-        .fold(query, |query, value| match value {
-            Blob(bytes) => query.bind(*bytes),
-            Int(number) => query.bind(*number),
-        })
+    statement.values.iter().fold(query, |query, value| match value {
+        Blob(bytes) => query.bind(*bytes),
+        Int(number) => query.bind(*number),
+    })
 }
 
 async fn commit_sqlx(conn: &mut SqliteConnection, batch: &[Statement<'_>]) -> sqlx::Result<usize> {

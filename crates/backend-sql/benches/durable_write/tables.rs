@@ -25,9 +25,7 @@ fn phases(
     let (mut inserts, mut settles) = (Sample::default(), Sample::default());
     let all: Vec<Vec<Item>> = (0..bench.scale(80)).map(|_| items.take(BATCH)).collect();
     let mut commit = |sample: &mut Sample, ops: &[&'static Op], batch: &[Item]| {
-        sample.time(BATCH, || {
-            bench.runtime.block_on(store.commit(&texts.all(ops, batch)))
-        })
+        sample.time(BATCH, || bench.runtime.block_on(store.commit(&texts.all(ops, batch))))
     };
     for n in 0..all.len() + LAG {
         if let Some(batch) = all.get(n) {
@@ -128,6 +126,5 @@ pub(crate) fn floors(bench: &Bench) -> Vec<Case<'_>> {
         vec![sample]
     };
     let list = cases.into_iter();
-    list.map(|(name, over, sync)| case(name, move || run(over, sync)))
-        .collect()
+    list.map(|(name, over, sync)| case(name, move || run(over, sync))).collect()
 }

@@ -33,25 +33,11 @@ impl Scene {
         disk.clock.advance(Duration::from_secs(60));
         record(&store, tenant, ANCHORED / 2).await;
         assert_eq!(store.ledger().checkpoint().await, Ok(1));
-        assert_eq!(
-            store.ledger().checkpoint().await,
-            Ok(0),
-            "nothing new to sign for"
-        );
+        assert_eq!(store.ledger().checkpoint().await, Ok(0), "nothing new to sign for");
         record(&store, tenant, ROWS - ANCHORED).await;
-        let kept = store
-            .ledger()
-            .last_checkpoint(tenant)
-            .await
-            .unwrap()
-            .unwrap();
+        let kept = store.ledger().last_checkpoint(tenant).await.unwrap().unwrap();
         let lane = kept.checkpoint.heads[0].lane;
-        Self {
-            disk,
-            tenant,
-            lane,
-            kept,
-        }
+        Self { disk, tenant, lane, kept }
     }
 
     async fn sql(&self, sql: &'static str) {
@@ -70,24 +56,13 @@ impl Scene {
     }
 
     fn row(&self, seq: u64, fault: Fault) -> Result<Verified, Broken> {
-        let place = Place::Row {
-            lane: self.lane,
-            seq,
-        };
-        Err(Broken {
-            tenant: self.tenant,
-            place,
-            fault,
-        })
+        let place = Place::Row { lane: self.lane, seq };
+        Err(Broken { tenant: self.tenant, place, fault })
     }
 
     fn checkpoint(&self, number: u64, fault: Fault) -> Result<Verified, Broken> {
         let place = Place::Checkpoint(number);
-        Err(Broken {
-            tenant: self.tenant,
-            place,
-            fault,
-        })
+        Err(Broken { tenant: self.tenant, place, fault })
     }
 }
 
@@ -103,11 +78,7 @@ async fn record(store: &Store, tenant: TenantId, rows: u64) {
 #[tokio::test]
 async fn an_untouched_audit_is_whole_and_its_end_is_told_to_be_unanchored() {
     let scene = Scene::new().await;
-    let whole = Verified {
-        rows: ROWS,
-        unanchored: ROWS - ANCHORED,
-        checkpoints: 2,
-    };
+    let whole = Verified { rows: ROWS, unanchored: ROWS - ANCHORED, checkpoints: 2 };
     assert_eq!(scene.verify(None).await, Ok(whole));
     assert_eq!(scene.verify(Some(&scene.kept)).await, Ok(whole));
 }
@@ -115,9 +86,7 @@ async fn an_untouched_audit_is_whole_and_its_end_is_told_to_be_unanchored() {
 #[tokio::test]
 async fn erasing_private_parts_leaves_it_whole() {
     let scene = Scene::new().await;
-    scene
-        .sql("UPDATE audit SET private = NULL, salt = NULL WHERE seq % 2 = 0")
-        .await;
+    scene.sql("UPDATE audit SET private = NULL, salt = NULL WHERE seq % 2 = 0").await;
     assert!(scene.verify(Some(&scene.kept)).await.is_ok());
 }
 
@@ -129,26 +98,11 @@ async fn every_edit_of_a_row_is_found_at_that_row() {
             Fault::Changed,
         ),
         ("UPDATE audit SET at = at + 1 WHERE seq = 3", Fault::Changed),
-        (
-            "UPDATE audit SET hash = x'00' WHERE seq = 3",
-            Fault::Malformed,
-        ),
-        (
-            "UPDATE audit SET hash = zeroblob(32) WHERE seq = 3",
-            Fault::Changed,
-        ),
-        (
-            "UPDATE audit SET private = CAST('{}' AS BLOB) WHERE seq = 3",
-            Fault::PrivateChanged,
-        ),
-        (
-            "UPDATE audit SET private = NULL WHERE seq = 3",
-            Fault::PrivateChanged,
-        ),
-        (
-            "UPDATE audit SET salt = zeroblob(16) WHERE seq = 3",
-            Fault::PrivateChanged,
-        ),
+        ("UPDATE audit SET hash = x'00' WHERE seq = 3", Fault::Malformed),
+        ("UPDATE audit SET hash = zeroblob(32) WHERE seq = 3", Fault::Changed),
+        ("UPDATE audit SET private = CAST('{}' AS BLOB) WHERE seq = 3", Fault::PrivateChanged),
+        ("UPDATE audit SET private = NULL WHERE seq = 3", Fault::PrivateChanged),
+        ("UPDATE audit SET salt = zeroblob(16) WHERE seq = 3", Fault::PrivateChanged),
         (
             "UPDATE audit SET commitment = zeroblob(32), private = NULL, salt = NULL WHERE seq = 3",
             Fault::Changed,
@@ -235,47 +189,20 @@ async fn a_chain_that_was_made_anew_is_found_at_the_first_anchor() {
 #[tokio::test]
 async fn a_checkpoint_that_was_touched_is_found() {
     for (sql, number, fault) in [
-        (
-            "UPDATE checkpoints SET at = at + 1 WHERE number = 1",
-            1,
-            Fault::Signature,
-        ),
-        (
-            "UPDATE checkpoints SET heads = x'' WHERE number = 2",
-            2,
-            Fault::Signature,
-        ),
-        (
-            "UPDATE checkpoints SET heads = x'00' WHERE number = 2",
-            2,
-            Fault::Malformed,
-        ),
-        (
-            "UPDATE checkpoints SET signature = zeroblob(64) WHERE number = 2",
-            2,
-            Fault::Signature,
-        ),
-        (
-            "DELETE FROM checkpoints WHERE number = 1",
-            1,
-            Fault::Missing,
-        ),
+        ("UPDATE checkpoints SET at = at + 1 WHERE number = 1", 1, Fault::Signature),
+        ("UPDATE checkpoints SET heads = x'' WHERE number = 2", 2, Fault::Signature),
+        ("UPDATE checkpoints SET heads = x'00' WHERE number = 2", 2, Fault::Malformed),
+        ("UPDATE checkpoints SET signature = zeroblob(64) WHERE number = 2", 2, Fault::Signature),
+        ("DELETE FROM checkpoints WHERE number = 1", 1, Fault::Missing),
     ] {
         let scene = Scene::new().await;
         scene.sql(sql).await;
-        assert_eq!(
-            scene.verify(None).await,
-            scene.checkpoint(number, fault),
-            "{sql}"
-        );
+        assert_eq!(scene.verify(None).await, scene.checkpoint(number, fault), "{sql}");
     }
     let scene = Scene::new().await;
     let mut forged = scene.kept.clone();
     forged.checkpoint.heads[0].hash[0] ^= 1;
-    assert_eq!(
-        scene.verify(Some(&forged)).await,
-        scene.checkpoint(2, Fault::Signature)
-    );
+    assert_eq!(scene.verify(Some(&forged)).await, scene.checkpoint(2, Fault::Signature));
 }
 
 #[tokio::test]
@@ -283,33 +210,16 @@ async fn each_run_has_a_lane_and_checkpoints_go_on_where_they_were() {
     let scene = Scene::new().await;
     // the clock stands still: the lane is another one all the same
     let store = scene.disk.open().await;
-    assert_eq!(
-        store.ledger().checkpoint().await,
-        Ok(1),
-        "what the crash left unanchored"
-    );
+    assert_eq!(store.ledger().checkpoint().await, Ok(1), "what the crash left unanchored");
     record(&store, scene.tenant, 2).await;
     store.close().await.unwrap();
-    let whole = Verified {
-        rows: ROWS + 2,
-        unanchored: 0,
-        checkpoints: 4,
-    };
+    let whole = Verified { rows: ROWS + 2, unanchored: 0, checkpoints: 4 };
     assert_eq!(scene.verify(Some(&scene.kept)).await, Ok(whole));
     let store = scene.disk.open().await;
-    let last = store
-        .ledger()
-        .last_checkpoint(scene.tenant)
-        .await
-        .unwrap()
-        .unwrap();
+    let last = store.ledger().last_checkpoint(scene.tenant).await.unwrap().unwrap();
     let heads: Vec<_> = last.checkpoint.heads.iter().map(|head| head.seq).collect();
     assert_eq!(heads, [ROWS, 2]);
-    assert_eq!(
-        store.ledger().checkpoint().await,
-        Ok(0),
-        "a clean stop leaves nothing to sign for"
-    );
+    assert_eq!(store.ledger().checkpoint().await, Ok(0), "a clean stop leaves nothing to sign for");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -327,8 +237,5 @@ async fn a_thousand_rows_are_anchored_without_being_asked_for_beside_a_running_s
     }
     let verified = scene.verify(Some(&scene.kept)).await.unwrap();
     assert_eq!(verified.rows, ROWS + CHECKPOINT_ROWS);
-    assert!(
-        verified.unanchored < CHECKPOINT_ROWS && verified.checkpoints == 3,
-        "{verified:?}"
-    );
+    assert!(verified.unanchored < CHECKPOINT_ROWS && verified.checkpoints == 3, "{verified:?}");
 }

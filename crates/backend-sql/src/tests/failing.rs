@@ -26,10 +26,7 @@ impl Job for Sql {
 }
 
 async fn rows(conn: &mut SqliteConnection) -> usize {
-    let row = sqlx::query("SELECT COUNT(*) FROM audit")
-        .fetch_one(conn)
-        .await
-        .unwrap();
+    let row = sqlx::query("SELECT COUNT(*) FROM audit").fetch_one(conn).await.unwrap();
     usize::try_from(row.get::<i64, _>(0)).unwrap()
 }
 
@@ -40,17 +37,9 @@ async fn a_full_disk_ends_all_writes_and_loses_nothing_that_was_acknowledged() {
     let tenant = store.directory().tenants().await.unwrap()[0].id;
     let entry = Entry::new(tenant, Event::Alert).privately(|p| p.reason = Some("x".repeat(2_000)));
     store.ledger().record(entry.clone()).await.unwrap();
-    let pages = sqlx::query("PRAGMA page_count")
-        .fetch_one(&mut disk.tamper().await)
-        .await
-        .unwrap();
+    let pages = sqlx::query("PRAGMA page_count").fetch_one(&mut disk.tamper().await).await.unwrap();
     let most = pages.get::<i64, _>(0) + 20;
-    store
-        .0
-        .writer
-        .write(Sql(format!("PRAGMA max_page_count = {most}")))
-        .await
-        .unwrap();
+    store.0.writer.write(Sql(format!("PRAGMA max_page_count = {most}"))).await.unwrap();
 
     let mut stored = 1;
     let error = loop {
@@ -64,10 +53,7 @@ async fn a_full_disk_ends_all_writes_and_loses_nothing_that_was_acknowledged() {
     // what would fit isn't taken either: nobody knows what the disk has
     let small = Entry::new(tenant, Event::Alert);
     let refused = store.ledger().record(small).await;
-    assert!(
-        matches!(refused, Err(StoreError::Unavailable(_))),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
     assert!(store.directory().tenants().await.is_ok(), "reads go on");
     assert!(store.close().await.is_err(), "no last checkpoint");
 
@@ -85,17 +71,13 @@ async fn a_full_queue_is_told_in_time_and_what_was_taken_is_stored() {
     let store = disk.open().await;
     let tenant = store.directory().tenants().await.unwrap()[0].id;
     let mut lock = disk.tamper().await;
-    sqlx::raw_sql("BEGIN IMMEDIATE")
-        .execute(&mut lock)
-        .await
-        .unwrap();
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut lock).await.unwrap();
     let calls = MAX_QUEUE + MAX_BATCH + 100;
     let (told, mut answers) = mpsc::unbounded_channel();
     for _ in 0..calls {
         let (ledger, told) = (store.ledger(), told.clone());
         tokio::spawn(async move {
-            told.send(ledger.record(Entry::new(tenant, Event::Alert)).await)
-                .unwrap();
+            told.send(ledger.record(Entry::new(tenant, Event::Alert)).await).unwrap();
         });
     }
     let first = within("the first refusal", answers.recv()).await.unwrap();
@@ -117,18 +99,8 @@ async fn a_connection_without_its_settings_is_refused() {
     let disk = Disk::new();
     disk.open().await.close().await.unwrap();
     let mut conn = disk.tamper().await;
-    sqlx::raw_sql("PRAGMA synchronous = NORMAL")
-        .execute(&mut conn)
-        .await
-        .unwrap();
+    sqlx::raw_sql("PRAGMA synchronous = NORMAL").execute(&mut conn).await.unwrap();
     let refused = crate::open::assert_settings(&mut conn).await.unwrap_err();
-    let OpenError::Setting {
-        setting,
-        found,
-        wanted,
-    } = refused
-    else {
-        panic!("{refused}")
-    };
+    let OpenError::Setting { setting, found, wanted } = refused else { panic!("{refused}") };
     assert_eq!((setting, found.as_str(), wanted), ("synchronous", "1", "2"));
 }

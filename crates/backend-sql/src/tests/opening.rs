@@ -12,14 +12,8 @@ async fn the_first_start_makes_one_tenant_and_all_keys_and_the_next_one_finds_th
     let disk = Disk::new();
     let store = disk.open().await;
     let tenants = store.directory().tenants().await.unwrap();
-    assert_eq!(
-        tenants.iter().map(|t| t.name.as_str()).collect::<Vec<_>>(),
-        ["default"]
-    );
-    let (identity, jwks) = (
-        store.vault().identity().clone(),
-        store.vault().receipt_jwks(),
-    );
+    assert_eq!(tenants.iter().map(|t| t.name.as_str()).collect::<Vec<_>>(), ["default"]);
+    let (identity, jwks) = (store.vault().identity().clone(), store.vault().receipt_jwks());
     let purpose = SealFor::Number(tenants[0].id, ChallengeId::from_bytes([1; 24]));
     let sealed = store.vault().seal(purpose, b"123456");
     store.close().await.unwrap();
@@ -38,9 +32,7 @@ async fn another_master_key_is_refused() {
     let disk = Disk::new();
     disk.open().await.close().await.unwrap();
     let other = MasterKey::from_bytes([8; 32]);
-    let refused = Store::open(disk.path(), disk.clock.reader(), other)
-        .await
-        .unwrap_err();
+    let refused = Store::open(disk.path(), disk.clock.reader(), other).await.unwrap_err();
     assert!(matches!(refused, OpenError::WrongMasterKey), "{refused}");
 }
 
@@ -74,16 +66,7 @@ async fn a_newer_schema_is_refused_by_name() {
     .unwrap();
     drop(conn);
     let refused = disk.try_open().await.unwrap_err();
-    assert!(
-        matches!(
-            refused,
-            OpenError::NewerSchema {
-                found: 99,
-                known: 1
-            }
-        ),
-        "{refused}"
-    );
+    assert!(matches!(refused, OpenError::NewerSchema { found: 99, known: 1 }), "{refused}");
     assert!(refused.to_string().contains("99") && refused.to_string().contains("up to 1"));
 }
 
@@ -94,10 +77,7 @@ async fn the_log_is_empty_after_a_clean_stop() {
     let log = disk.path().join("countersign.db-wal");
     assert_eq!(std::fs::metadata(log).map_or(0, |log| log.len()), 0);
     let mut conn = disk.tamper().await;
-    let mode = sqlx::query("PRAGMA journal_mode")
-        .fetch_one(&mut conn)
-        .await
-        .unwrap();
+    let mode = sqlx::query("PRAGMA journal_mode").fetch_one(&mut conn).await.unwrap();
     assert_eq!(mode.get::<String, _>(0), "wal");
 }
 
@@ -110,19 +90,11 @@ async fn a_sealed_value_opens_only_where_it_belongs() {
     let purpose = SealFor::Number(tenant, challenge);
     let sealed = vault.seal(purpose, b"042137");
     assert_eq!(*vault.open(purpose, &sealed).unwrap(), b"042137");
-    assert_ne!(
-        sealed,
-        vault.seal(purpose, b"042137"),
-        "nonces are never used twice"
-    );
+    assert_ne!(sealed, vault.seal(purpose, b"042137"), "nonces are never used twice");
     let elsewhere = [
         SealFor::Number(other, challenge),
         SealFor::Number(tenant, ChallengeId::from_bytes([4; 24])),
-        SealFor::Totp(
-            tenant,
-            UserId::from_bytes([3; 16]),
-            FactorId::from_bytes([3; 16]),
-        ),
+        SealFor::Totp(tenant, UserId::from_bytes([3; 16]), FactorId::from_bytes([3; 16])),
     ];
     for purpose in elsewhere {
         assert!(vault.open(purpose, &sealed).is_err(), "{purpose:?}");

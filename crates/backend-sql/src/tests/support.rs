@@ -15,10 +15,7 @@ pub(super) struct Disk {
 
 impl Disk {
     pub(super) fn new() -> Self {
-        Self {
-            dir: tempfile::tempdir().unwrap(),
-            clock: TestClock::new(),
-        }
+        Self { dir: tempfile::tempdir().unwrap(), clock: TestClock::new() }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -26,12 +23,7 @@ impl Disk {
     }
 
     pub(super) async fn try_open(&self) -> Result<Store, OpenError> {
-        Store::open(
-            self.path(),
-            self.clock.reader(),
-            MasterKey::from_bytes([7; 32]),
-        )
-        .await
+        Store::open(self.path(), self.clock.reader(), MasterKey::from_bytes([7; 32])).await
     }
 
     pub(super) async fn open(&self) -> Store {

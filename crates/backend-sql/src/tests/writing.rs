@@ -17,10 +17,7 @@ fn change(fixture: &mut Fixture, version: u64, challenge: &Arc<Challenge>) -> Ho
         tenant: fixture.tenant.id,
         user: fixture.user.id,
         version,
-        cell: Cell {
-            open: vec![challenge.id],
-            ..Cell::default()
-        },
+        cell: Cell { open: vec![challenge.id], ..Cell::default() },
         add: vec![Arc::clone(challenge)],
         remove: Vec::new(),
         op_id: fixture.bytes(),
@@ -29,23 +26,12 @@ fn change(fixture: &mut Fixture, version: u64, challenge: &Arc<Challenge>) -> Ho
 }
 
 async fn ride(store: &Store, change: &HotChange) -> Rider {
-    store
-        .hot()
-        .commit(change.clone())
-        .await
-        .unwrap()
-        .rider
-        .expect("SQLite stores with the ledger")
+    store.hot().commit(change.clone()).await.unwrap().rider.expect("SQLite stores with the ledger")
 }
 
 fn open(fixture: &Fixture, challenge: &Arc<Challenge>, rider: Option<Rider>) -> Open {
     let audit = fixture.entry(Event::ChallengeCreated);
-    Open {
-        challenge: Arc::clone(challenge),
-        replay: None,
-        audit,
-        rider,
-    }
+    Open { challenge: Arc::clone(challenge), replay: None, audit, rider }
 }
 
 fn deny(fixture: &Fixture, challenge: &Challenge) -> Settle {
@@ -61,11 +47,7 @@ fn deny(fixture: &Fixture, challenge: &Challenge) -> Settle {
 }
 
 async fn count(disk: &Disk, sql: &'static str) -> i64 {
-    sqlx::query(sql)
-        .fetch_one(&mut disk.tamper().await)
-        .await
-        .unwrap()
-        .get(0)
+    sqlx::query(sql).fetch_one(&mut disk.tamper().await).await.unwrap().get(0)
 }
 
 #[tokio::test]
@@ -81,10 +63,7 @@ async fn a_dropped_rider_leaves_nothing() {
     assert_eq!(count(&disk, "SELECT COUNT(*) FROM hot").await, 0);
     // the version is free again
     let rider = ride(&store, &change).await;
-    let opened = store
-        .ledger()
-        .open(open(&fixture, &challenge, Some(rider)))
-        .await;
+    let opened = store.ledger().open(open(&fixture, &challenge, Some(rider))).await;
     assert_eq!(opened, Ok(Opened::Opened));
     let loaded = store.hot().load(change.tenant, change.user).await.unwrap();
     assert_eq!((loaded.version, loaded.live.len()), (1, 1));
@@ -108,14 +87,8 @@ async fn nobody_sees_a_commit_before_it_is_stored() {
     // a retry is success, another change from the same version is not
     let again = store.hot().commit(change.clone()).await.unwrap();
     assert!(again.version == 1 && again.rider.is_none());
-    let other = HotChange {
-        op_id: fixture.bytes(),
-        ..change
-    };
-    assert!(matches!(
-        store.hot().commit(other).await,
-        Err(HotError::Conflict(_))
-    ));
+    let other = HotChange { op_id: fixture.bytes(), ..change };
+    assert!(matches!(store.hot().commit(other).await, Err(HotError::Conflict(_))));
 }
 
 #[tokio::test]
@@ -127,34 +100,17 @@ async fn a_restart_finds_what_was_committed_and_forgets_what_was_decided() {
     for (version, challenge) in challenges.iter().enumerate() {
         let change = change(&mut fixture, version as u64, challenge);
         let rider = ride(&store, &change).await;
-        store
-            .ledger()
-            .open(open(&fixture, challenge, Some(rider)))
-            .await
-            .unwrap();
+        store.ledger().open(open(&fixture, challenge, Some(rider))).await.unwrap();
     }
-    let settled = store
-        .ledger()
-        .settle(vec![deny(&fixture, &challenges[0])])
-        .await
-        .unwrap();
+    let settled = store.ledger().settle(vec![deny(&fixture, &challenges[0])]).await.unwrap();
     assert!(matches!(settled[0], Settled::Settled(_)));
     drop(store);
 
     let store = disk.open().await;
-    let loaded = store
-        .hot()
-        .load(fixture.tenant.id, fixture.user.id)
-        .await
-        .unwrap();
+    let loaded = store.hot().load(fixture.tenant.id, fixture.user.id).await.unwrap();
     assert_eq!(loaded.version, 2);
     assert_eq!(loaded.live, [Arc::clone(&challenges[1])], "number and all");
-    let decided = store
-        .ledger()
-        .lookup(challenges[0].id)
-        .await
-        .unwrap()
-        .unwrap();
+    let decided = store.ledger().lookup(challenges[0].id).await.unwrap().unwrap();
     assert!(decided.challenge.number.is_empty() && decided.decided.is_some());
     assert!(matches!(decided.state, State::Decided(d) if d.decision == Decision::Denied));
 }
@@ -165,28 +121,13 @@ async fn the_number_is_gone_from_disk_and_memory_once_it_is_decided() {
     let store = disk.open().await;
     let mut fixture = Fixture::at(4, disk.clock.clone());
     let challenge = fixture.challenge();
-    store
-        .ledger()
-        .open(open(&fixture, &challenge, None))
-        .await
-        .unwrap();
+    store.ledger().open(open(&fixture, &challenge, None)).await.unwrap();
     let pending = store.ledger().lookup(challenge.id).await.unwrap().unwrap();
     assert_eq!(pending.challenge, challenge);
-    store
-        .ledger()
-        .settle(vec![deny(&fixture, &challenge)])
-        .await
-        .unwrap();
+    store.ledger().settle(vec![deny(&fixture, &challenge)]).await.unwrap();
     let decided = store.ledger().lookup(challenge.id).await.unwrap().unwrap();
     assert!(decided.challenge.number.is_empty());
-    assert_eq!(
-        count(
-            &disk,
-            "SELECT COUNT(*) FROM challenges WHERE number IS NOT NULL"
-        )
-        .await,
-        0
-    );
+    assert_eq!(count(&disk, "SELECT COUNT(*) FROM challenges WHERE number IS NOT NULL").await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -195,29 +136,16 @@ async fn of_racing_decisions_one_stands_and_all_are_told_it() {
     let store = disk.open().await;
     let mut fixture = Fixture::at(5, disk.clock.clone());
     let challenge = fixture.challenge();
-    store
-        .ledger()
-        .open(open(&fixture, &challenge, None))
-        .await
-        .unwrap();
+    store.ledger().open(open(&fixture, &challenge, None)).await.unwrap();
     let answers = race(100, |n| {
         let (ledger, mut item) = (store.ledger(), deny(&fixture, &challenge));
-        item.decision = if n % 2 == 0 {
-            Decision::Denied
-        } else {
-            Decision::Reported
-        };
+        item.decision = if n % 2 == 0 { Decision::Denied } else { Decision::Reported };
         async move { ledger.settle(vec![item]).await.unwrap()[0] }
     })
     .await;
-    let won: Vec<_> = answers
-        .iter()
-        .filter(|a| matches!(a, Settled::Settled(_)))
-        .collect();
+    let won: Vec<_> = answers.iter().filter(|a| matches!(a, Settled::Settled(_))).collect();
     assert_eq!(won.len(), 1);
-    let Settled::Settled(stands) = *won[0] else {
-        unreachable!()
-    };
+    let Settled::Settled(stands) = *won[0] else { unreachable!() };
     for answer in answers {
         assert!(matches!(answer, Settled::Settled(d) | Settled::Already(d) if d == stands));
     }
@@ -230,19 +158,9 @@ async fn one_bad_job_spoils_no_other() {
     let store = disk.open().await;
     let mut fixture = Fixture::at(6, disk.clock.clone());
     let twice = fixture.challenge();
-    store
-        .ledger()
-        .open(open(&fixture, &twice, None))
-        .await
-        .unwrap();
+    store.ledger().open(open(&fixture, &twice, None)).await.unwrap();
     let challenges: Vec<_> = (0..64)
-        .map(|n| {
-            if n % 16 == 3 {
-                Arc::clone(&twice)
-            } else {
-                fixture.challenge()
-            }
-        })
+        .map(|n| if n % 16 == 3 { Arc::clone(&twice) } else { fixture.challenge() })
         .collect();
     let opened = race(challenges.len(), |n| {
         let (ledger, item) = (store.ledger(), open(&fixture, &challenges[n], None));
@@ -251,10 +169,7 @@ async fn one_bad_job_spoils_no_other() {
     .await;
     for (challenge, opened) in challenges.iter().zip(opened) {
         if challenge.id == twice.id {
-            assert!(
-                matches!(opened, Err(StoreError::Unavailable(_))),
-                "{opened:?}"
-            );
+            assert!(matches!(opened, Err(StoreError::Unavailable(_))), "{opened:?}");
         } else {
             assert_eq!(opened, Ok(Opened::Opened));
         }
@@ -294,8 +209,5 @@ async fn a_closed_store_takes_no_writes_and_says_so() {
     store.close().await.unwrap();
     store.close().await.unwrap();
     let refused = store.ledger().record(fixture.entry(Event::Alert)).await;
-    assert!(
-        matches!(refused, Err(StoreError::Unavailable(_))),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
 }

@@ -15,24 +15,14 @@ async fn a_code_signs_in_and_a_wrong_one_reads_the_same_whatever_is_wrong() {
 
     let form = browser.get(&code_path).await;
     assert_eq!(form.is_pending(), number);
-    assert!(
-        !form.body.contains("http-equiv=\"refresh\""),
-        "somebody types"
-    );
+    assert!(!form.body.contains("http-equiv=\"refresh\""), "somebody types");
     assert!(!form.body.contains("not accepted"));
     let right = totp::code(&world.device.totp, world.clock.now());
-    let wrong = if right == "000000" {
-        "000001"
-    } else {
-        "000000"
-    };
+    let wrong = if right == "000000" { "000001" } else { "000000" };
     for code in [wrong, "wrong-code", "%ff%fe", "ABCDEFGH-JKMNPQRS-TVWXYZ01"] {
         let page = browser.post(&code_path, &format!("code={code}")).await;
         assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY, "{code}");
-        assert_eq!(
-            (page.state(), page.number()),
-            (Some("pending"), Some(number.as_str()))
-        );
+        assert_eq!((page.state(), page.number()), (Some("pending"), Some(number.as_str())));
         assert!(page.body.contains("Code not accepted, open the app."));
         assert!(!page.body.contains(code), "what was typed isn't repeated");
     }
@@ -45,10 +35,7 @@ async fn a_code_signs_in_and_a_wrong_one_reads_the_same_whatever_is_wrong() {
     );
     // both lead to the end once it is there
     browser.get(&code_path).await.leads_to(&path);
-    browser
-        .post(&code_path, "code=000000")
-        .await
-        .leads_to(&path);
+    browser.post(&code_path, "code=000000").await.leads_to(&path);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod codes;
 mod logs;
+mod look;
 mod pages;
 mod sign_in;
 mod tabs;

@@ -64,10 +64,7 @@ async fn the_style_sheet_is_kept_for_ever_under_its_own_name() {
     assert_eq!(sheet.status, StatusCode::OK);
     is_hardened(&sheet);
     assert_eq!(sheet.headers[CONTENT_TYPE], "text/css; charset=utf-8");
-    assert_eq!(
-        sheet.headers[CACHE_CONTROL],
-        "public, max-age=31536000, immutable"
-    );
+    assert_eq!(sheet.headers[CACHE_CONTROL], "public, max-age=31536000, immutable");
     assert!(sheet.body.contains("#number"));
 }
 
@@ -76,14 +73,8 @@ async fn the_trial_is_only_where_it_was_asked_for() {
     let world = World::new().await;
     let mut browser = world.without_demo();
     assert_eq!(browser.get("/").await.status, StatusCode::NOT_FOUND);
-    assert_eq!(
-        browser.post("/sign-in", "").await.status,
-        StatusCode::NOT_FOUND
-    );
+    assert_eq!(browser.post("/sign-in", "").await.status, StatusCode::NOT_FOUND);
     let page = browser.get("/enrol").await;
     assert_eq!(page.status, StatusCode::OK);
-    assert!(
-        page.body
-            .contains("countersign-authenticator --home DIR enrol")
-    );
+    assert!(page.body.contains("countersign-authenticator --home DIR enrol"));
 }

@@ -21,10 +21,7 @@ async fn the_first_browser_is_bound_and_shown_the_number() {
     let number = page.is_pending();
     assert!(number.len() == 6 && number.bytes().all(|b| b.is_ascii_digit()));
     assert_eq!(page.body.matches(&number).count(), 1);
-    assert!(
-        !format!("{:?}", page.headers).contains(&number),
-        "in no header"
-    );
+    assert!(!format!("{:?}", page.headers).contains(&number), "in no header");
     let refresh = format!("<meta http-equiv=\"refresh\" content=\"2;url={path}/wait\">");
     assert!(page.body.contains(&refresh));
     assert!(!page.body.contains("<script"));
@@ -47,19 +44,12 @@ async fn the_cookie_is_for_this_host_and_out_of_reach() {
         assert!(browser.cookies.is_empty(), "the page binds, not the button");
         let page = browser.get(&path).await;
         let cookies = page.cookies();
-        let [cookie] = cookies.as_slice() else {
-            panic!("one cookie")
-        };
+        let [cookie] = cookies.as_slice() else { panic!("one cookie") };
         let prefix = if secure { "__Host-" } else { "" };
-        let rest = cookie
-            .strip_prefix(&format!("{prefix}countersign="))
-            .unwrap();
+        let rest = cookie.strip_prefix(&format!("{prefix}countersign=")).unwrap();
         assert_eq!(rest.len(), 43 + expected.len());
         assert!(rest.ends_with(expected), "{expected}");
-        assert!(
-            browser.get(&path).await.cookies().is_empty(),
-            "it is set once"
-        );
+        assert!(browser.get(&path).await.cookies().is_empty(), "it is set once");
     }
 }
 
@@ -80,17 +70,12 @@ async fn another_browser_is_told_what_a_stranger_is_told() {
             let missing = browser.get(&format!("{unknown}{suffix}")).await;
             assert_eq!(refused.status, StatusCode::NOT_FOUND);
             assert_eq!(refused.body, missing.body);
-            assert_eq!(
-                format!("{:?}", refused.headers),
-                format!("{:?}", missing.headers)
-            );
+            assert_eq!(format!("{:?}", refused.headers), format!("{:?}", missing.headers));
             assert_eq!((refused.state(), refused.number()), (None, None));
             assert!(refused.cookies().is_empty());
         }
         for suffix in ["/code", "/cancel", "/retry"] {
-            let refused = browser
-                .post(&format!("{path}{suffix}"), "code=123456")
-                .await;
+            let refused = browser.post(&format!("{path}{suffix}"), "code=123456").await;
             assert_eq!(refused.status, StatusCode::NOT_FOUND);
         }
     }
@@ -110,23 +95,14 @@ async fn an_approval_is_redeemed_once_and_makes_the_browser_familiar() {
     world.approve(&number).await;
 
     let page = browser.get(&path).await;
-    assert_eq!(
-        (page.status, page.state()),
-        (StatusCode::OK, Some("approved"))
-    );
+    assert_eq!((page.status, page.state()), (StatusCode::OK, Some("approved")));
     assert_eq!(page.number(), None);
-    for text in [
-        "You are signed in",
-        "urn:countersign:acr:number-match",
-        "swk pop user",
-    ] {
+    for text in ["You are signed in", "urn:countersign:acr:number-match", "swk pop user"] {
         assert!(page.body.contains(text), "{text}");
     }
     assert!(!page.body.contains("http-equiv=\"refresh\""));
     let cookies = page.cookies();
-    let [cookie] = cookies.as_slice() else {
-        panic!("one cookie")
-    };
+    let [cookie] = cookies.as_slice() else { panic!("one cookie") };
     assert!(cookie.starts_with(&format!("countersign-device-{}=", world.integration)));
     assert!(cookie.ends_with("; Path=/; Max-Age=15552000; HttpOnly; SameSite=Lax"));
 
@@ -136,14 +112,9 @@ async fn an_approval_is_redeemed_once_and_makes_the_browser_familiar() {
     assert_eq!(world.count(Event::ChallengeRedeemed).await, 1);
     assert_eq!(world.count(Event::RedeemRefused).await, 0);
     // there is nothing left to try again
-    browser
-        .post(&format!("{path}/retry"), "")
-        .await
-        .leads_to(&path);
+    browser.post(&format!("{path}/retry"), "").await.leads_to(&path);
     assert_eq!(browser.get(&path).await.state(), Some("approved"));
-    let State::Decided(decided) = world.stored(card.id).await.state else {
-        panic!("decided")
-    };
+    let State::Decided(decided) = world.stored(card.id).await.state else { panic!("decided") };
     assert_eq!(decided.collect, Collect::Redeemed);
 
     let path = browser.start().await;
@@ -186,11 +157,7 @@ async fn every_other_end_is_told_and_can_be_tried_again() {
             "denied" => world.answer(AnswerDecision::Deny, "").await,
             "reported" => world.answer(AnswerDecision::Report, "").await,
             "mismatch" => {
-                let wrong = if number == "000000" {
-                    "000001"
-                } else {
-                    "000000"
-                };
+                let wrong = if number == "000000" { "000001" } else { "000000" };
                 world.approve(wrong).await;
             }
             "expired" => world.clock.advance(Duration::from_secs(91)),
@@ -206,17 +173,11 @@ async fn every_other_end_is_told_and_can_be_tried_again() {
         assert!(page.body.contains("Try again"), "{state}");
         assert!(page.cookies().is_empty());
 
-        browser
-            .post(&format!("{path}/retry"), "")
-            .await
-            .leads_to(&path);
+        browser.post(&format!("{path}/retry"), "").await.leads_to(&path);
         let next = browser.get(&path).await.is_pending();
         assert_ne!(next, number);
         // while it is open there is nothing to try again
-        browser
-            .post(&format!("{path}/retry"), "")
-            .await
-            .leads_to(&path);
+        browser.post(&format!("{path}/retry"), "").await.leads_to(&path);
         assert_eq!(browser.get(&path).await.is_pending(), next);
     }
     assert_eq!(world.count(Event::ChallengeCreated).await, 6);
@@ -234,10 +195,7 @@ async fn an_approval_that_nobody_collects_lapses() {
     assert!(page.body.contains("The approval has lapsed"));
     assert!(page.body.contains("Try again"));
     assert!(page.cookies().is_empty());
-    browser
-        .post(&format!("{path}/retry"), "")
-        .await
-        .leads_to(&path);
+    browser.post(&format!("{path}/retry"), "").await.leads_to(&path);
     browser.get(&path).await.is_pending();
 }
 
@@ -247,9 +205,7 @@ async fn a_sign_in_lives_ten_minutes() {
     let mut browser = world.browser();
     let path = browser.start().await;
     browser.get(&path).await.is_pending();
-    world
-        .clock
-        .advance(Duration::from_millis(10 * 60 * 1000 - 1));
+    world.clock.advance(Duration::from_millis(10 * 60 * 1000 - 1));
     assert_eq!(browser.get(&path).await.state(), Some("expired"));
     world.clock.advance(Duration::from_millis(1));
     for path in [path.clone(), format!("{path}/code")] {

@@ -59,10 +59,7 @@ pub(crate) struct Device {
 
 fn call(clock: &TestClock, seeds: &AtomicU64) -> Call {
     let seed = seeds.fetch_add(1, Ordering::SeqCst);
-    Call {
-        now: clock.now(),
-        rng: Box::new(StdRng::seed_from_u64(seed)),
-    }
+    Call { now: clock.now(), rng: Box::new(StdRng::seed_from_u64(seed)) }
 }
 
 impl World {
@@ -110,10 +107,7 @@ impl World {
                 move || call(&clock, &seeds)
             }),
             signins: Arc::new(SignIns::new()),
-            demo: Some(Demo {
-                integration,
-                user: USER.to_owned(),
-            }),
+            demo: Some(Demo { integration, user: USER.to_owned() }),
             secure_cookies,
         };
         Self {
@@ -134,10 +128,7 @@ impl World {
     }
 
     pub(crate) fn browser(&self) -> Browser {
-        Browser {
-            router: self.router.clone(),
-            cookies: BTreeMap::new(),
-        }
+        Browser { router: self.router.clone(), cookies: BTreeMap::new() }
     }
 
     /// The pages as they are where nobody tries them.
@@ -150,10 +141,7 @@ impl World {
             demo: None,
             secure_cookies: true,
         };
-        Browser {
-            router: router(pages),
-            cookies: BTreeMap::new(),
-        }
+        Browser { router: router(pages), cookies: BTreeMap::new() }
     }
 
     /// What the person sees on opening their authenticator.
@@ -173,12 +161,7 @@ impl World {
     /// Answers the only card.
     pub(crate) async fn answer(&self, decision: AnswerDecision, number: &str) {
         let card = self.card().await;
-        let Device {
-            key,
-            connected,
-            counter,
-            ..
-        } = &self.device;
+        let Device { key, connected, counter, .. } = &self.device;
         let counter = counter.fetch_add(1, Ordering::SeqCst);
         let statement = statement::Answer {
             challenge: &card.document,
@@ -232,28 +215,13 @@ impl World {
 async fn enrol(app: &App, tenant: TenantId, call: &mut Call) -> Device {
     let made = app.upsert_user(call, &OPERATOR, tenant, USER).await;
     made.expect("a user");
-    let request = TicketRequest {
-        user: UserRef::Name(USER.to_owned()),
-        confirm: false,
-        reason: None,
-    };
+    let request =
+        TicketRequest { user: UserRef::Name(USER.to_owned()), confirm: false, reason: None };
     let ticket = app.create_ticket(call, &OPERATOR, tenant, request).await;
-    let link: EnrolLink = ticket
-        .expect("a ticket")
-        .link
-        .as_str()
-        .parse()
-        .expect("a link");
+    let link: EnrolLink = ticket.expect("a ticket").link.as_str().parse().expect("a link");
     let key = SigningKey::from_seed(&[5; 32]);
-    let (ticket, nonce) = (
-        statement::ticket_secret_hash(link.secret.as_slice()),
-        [9; 32],
-    );
-    let claim = EnrolClaim {
-        ticket: &ticket,
-        server: &link.identity,
-        nonce: &nonce,
-    };
+    let (ticket, nonce) = (statement::ticket_secret_hash(link.secret.as_slice()), [9; 32]);
+    let claim = EnrolClaim { ticket: &ticket, server: &link.identity, nonce: &nonce };
     let claim = Claim {
         proof: TicketProof::Secret(*link.secret),
         key: key.public().clone(),
@@ -262,26 +230,14 @@ async fn enrol(app: &App, tenant: TenantId, call: &mut Call) -> Device {
         signature: claim.sign(&key).to_vec(),
     };
     let claimed = app.claim(call, claim).await.expect("a claim");
-    let confirm = statement::EnrolConfirm {
-        ticket: &ticket,
-        nonce: &nonce,
-        number: "",
-    };
+    let confirm = statement::EnrolConfirm { ticket: &ticket, nonce: &nonce, number: "" };
     let enrolled = app.confirm(call, claimed, "", &confirm.sign(&key)).await;
     let enrolled = enrolled.expect("a device");
     let server = app.vault().identity().identity_hash();
-    let login = statement::Login {
-        server: &server,
-        tenant,
-        device: enrolled.device,
-        nonce: &nonce,
-    };
-    let login = Login {
-        tenant,
-        device: enrolled.device,
-        nonce,
-        signature: login.sign(&key).to_vec(),
-    };
+    let login =
+        statement::Login { server: &server, tenant, device: enrolled.device, nonce: &nonce };
+    let login =
+        Login { tenant, device: enrolled.device, nonce, signature: login.sign(&key).to_vec() };
     Device {
         connected: app.login(call, login).await.expect("a login"),
         key,
@@ -322,11 +278,8 @@ impl Browser {
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .extension(ClientAddr(ADDRESS.parse::<IpAddr>().expect("an address")));
         if !self.cookies.is_empty() {
-            let pairs: Vec<_> = self
-                .cookies
-                .iter()
-                .map(|(name, value)| format!("{name}={value}"))
-                .collect();
+            let pairs: Vec<_> =
+                self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
             request = request.header(COOKIE, pairs.join("; "));
         }
         for (name, value) in headers {
@@ -390,10 +343,7 @@ impl Page {
 
     #[track_caller]
     pub(crate) fn leads_to(&self, path: &str) {
-        assert_eq!(
-            (self.status, self.location()),
-            (StatusCode::SEE_OTHER, path)
-        );
+        assert_eq!((self.status, self.location()), (StatusCode::SEE_OTHER, path));
     }
 
     pub(crate) fn cookies(&self) -> Vec<&str> {

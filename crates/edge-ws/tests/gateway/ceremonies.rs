@@ -16,11 +16,7 @@ async fn prompt(socket: &mut Socket) -> Prompt {
 }
 
 fn answer(device: &Device, id: ChallengeId, prompt: &Prompt, number: &str) -> ToServer {
-    let decision = if number.is_empty() {
-        AnswerDecision::Deny
-    } else {
-        AnswerDecision::Approve
-    };
+    let decision = if number.is_empty() { AnswerDecision::Deny } else { AnswerDecision::Approve };
     let statement = statement::Answer {
         challenge: &prompt.challenge,
         device: device.id,
@@ -56,13 +52,8 @@ async fn a_device_enrols_logs_in_and_approves_and_the_other_card_goes_away() {
     let (device, mut phone, hello) = world.enrol("alice").await;
     // the connection that enrolled may log in
     phone.send(world.login(&device, &hello)).await;
-    let ToDevice::Welcome(welcome) = phone.recv().await else {
-        panic!("not welcome")
-    };
-    assert_eq!(
-        (welcome.user.as_str(), welcome.totp_rebind),
-        ("alice", false)
-    );
+    let ToDevice::Welcome(welcome) = phone.recv().await else { panic!("not welcome") };
+    assert_eq!((welcome.user.as_str(), welcome.totp_rebind), ("alice", false));
     let laptop = world.device("alice").await;
     let mut laptop = world.log_in(&laptop).await;
 
@@ -82,28 +73,16 @@ async fn a_device_enrols_logs_in_and_approves_and_the_other_card_goes_away() {
         .expect("signed by the certified key");
 
     let number = created.number.expect("a number");
-    phone
-        .send(answer(&device, id, &shown, number.as_str()))
-        .await;
-    assert_eq!(
-        result(&mut phone).await,
-        (WireResult::Settled, State::Approved)
-    );
-    let ToDevice::Settled(settled) = laptop.recv().await else {
-        panic!("still there")
-    };
+    phone.send(answer(&device, id, &shown, number.as_str())).await;
+    assert_eq!(result(&mut phone).await, (WireResult::Settled, State::Approved));
+    let ToDevice::Settled(settled) = laptop.recv().await else { panic!("still there") };
     assert_eq!(settled.challenge, id.as_bytes().to_vec());
     assert_eq!(settled.state(), State::Approved);
 
     // a second answer is told the first decision, a forged one nothing
     phone.send(answer(&device, id, &shown, "")).await;
-    assert_eq!(
-        result(&mut phone).await,
-        (WireResult::Settled, State::Approved)
-    );
-    let ToServer::Answer(mut forged) = answer(&device, id, &shown, "") else {
-        unreachable!()
-    };
+    assert_eq!(result(&mut phone).await, (WireResult::Settled, State::Approved));
+    let ToServer::Answer(mut forged) = answer(&device, id, &shown, "") else { unreachable!() };
     forged.counter += 1;
     phone.send(ToServer::Answer(forged)).await;
     assert_eq!(result(&mut phone).await.0, WireResult::Refused);
@@ -122,14 +101,9 @@ async fn what_rings_is_shown_on_connect_and_what_is_silent_only_on_pull() {
     let mut socket = world.log_in(&device).await;
     assert!(prompt(&mut socket).await.alert);
     socket.send(ToServer::Pull(Pull {})).await;
-    let alerts = [
-        prompt(&mut socket).await.alert,
-        prompt(&mut socket).await.alert,
-    ];
+    let alerts = [prompt(&mut socket).await.alert, prompt(&mut socket).await.alert];
     assert_eq!(alerts.iter().filter(|alert| **alert).count(), 1);
-    let ToDevice::Pulled(pulled) = socket.recv().await else {
-        panic!("not pulled")
-    };
+    let ToDevice::Pulled(pulled) = socket.recv().await else { panic!("not pulled") };
     assert_eq!(pulled.prompts, 2);
 }
 
@@ -142,10 +116,7 @@ async fn the_newest_connection_wins_and_a_revoked_device_is_out() {
     let second = world.log_in(&device).await;
     assert_eq!(first.closed().await.0, 4409);
     let mut call = world.call();
-    let revoked = world
-        .app
-        .revoke_device(&mut call, &OPERATOR, world.tenant, device.id)
-        .await;
+    let revoked = world.app.revoke_device(&mut call, &OPERATOR, world.tenant, device.id).await;
     revoked.expect("revoked");
     assert_eq!(second.closed().await.0, 4403);
     let mut third = world.connect().await;
@@ -162,9 +133,7 @@ async fn a_server_that_stops_says_when_to_come_back() {
     let mut socket = world.log_in(&device).await;
     let fresh = world.connect().await;
     world.stop.send(true).expect("a gateway");
-    let ToDevice::Goodbye(goodbye) = socket.recv().await else {
-        panic!("no goodbye")
-    };
+    let ToDevice::Goodbye(goodbye) = socket.recv().await else { panic!("no goodbye") };
     assert!(goodbye.retry_after_ms < 10_000);
     assert_eq!(socket.closed().await.0, 1012);
     assert_eq!(fresh.closed().await.0, 1012);

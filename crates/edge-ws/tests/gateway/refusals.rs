@@ -16,21 +16,11 @@ const PROTOCOL: (&str, &str) = ("sec-websocket-protocol", SUBPROTOCOL);
 #[tokio::test]
 async fn an_upgrade_needs_the_subprotocol_and_no_foreign_page() {
     let ours = "https://auth.example.com";
-    let world = World::with(Limits {
-        origins: vec![ours.to_owned()],
-        ..Limits::default()
-    })
-    .await;
+    let world = World::with(Limits { origins: vec![ours.to_owned()], ..Limits::default() }).await;
     let status = async |headers: &[_]| world.ask(headers).await.err();
     assert_eq!(status(&[]).await, Some(400));
-    assert_eq!(
-        status(&[("sec-websocket-protocol", "chat")]).await,
-        Some(400)
-    );
-    assert_eq!(
-        status(&[PROTOCOL, ("origin", "https://evil.test")]).await,
-        Some(403)
-    );
+    assert_eq!(status(&[("sec-websocket-protocol", "chat")]).await, Some(400));
+    assert_eq!(status(&[PROTOCOL, ("origin", "https://evil.test")]).await, Some(403));
     assert_eq!(status(&[PROTOCOL, ("origin", ours)]).await, None);
     let several = ("sec-websocket-protocol", "chat, countersign.device");
     assert_eq!(status(&[several]).await, None);
@@ -38,11 +28,7 @@ async fn an_upgrade_needs_the_subprotocol_and_no_foreign_page() {
 
 #[tokio::test]
 async fn a_crowd_that_never_speaks_gets_few_places_and_loses_them() {
-    let world = World::with(Limits {
-        unidentified_per_address: 3,
-        ..Limits::default()
-    })
-    .await;
+    let world = World::with(Limits { unidentified_per_address: 3, ..Limits::default() }).await;
     let mut crowd = Vec::new();
     for _ in 0..3 {
         crowd.push(world.connect().await);
@@ -58,12 +44,9 @@ async fn a_crowd_that_never_speaks_gets_few_places_and_loses_them() {
 
 #[tokio::test]
 async fn a_full_server_says_so_and_devices_do_not_count_as_strangers() {
-    let world = World::with(Limits {
-        connections: 3,
-        unidentified_per_address: 1,
-        ..Limits::default()
-    })
-    .await;
+    let world =
+        World::with(Limits { connections: 3, unidentified_per_address: 1, ..Limits::default() })
+            .await;
     world.user("alice").await;
     let (first, second) = (world.device("alice").await, world.device("alice").await);
     world.gateway.drained().await;
@@ -96,11 +79,7 @@ async fn bad_input_is_told_what_is_wrong_with_it() {
     socket.send(ToServer::Pull(Pull {})).await;
     assert_eq!(socket.closed().await.1, "hello expected first");
     let mut socket = world.connect().await;
-    let hello = ClientHello {
-        min_version: 2,
-        max_version: 3,
-        agent: String::new(),
-    };
+    let hello = ClientHello { min_version: 2, max_version: 3, agent: String::new() };
     socket.send(ToServer::Hello(hello)).await;
     let refused = (4406, "supported versions: 1 to 1".to_owned());
     assert_eq!(socket.closed().await, refused);
@@ -127,11 +106,8 @@ async fn a_device_that_does_not_read_is_cut_off() {
     world.user("alice").await;
     let device = world.device("alice").await;
     let _silent = world.log_in(&device).await;
-    let notice = Notice {
-        kind: NoticeKind::FactorReset,
-        at: world.call().now,
-        text: "x".repeat(7000),
-    };
+    let notice =
+        Notice { kind: NoticeKind::FactorReset, at: world.call().now, text: "x".repeat(7000) };
     let owner = world.app.courier();
     let cut = async {
         while owner.connected() > 0 {

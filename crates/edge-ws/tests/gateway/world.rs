@@ -68,9 +68,7 @@ impl World {
     pub(crate) async fn with(limits: Limits) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let key = MasterKey::load_or_create(&dir.path().join("keys/master.key")).expect("a key");
-        let store = Store::open(dir.path(), Arc::new(|| NOW), key)
-            .await
-            .expect("a store");
+        let store = Store::open(dir.path(), Arc::new(|| NOW), key).await.expect("a store");
         let settings = Settings {
             public_url: "http://127.0.0.1:8470".parse().expect("a URL"),
             guard: domain::guard::Policy::default(),
@@ -95,16 +93,7 @@ impl World {
         let address = listener.local_addr().expect("an address");
         let router = edge_ws::router(gateway.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Self {
-            app,
-            store,
-            gateway,
-            stop,
-            tenant,
-            address,
-            seeds,
-            _dir: dir,
-        }
+        Self { app, store, gateway, stop, tenant, address, seeds, _dir: dir }
     }
 
     pub(crate) fn call(&self) -> Call {
@@ -116,14 +105,11 @@ impl World {
         &self,
         headers: &[(&'static str, &'static str)],
     ) -> Result<Socket, u16> {
-        let mut request = format!("ws://{}{PATH}", self.address)
-            .into_client_request()
-            .expect("a request");
+        let mut request =
+            format!("ws://{}{PATH}", self.address).into_client_request().expect("a request");
         for (name, value) in headers {
             let name = HeaderName::from_static(name);
-            request
-                .headers_mut()
-                .insert(name, HeaderValue::from_static(value));
+            request.headers_mut().insert(name, HeaderValue::from_static(value));
         }
         match connect_async(request).await {
             Ok((socket, _)) => Ok(Socket(socket)),
@@ -144,9 +130,7 @@ impl World {
         let mut socket = self.connect().await;
         let hello = socket.greet().await;
         socket.send(self.login(device, &hello)).await;
-        let ToDevice::Welcome(_) = socket.recv().await else {
-            panic!("not welcome")
-        };
+        let ToDevice::Welcome(_) = socket.recv().await else { panic!("not welcome") };
         socket
     }
 
@@ -165,10 +149,7 @@ impl World {
     }
 
     pub(crate) async fn user(&self, name: &str) {
-        let made = self
-            .app
-            .upsert_user(&mut self.call(), &OPERATOR, self.tenant, name)
-            .await;
+        let made = self.app.upsert_user(&mut self.call(), &OPERATOR, self.tenant, name).await;
         made.expect("a user");
     }
 
@@ -180,10 +161,7 @@ impl World {
             reason: Some("test set-up".to_owned()),
         };
         let mut call = self.call();
-        let ticket = self
-            .app
-            .create_ticket(&mut call, &OPERATOR, self.tenant, request)
-            .await;
+        let ticket = self.app.create_ticket(&mut call, &OPERATOR, self.tenant, request).await;
         let ticket = ticket.expect("a ticket");
         let link: EnrolLink = ticket.link.parse().expect("a link");
         let hash = statement::ticket_secret_hash(link.secret.as_slice());
@@ -194,11 +172,7 @@ impl World {
         let mut socket = self.connect().await;
         let hello = socket.greet().await;
         let nonce = nonce(&hello);
-        let claim = EnrolClaim {
-            ticket: &hash,
-            server: &link.identity,
-            nonce: &nonce,
-        };
+        let claim = EnrolClaim { ticket: &hash, server: &link.identity, nonce: &nonce };
         let proof = enrol_claim::Proof::Secret(link.secret.to_vec().into());
         let frame = device::EnrolClaim {
             algorithm: 1,
@@ -208,26 +182,18 @@ impl World {
             proof: Some(proof),
         };
         socket.send(ToServer::EnrolClaim(frame)).await;
-        let ToDevice::EnrolPending(pending) = socket.recv().await else {
-            panic!("not pending")
-        };
+        let ToDevice::EnrolPending(pending) = socket.recv().await else { panic!("not pending") };
         assert_eq!(pending.digits, 6);
         let shown = self.app.ticket(&call, self.tenant, ticket.id).await;
         let number = shown.expect("a ticket").number.expect("a number");
         let number = number.as_str();
-        let confirm = EnrolConfirm {
-            ticket: &hash,
-            nonce: &nonce,
-            number,
-        };
+        let confirm = EnrolConfirm { ticket: &hash, nonce: &nonce, number };
         let frame = device::EnrolConfirm {
             number: number.to_owned(),
             signature: confirm.sign(&key).to_vec().into(),
         };
         socket.send(ToServer::EnrolConfirm(frame)).await;
-        let ToDevice::Enrolled(enrolled) = socket.recv().await else {
-            panic!("not enrolled")
-        };
+        let ToDevice::Enrolled(enrolled) = socket.recv().await else { panic!("not enrolled") };
         assert_eq!(enrolled.totp.expect("a secret").secret.len(), 20);
         let device = Device {
             key: Arc::new(key),
@@ -250,10 +216,7 @@ impl World {
             reveal_users: false,
         };
         let mut call = self.call();
-        let made = self
-            .app
-            .create_integration(&mut call, &OPERATOR, self.tenant, new)
-            .await;
+        let made = self.app.create_integration(&mut call, &OPERATOR, self.tenant, new).await;
         let key = made.expect("an integration").key;
         let caller = self.app.authenticate(&call, key.reveal()).await;
         caller.expect("its key works")
@@ -274,28 +237,20 @@ impl World {
                 browser_session: format!("{session:-<22}"),
                 ..RequestContext::default()
             },
-            first_factor: rings.then(|| FirstFactor {
-                method: "password".to_owned(),
-                at: call.now,
-            }),
+            first_factor: rings
+                .then(|| FirstFactor { method: "password".to_owned(), at: call.now }),
             purpose: None,
             methods: None,
             ttl: None,
             details: Vec::new(),
         };
-        let created = self
-            .app
-            .create_challenge(&mut self.call(), caller, request, None)
-            .await;
+        let created = self.app.create_challenge(&mut self.call(), caller, request, None).await;
         created.expect("a challenge")
     }
 }
 
 fn call(seeds: &AtomicU64) -> Call {
-    Call {
-        now: NOW,
-        rng: Box::new(StdRng::seed_from_u64(seeds.fetch_add(1, Ordering::SeqCst))),
-    }
+    Call { now: NOW, rng: Box::new(StdRng::seed_from_u64(seeds.fetch_add(1, Ordering::SeqCst))) }
 }
 
 fn nonce(hello: &ServerHello) -> [u8; 32] {

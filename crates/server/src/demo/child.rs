@@ -41,10 +41,7 @@ impl ChildServer {
     /// [`ChildError`].
     pub(super) async fn start(data: &Path, listen: &str) -> Result<Self, ChildError> {
         let log = data.join("server.log");
-        let stderr = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(&log)?;
+        let stderr = std::fs::File::options().create(true).append(true).open(&log)?;
         let mut process = Command::new(std::env::current_exe()?)
             .args(["serve", "--listen", listen, "--data"])
             .arg(data)
@@ -54,10 +51,7 @@ impl ChildServer {
             .stderr(stderr)
             .kill_on_drop(true)
             .spawn()?;
-        let stdout = process
-            .stdout
-            .take()
-            .ok_or_else(|| ChildError::NotReady(log.clone()))?;
+        let stdout = process.stdout.take().ok_or_else(|| ChildError::NotReady(log.clone()))?;
         let mut lines = BufReader::new(stdout).lines();
         let ready = async {
             while let Some(line) = lines.next_line().await? {
@@ -73,11 +67,7 @@ impl ChildServer {
         };
         // keep reading, so that the child never blocks on a full pipe
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Ok(Self {
-            process,
-            data: data.to_owned(),
-            url,
-        })
+        Ok(Self { process, data: data.to_owned(), url })
     }
 
     /// Kills it as a crash would: no signal that it could act on.

@@ -49,11 +49,7 @@ impl Http {
     #[must_use]
     pub(super) fn new(base: &str, key: &str) -> Self {
         let client = Client::builder(TokioExecutor::new()).build_http();
-        Self {
-            client,
-            base: base.to_owned(),
-            key: key.to_owned(),
-        }
+        Self { client, base: base.to_owned(), key: key.to_owned() }
     }
 
     /// Sends a request and reads the reply.
@@ -66,11 +62,7 @@ impl Http {
         path: &str,
         body: Value,
     ) -> Result<Reply, String> {
-        let body = if body.is_null() {
-            Bytes::new()
-        } else {
-            Bytes::from(body.to_string())
-        };
+        let body = if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) };
         let request = http::Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.base))
@@ -78,17 +70,10 @@ impl Http {
             .header("content-type", "application/json")
             .body(Full::new(body))
             .map_err(|error| error.to_string())?;
-        let reply = self
-            .client
-            .request(request)
-            .await
-            .map_err(|error| error.to_string())?;
+        let reply = self.client.request(request).await.map_err(|error| error.to_string())?;
         let status = reply.status().as_u16();
         let body = Limited::new(reply.into_body(), MAX_REPLY).collect().await;
         let body = body.map_err(|error| error.to_string())?.to_bytes();
-        Ok(Reply {
-            status,
-            body: serde_json::from_slice(&body).unwrap_or(Value::Null),
-        })
+        Ok(Reply { status, body: serde_json::from_slice(&body).unwrap_or(Value::Null) })
     }
 }

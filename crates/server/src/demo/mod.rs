@@ -42,10 +42,8 @@ pub async fn set_up(app: &App) -> Result<(), app::Error> {
         verifies_first_factor: true,
         reveal_users: false,
     };
-    app.create_integration(&mut clock::call(), &actor, tenant, new)
-        .await?;
-    app.upsert_user(&mut clock::call(), &actor, tenant, USER)
-        .await?;
+    app.create_integration(&mut clock::call(), &actor, tenant, new).await?;
+    app.upsert_user(&mut clock::call(), &actor, tenant, USER).await?;
     Ok(())
 }
 
@@ -55,30 +53,13 @@ pub async fn set_up(app: &App) -> Result<(), app::Error> {
 /// # Errors
 /// What went wrong, in one line.
 pub async fn enrol(app: &Arc<App>) -> Result<Account, String> {
-    let tenant = app
-        .find_tenant(None)
-        .await
-        .map_err(|error| error.to_string())?
-        .id;
+    let tenant = app.find_tenant(None).await.map_err(|error| error.to_string())?.id;
     let user = UserRef::Name(USER.to_owned());
-    let request = TicketRequest {
-        user,
-        confirm: true,
-        reason: None,
-    };
-    let ticket = app
-        .create_ticket(&mut clock::call(), &Actor::Owner, tenant, request)
-        .await;
+    let request = TicketRequest { user, confirm: true, reason: None };
+    let ticket = app.create_ticket(&mut clock::call(), &Actor::Owner, tenant, request).await;
     let ticket = ticket.map_err(|error| error.to_string())?;
-    let link = ticket
-        .link
-        .parse()
-        .map_err(|_| "the server's own link doesn't parse")?;
-    let mut person = Administrator {
-        app: Arc::clone(app),
-        tenant,
-        ticket: ticket.id,
-    };
+    let link = ticket.link.parse().map_err(|_| "the server's own link doesn't parse")?;
+    let mut person = Administrator { app: Arc::clone(app), tenant, ticket: ticket.id };
     Client::new("countersign demo")
         .enrol(Ticket::Link(link), "this terminal", Vec::new(), &mut person)
         .await
@@ -100,11 +81,7 @@ impl Person for Administrator {
         if wrong.is_some() {
             return None;
         }
-        let view = self
-            .app
-            .ticket(&clock::call(), self.tenant, self.ticket)
-            .await
-            .ok()?;
+        let view = self.app.ticket(&clock::call(), self.tenant, self.ticket).await.ok()?;
         view.number.map(|number| number.as_str().to_owned())
     }
 }

@@ -42,13 +42,8 @@ pub(super) async fn enrol(http: &Http, user: &str) -> Result<Account, String> {
     let base = format!("/v1/users/name:{user}");
     http.send("PUT", &base, json!({})).await?;
     let tickets = format!("{base}/tickets");
-    let ticket = http
-        .send("POST", &tickets, json!({"reason": "demo"}))
-        .await?;
-    let link = ticket
-        .text("link")
-        .parse()
-        .map_err(|_| format!("ticket: {}", ticket.outcome()))?;
+    let ticket = http.send("POST", &tickets, json!({"reason": "demo"})).await?;
+    let link = ticket.text("link").parse().map_err(|_| format!("ticket: {}", ticket.outcome()))?;
     let path = format!("{tickets}/{}", ticket.text("ticket"));
     let mut person = Lookup { http, path };
     Client::new(AGENT)
@@ -70,11 +65,7 @@ impl Phone {
     pub(super) async fn connect(account: Account) -> Result<Self, String> {
         let session = Client::new(AGENT).connect(account, Reconnect::Forever);
         let mut phone = Self { session };
-        phone
-            .until("a connection", |event| {
-                matches!(event, Event::Connected { .. })
-            })
-            .await?;
+        phone.until("a connection", |event| matches!(event, Event::Connected { .. })).await?;
         Ok(phone)
     }
 
@@ -93,9 +84,7 @@ impl Phone {
             Err(format!("the session ended before {what}"))
         };
         let within = WITHIN.saturating_mul(3);
-        tokio::time::timeout(within, next)
-            .await
-            .map_err(|_| format!("no {what} in time"))?
+        tokio::time::timeout(within, next).await.map_err(|_| format!("no {what} in time"))?
     }
 
     /// Waits for a prompt.
@@ -103,10 +92,7 @@ impl Phone {
     /// # Errors
     /// If none comes.
     pub(super) async fn prompt(&mut self) -> Result<Card, String> {
-        match self
-            .until("a prompt", |event| matches!(event, Event::Prompt(_)))
-            .await?
-        {
+        match self.until("a prompt", |event| matches!(event, Event::Prompt(_))).await? {
             Event::Prompt(card) => Ok(card),
             _ => Err("not a prompt".to_owned()),
         }
@@ -122,8 +108,7 @@ impl Phone {
         choice: Choice,
     ) -> Result<AnswerOutcome, String> {
         let sent = self.session.handle.answer(challenge, choice, false).await;
-        sent.map_err(|error| error.to_string())?
-            .map_err(|error| error.to_string())?;
+        sent.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
         let answered = |event: &Event| matches!(event, Event::Answered { challenge: of, .. } if *of == challenge);
         match self.until("an answer", answered).await? {
             Event::Answered { outcome, .. } => Ok(outcome),
@@ -148,11 +133,7 @@ impl Phone {
     /// # Errors
     /// If the session has ended.
     pub(super) async fn account(&self) -> Result<Account, String> {
-        self.session
-            .handle
-            .account()
-            .await
-            .map_err(|error| error.to_string())
+        self.session.handle.account().await.map_err(|error| error.to_string())
     }
 
     /// Hangs up; the account can connect again.

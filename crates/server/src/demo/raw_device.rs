@@ -31,42 +31,23 @@ impl RawDevice {
     /// What went wrong, in one line.
     pub(super) async fn connect(account: Account) -> Result<Self, String> {
         let url = account.server.websocket(device::PATH);
-        let mut request = url
-            .into_client_request()
-            .map_err(|error| error.to_string())?;
+        let mut request = url.into_client_request().map_err(|error| error.to_string())?;
         let protocol = HeaderValue::from_static(device::SUBPROTOCOL);
-        request
-            .headers_mut()
-            .insert("sec-websocket-protocol", protocol);
-        let (socket, _) = connect_async(request)
-            .await
-            .map_err(|error| error.to_string())?;
+        request.headers_mut().insert("sec-websocket-protocol", protocol);
+        let (socket, _) = connect_async(request).await.map_err(|error| error.to_string())?;
         let mut device = Self { socket, account };
         let version = device::VERSION;
         let agent = "countersign demo".to_owned();
         device
-            .send(Up::Hello(ClientHello {
-                min_version: version,
-                max_version: version,
-                agent,
-            }))
+            .send(Up::Hello(ClientHello { min_version: version, max_version: version, agent }))
             .await?;
         let Down::Hello(hello) = device.receive().await? else {
             return Err("no hello".into());
         };
-        let nonce: [u8; 32] = hello
-            .nonce
-            .as_ref()
-            .try_into()
-            .map_err(|_| "a short nonce")?;
+        let nonce: [u8; 32] = hello.nonce.as_ref().try_into().map_err(|_| "a short nonce")?;
         let (tenant, id) = (device.account.tenant, device.account.device);
         let server = device.account.identity;
-        let login = Login {
-            server: &server,
-            tenant,
-            device: id,
-            nonce: &nonce,
-        };
+        let login = Login { server: &server, tenant, device: id, nonce: &nonce };
         let signature = login.sign(&device.account.seed.key()).to_vec().into();
         let (tenant, device_id) = (tenant.as_bytes().to_vec(), id.as_bytes().to_vec());
         device
@@ -131,9 +112,7 @@ impl RawDevice {
                     device::Result::Settled => result.state().as_str_name(),
                     other => other.as_str_name(),
                 };
-                let name = name
-                    .trim_start_matches("STATE_")
-                    .trim_start_matches("RESULT_");
+                let name = name.trim_start_matches("STATE_").trim_start_matches("RESULT_");
                 return Ok(name.to_lowercase());
             }
         }
@@ -160,8 +139,6 @@ impl RawDevice {
                 }
             }
         };
-        tokio::time::timeout(WITHIN, next)
-            .await
-            .map_err(|_| "nothing came in time".to_owned())?
+        tokio::time::timeout(WITHIN, next).await.map_err(|_| "nothing came in time".to_owned())?
     }
 }

@@ -38,53 +38,31 @@ type Step = for<'a> fn(&'a Stage) -> Pin<Box<dyn Future<Output = Seen> + Send + 
 
 /// Names fixed for outside use, and what each must show.
 const STEPS: [(&str, &str, Step); 16] = [
-    ("approve", "approved, receipt of 3 parts", |s| {
-        Box::pin(steps::approve(s))
-    }),
-    ("mismatch", "mismatch, 409 not_approved", |s| {
-        Box::pin(steps::mismatch(s))
-    }),
+    ("approve", "approved, receipt of 3 parts", |s| Box::pin(steps::approve(s))),
+    ("mismatch", "mismatch, 409 not_approved", |s| Box::pin(steps::mismatch(s))),
     ("deny", "denied", |s| Box::pin(steps::deny(s))),
     ("report", "reported", |s| Box::pin(steps::report(s))),
     ("expire", "expired", |s| Box::pin(steps::expire(s))),
-    ("totp", "approved by totp, 200", |s| {
-        Box::pin(steps::totp(s))
+    ("totp", "approved by totp, 200", |s| Box::pin(steps::totp(s))),
+    ("totp_replay", "approved, 422 code_wrong", |s| Box::pin(steps::totp_replay(s))),
+    ("recovery_code", "10 codes, approved by recovery_code, then 422 code_wrong", |s| {
+        Box::pin(steps::recovery_code(s))
     }),
-    ("totp_replay", "approved, 422 code_wrong", |s| {
-        Box::pin(steps::totp_replay(s))
+    ("answer_replay", "approved, approved, refused, pending", |s| {
+        Box::pin(steps::answer_replay(s))
     }),
-    (
-        "recovery_code",
-        "10 codes, approved by recovery_code, then 422 code_wrong",
-        |s| Box::pin(steps::recovery_code(s)),
-    ),
-    (
-        "answer_replay",
-        "approved, approved, refused, pending",
-        |s| Box::pin(steps::answer_replay(s)),
-    ),
-    ("answer_forged", "refused, pending", |s| {
-        Box::pin(steps::answer_forged(s))
-    }),
-    ("redeem_twice", "200, 409 already_redeemed", |s| {
-        Box::pin(steps::redeem_twice(s))
-    }),
+    ("answer_forged", "refused, pending", |s| Box::pin(steps::answer_forged(s))),
+    ("redeem_twice", "200, 409 already_redeemed", |s| Box::pin(steps::redeem_twice(s))),
     ("redeem_wrong_session", "403 wrong_session, 200", |s| {
         Box::pin(steps::redeem_wrong_session(s))
     }),
-    (
-        "cross_tenant",
-        "404 not_found, 404 not_found, 404 not_found, pending",
-        |s| Box::pin(steps::cross_tenant(s)),
-    ),
-    (
-        "cross_integration",
-        "404 not_found, 404 not_found, 404 not_found, pending",
-        |s| Box::pin(steps::cross_integration(s)),
-    ),
-    ("supersede", "superseded, superseded, approved", |s| {
-        Box::pin(steps::supersede(s))
+    ("cross_tenant", "404 not_found, 404 not_found, 404 not_found, pending", |s| {
+        Box::pin(steps::cross_tenant(s))
     }),
+    ("cross_integration", "404 not_found, 404 not_found, 404 not_found, pending", |s| {
+        Box::pin(steps::cross_integration(s))
+    }),
+    ("supersede", "superseded, superseded, approved", |s| Box::pin(steps::supersede(s))),
     ("reconnect", "approved", |s| Box::pin(steps::reconnect(s))),
 ];
 const RESTART: (&str, &str) = ("restart", "pending, 409 already_redeemed, approved, 200");
@@ -136,25 +114,16 @@ async fn timed(
     step: impl Future<Output = Seen>,
 ) -> StepResult {
     let start = clock::now();
-    let got = step
-        .await
-        .unwrap_or_else(|problem| format!("failed: {problem}"));
+    let got = step.await.unwrap_or_else(|problem| format!("failed: {problem}"));
     let ms = u64::try_from(clock::now().since(start).as_millis()).unwrap_or(u64::MAX);
-    StepResult {
-        name,
-        expected,
-        got,
-        ms,
-    }
+    StepResult { name, expected, got, ms }
 }
 
 async fn restart(stage: &Stage, server: ChildServer, data: &Path) -> Seen {
     let before = steps::before_restart(stage).await?;
     let listen = server.url.trim_start_matches("http://").to_owned();
     server.kill().await.map_err(|error| error.to_string())?;
-    let server = ChildServer::start(data, &listen)
-        .await
-        .map_err(|error| error.to_string())?;
+    let server = ChildServer::start(data, &listen).await.map_err(|error| error.to_string())?;
     let seen = steps::after_restart(stage, before).await;
     drop(server);
     seen
@@ -162,11 +131,8 @@ async fn restart(stage: &Stage, server: ChildServer, data: &Path) -> Seen {
 
 async fn set_up(server: &ChildServer) -> Result<Stage, ChildError> {
     let integration = |args: &[&str]| {
-        let args: Vec<String> = ["integration", "create"]
-            .iter()
-            .chain(args)
-            .map(|arg| (*arg).to_owned())
-            .collect();
+        let args: Vec<String> =
+            ["integration", "create"].iter().chain(args).map(|arg| (*arg).to_owned()).collect();
         async move {
             let args: Vec<&str> = args.iter().map(String::as_str).collect();
             let made: Value = server.admin(&args).await?;
@@ -174,29 +140,11 @@ async fn set_up(server: &ChildServer) -> Result<Stage, ChildError> {
             Ok::<_, ChildError>(Http::new(&server.url, key))
         }
     };
-    let app = [
-        "--name",
-        "demo",
-        "--verifies-first-factor",
-        "--scope",
-        "users:write",
-    ];
+    let app = ["--name", "demo", "--verifies-first-factor", "--scope", "users:write"];
     let app = integration(&app).await?;
     let neighbour = integration(&["--name", "neighbour", "--verifies-first-factor"]).await?;
-    server
-        .admin(&["tenant", "create", "--name", "elsewhere"])
-        .await?;
-    let foreign = [
-        "--name",
-        "foreign",
-        "--tenant",
-        "elsewhere",
-        "--verifies-first-factor",
-    ];
+    server.admin(&["tenant", "create", "--name", "elsewhere"]).await?;
+    let foreign = ["--name", "foreign", "--tenant", "elsewhere", "--verifies-first-factor"];
     let foreign = integration(&foreign).await?;
-    Ok(Stage {
-        app,
-        neighbour,
-        foreign,
-    })
+    Ok(Stage { app, neighbour, foreign })
 }

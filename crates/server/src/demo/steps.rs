@@ -35,9 +35,7 @@ impl Asked {
     }
 
     fn challenge(&self) -> Result<ChallengeId, String> {
-        self.id
-            .parse()
-            .map_err(|_| format!("not a challenge id: {}", self.id))
+        self.id.parse().map_err(|_| format!("not a challenge id: {}", self.id))
     }
 }
 
@@ -47,28 +45,19 @@ fn body(user: &str, session: &str) -> Value {
 }
 
 async fn ask(http: &Http, body: Value) -> Result<Asked, String> {
-    let session = body["context"]["browser_session"]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned();
+    let session = body["context"]["browser_session"].as_str().unwrap_or_default().to_owned();
     let reply = http.send("POST", "/v1/challenges", body).await?;
     if reply.status != 201 && reply.status != 200 {
         return Err(format!("create: {}", reply.outcome()));
     }
     let (id, number) = (reply.text("id").to_owned(), reply.text("number").to_owned());
-    Ok(Asked {
-        id,
-        number,
-        session,
-    })
+    Ok(Asked { id, number, session })
 }
 
 /// Waits for the end of a challenge by long poll.
 async fn ended(http: &Http, asked: &Asked) -> Result<Reply, String> {
     for _ in 0..20 {
-        let reply = http
-            .send("GET", &asked.path("?wait=10"), Value::Null)
-            .await?;
+        let reply = http.send("GET", &asked.path("?wait=10"), Value::Null).await?;
         if reply.text("state") != "pending" {
             return Ok(reply);
         }
@@ -100,16 +89,10 @@ async fn ceremony(
     if card.challenge != asked.challenge()? {
         return Err("the prompt is for another challenge".to_owned());
     }
-    let (outcome, poll) = tokio::join!(
-        phone.answer(card.challenge, choose(&asked)),
-        ended(&stage.app, &asked)
-    );
+    let (outcome, poll) =
+        tokio::join!(phone.answer(card.challenge, choose(&asked)), ended(&stage.app, &asked));
     let (device, page) = (name(outcome?), poll?.text("state").to_owned());
-    let told = if device == page {
-        page
-    } else {
-        format!("device {device}, page {page}")
-    };
+    let told = if device == page { page } else { format!("device {device}, page {page}") };
     Ok((asked, phone, told))
 }
 
@@ -119,15 +102,8 @@ fn right(asked: &Asked) -> Choice {
 
 /// A number that isn't the one shown.
 fn wrong(asked: &Asked) -> Choice {
-    let last = if asked.number.ends_with('0') {
-        '1'
-    } else {
-        '0'
-    };
-    let stem = asked
-        .number
-        .get(..asked.number.len().saturating_sub(1))
-        .unwrap_or_default();
+    let last = if asked.number.ends_with('0') { '1' } else { '0' };
+    let stem = asked.number.get(..asked.number.len().saturating_sub(1)).unwrap_or_default();
     Choice::approve(&format!("{stem}{last}"))
 }
 
@@ -160,27 +136,16 @@ pub(super) async fn expire(stage: &Stage) -> Seen {
     let card = phone.prompt().await?;
     let page = ended(&stage.app, &asked).await?.text("state").to_owned();
     let device = phone.settled(card.challenge).await?;
-    Ok(if device == Decision::Expired {
-        page
-    } else {
-        format!("device {}", device.name())
-    })
+    Ok(if device == Decision::Expired { page } else { format!("device {}", device.name()) })
 }
 
 async fn code_of(phone: &Phone) -> Result<String, String> {
-    let code = phone
-        .account()
-        .await?
-        .code(clock::now())
-        .ok_or("no TOTP secret on the device")?;
+    let code = phone.account().await?.code(clock::now()).ok_or("no TOTP secret on the device")?;
     Ok(code.digits.to_string())
 }
 
 async fn submit(stage: &Stage, asked: &Asked, code: &str) -> Result<Reply, String> {
-    stage
-        .app
-        .send("POST", &asked.path("/code"), json!({"code": code}))
-        .await
+    stage.app.send("POST", &asked.path("/code"), json!({"code": code})).await
 }
 
 pub(super) async fn totp(stage: &Stage) -> Seen {
@@ -188,12 +153,7 @@ pub(super) async fn totp(stage: &Stage) -> Seen {
     let asked = ask(&stage.app, body("totp", "browser")).await?;
     let reply = submit(stage, &asked, &code_of(&phone).await?).await?;
     let receipt = redeem(&stage.app, &asked, &asked.session).await?;
-    Ok(format!(
-        "{} by {}, {}",
-        reply.text("state"),
-        reply.text("factor"),
-        receipt.outcome()
-    ))
+    Ok(format!("{} by {}, {}", reply.text("state"), reply.text("factor"), receipt.outcome()))
 }
 
 pub(super) async fn totp_replay(stage: &Stage) -> Seen {
@@ -203,35 +163,21 @@ pub(super) async fn totp_replay(stage: &Stage) -> Seen {
     let accepted = submit(stage, &first, &code).await?;
     let second = ask(&stage.app, body("totp_replay", "another")).await?;
     let replayed = submit(stage, &second, &code).await?;
-    Ok(format!(
-        "{}, {}",
-        accepted.text("state"),
-        replayed.outcome()
-    ))
+    Ok(format!("{}, {}", accepted.text("state"), replayed.outcome()))
 }
 
 pub(super) async fn recovery_code(stage: &Stage) -> Seen {
     enrol(&stage.app, "recovery_code").await?;
     let path = "/v1/users/name:recovery_code/factors";
-    let made = stage
-        .app
-        .send("POST", path, json!({"type": "recovery_code"}))
-        .await?;
+    let made = stage.app.send("POST", path, json!({"type": "recovery_code"})).await?;
     let codes = made.body["codes"].as_array().map_or(0, Vec::len);
-    let code = made.body["codes"][0]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned();
+    let code = made.body["codes"][0].as_str().unwrap_or_default().to_owned();
     let asked = ask(&stage.app, body("recovery_code", "browser")).await?;
     let reply = submit(stage, &asked, &code).await?;
     let again = ask(&stage.app, body("recovery_code", "another")).await?;
     let spent = submit(stage, &again, &code).await?;
     let by = reply.text("factor");
-    Ok(format!(
-        "{codes} codes, {} by {by}, then {}",
-        reply.text("state"),
-        spent.outcome()
-    ))
+    Ok(format!("{codes} codes, {} by {by}, then {}", reply.text("state"), spent.outcome()))
 }
 
 pub(super) async fn answer_replay(stage: &Stage) -> Seen {
@@ -244,16 +190,10 @@ pub(super) async fn answer_replay(stage: &Stage) -> Seen {
     // the same signature on another challenge of the same person is worth nothing
     let other = ask(&stage.app, body("answer_replay", "another")).await?;
     let (id, _) = device.prompt().await?;
-    let moved = wire::device::Answer {
-        challenge: id.as_bytes().to_vec().into(),
-        ..answer
-    };
+    let moved = wire::device::Answer { challenge: id.as_bytes().to_vec().into(), ..answer };
     let third = device.answer(moved).await?;
     let state = stage.app.send("GET", &other.path(""), Value::Null).await?;
-    Ok(format!(
-        "{first}, {second}, {third}, {}",
-        state.text("state")
-    ))
+    Ok(format!("{first}, {second}, {third}, {}", state.text("state")))
 }
 
 pub(super) async fn answer_forged(stage: &Stage) -> Seen {
@@ -316,12 +256,7 @@ pub(super) async fn supersede(stage: &Stage) -> Seen {
     let fresh = phone.prompt().await?;
     let answered = phone.answer(fresh.challenge, right(&second)).await?;
     let page = stage.app.send("GET", &first.path(""), Value::Null).await?;
-    Ok(format!(
-        "{}, {}, {}",
-        gone.name(),
-        page.text("state"),
-        name(answered)
-    ))
+    Ok(format!("{}, {}, {}", gone.name(), page.text("state"), name(answered)))
 }
 
 pub(super) async fn reconnect(stage: &Stage) -> Seen {
@@ -348,31 +283,16 @@ pub(super) async fn before_restart(stage: &Stage) -> Result<BeforeRestart, Strin
     }
     let pending = ask(&stage.app, body("restart", "another")).await?;
     phone.prompt().await?;
-    Ok(BeforeRestart {
-        redeemed,
-        pending,
-        phone,
-    })
+    Ok(BeforeRestart { redeemed, pending, phone })
 }
 
 pub(super) async fn after_restart(stage: &Stage, before: BeforeRestart) -> Seen {
-    let BeforeRestart {
-        redeemed,
-        pending,
-        mut phone,
-    } = before;
-    let state = stage
-        .app
-        .send("GET", &pending.path(""), Value::Null)
-        .await?;
+    let BeforeRestart { redeemed, pending, mut phone } = before;
+    let state = stage.app.send("GET", &pending.path(""), Value::Null).await?;
     let again = redeem(&stage.app, &redeemed, &redeemed.session).await?;
     // the authenticator comes back by itself, still showing the card
     let answered = phone.answer(pending.challenge()?, right(&pending)).await?;
     let receipt = redeem(&stage.app, &pending, &pending.session).await?;
     let (state, answered) = (state.text("state"), name(answered));
-    Ok(format!(
-        "{state}, {}, {answered}, {}",
-        again.outcome(),
-        receipt.outcome()
-    ))
+    Ok(format!("{state}, {}, {answered}, {}", again.outcome(), receipt.outcome()))
 }

@@ -96,10 +96,7 @@ fn show(event: Event, cards: &mut Vec<Card>) {
                 AnswerOutcome::Refused => "  not accepted",
             });
         }
-        Event::Settled {
-            challenge,
-            decision,
-        } => {
+        Event::Settled { challenge, decision } => {
             let before = cards.len();
             cards.retain(|card| card.challenge != challenge);
             if cards.len() < before {
@@ -117,32 +114,14 @@ fn show(event: Event, cards: &mut Vec<Card>) {
 /// Who asks, from where, why; then how to answer. The number is never part of it: it is on the page alone.
 fn present(card: &Card) {
     let context = &card.context;
-    let parts = [
-        &card.integration_name,
-        &context.browser,
-        &context.place,
-        &context.address,
-    ];
-    let parts: Vec<&str> = parts
-        .into_iter()
-        .map(String::as_str)
-        .filter(|part| !part.is_empty())
-        .collect();
+    let parts = [&card.integration_name, &context.browser, &context.place, &context.address];
+    let parts: Vec<&str> =
+        parts.into_iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
     say("");
-    say(&format!(
-        "\x07● {} — {}",
-        card.purpose.name().replace('_', " "),
-        parts.join(" · ")
-    ));
+    say(&format!("\x07● {} — {}", card.purpose.name().replace('_', " "), parts.join(" · ")));
     for detail in &card.details {
-        say(&format!(
-            "  {} says {}: {}",
-            card.integration_name, detail.label, detail.value
-        ));
+        say(&format!("  {} says {}: {}", card.integration_name, detail.label, detail.value));
     }
-    say(&format!(
-        "  Type the {} digits that your page shows.",
-        card.digits
-    ));
+    say(&format!("  Type the {} digits that your page shows.", card.digits));
     say("  Did you not start this? d to deny, r for \"not me\".");
 }

@@ -26,19 +26,11 @@ pub(crate) fn decode(frame: Bytes) -> server_frame::Frame {
 }
 
 pub(crate) fn hello() -> ClientHello {
-    ClientHello {
-        min_version: 1,
-        max_version: 1,
-        agent: "test 1 (linux)".to_owned(),
-    }
+    ClientHello { min_version: 1, max_version: 1, agent: "test 1 (linux)".to_owned() }
 }
 
 pub(crate) fn login() -> Login {
-    Login {
-        tenant: vec![1; 16].into(),
-        device: vec![2; 16].into(),
-        signature: vec![3; 64].into(),
-    }
+    Login { tenant: vec![1; 16].into(), device: vec![2; 16].into(), signature: vec![3; 64].into() }
 }
 
 pub(crate) fn claim() -> EnrolClaim {
@@ -54,10 +46,7 @@ pub(crate) fn claim() -> EnrolClaim {
 
 pub(crate) fn code(user: &str, code: &str) -> EnrolClaim {
     let (user, code) = (user.to_owned(), code.to_owned());
-    EnrolClaim {
-        proof: Some(enrol_claim::Proof::Code(TypedCode { user, code })),
-        ..claim()
-    }
+    EnrolClaim { proof: Some(enrol_claim::Proof::Code(TypedCode { user, code })), ..claim() }
 }
 
 pub(crate) fn good_code() -> EnrolClaim {
@@ -65,10 +54,7 @@ pub(crate) fn good_code() -> EnrolClaim {
 }
 
 pub(crate) fn confirm() -> EnrolConfirm {
-    EnrolConfirm {
-        number: "042137".to_owned(),
-        signature: vec![3; 64].into(),
-    }
+    EnrolConfirm { number: "042137".to_owned(), signature: vec![3; 64].into() }
 }
 
 pub(crate) fn answer() -> Answer {
@@ -139,11 +125,7 @@ pub(crate) fn enrolled() -> Handshake {
 }
 
 pub(crate) fn welcome() -> Welcome {
-    Welcome {
-        user: "alice".to_owned(),
-        organisation: "Acme".to_owned(),
-        totp_rebind: true,
-    }
+    Welcome { user: "alice".to_owned(), organisation: "Acme".to_owned(), totp_rebind: true }
 }
 
 pub(crate) fn identified() -> Identified {

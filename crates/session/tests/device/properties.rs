@@ -23,11 +23,7 @@ fn any_frame() -> impl Strategy<Value = Bytes> {
     let good = (0..all_frames().len()).prop_map(|n| encode(all_frames()[n].1.clone()));
     let odd = prop_oneof![
         (any::<u32>(), any::<u32>(), ".*").prop_map(|(min_version, max_version, agent)| {
-            Frame::Hello(ClientHello {
-                min_version,
-                max_version,
-                agent,
-            })
+            Frame::Hello(ClientHello { min_version, max_version, agent })
         }),
         (vec(any::<u8>(), 0..40), vec(any::<u8>(), 0..80)).prop_map(|(id, signature)| {
             Frame::Login(Login {
@@ -38,12 +34,7 @@ fn any_frame() -> impl Strategy<Value = Bytes> {
         }),
         (".*", ".*").prop_map(|(user, text)| Frame::EnrolClaim(code(&user, &text))),
         (any::<i32>(), "[0-9]{0,12}", any::<u64>()).prop_map(|(decision, number, counter)| {
-            Frame::Answer(Answer {
-                decision,
-                number,
-                counter,
-                ..answer()
-            })
+            Frame::Answer(Answer { decision, number, counter, ..answer() })
         }),
     ];
     prop_oneof![
@@ -217,10 +208,7 @@ proptest! {
 fn sent(number: &str) -> Vec<Bytes> {
     let number = number.to_owned();
     let mut sent = Vec::new();
-    let confirm = Frame::EnrolConfirm(EnrolConfirm {
-        number: number.clone(),
-        ..confirm()
-    });
+    let confirm = Frame::EnrolConfirm(EnrolConfirm { number: number.clone(), ..confirm() });
     let HandshakeStep::Confirm(asking, _) = claimed().on_frame(encode(confirm), NOW) else {
         panic!("not taken")
     };
@@ -240,9 +228,7 @@ fn sent(number: &str) -> Vec<Bytes> {
     };
     sent.extend(device.prompt(prompt));
     let answer = Frame::Answer(Answer { number, ..answer() });
-    let Step::Answer(asking, _) = device.on_frame(encode(answer), NOW) else {
-        panic!("not taken")
-    };
+    let Step::Answer(asking, _) = device.on_frame(encode(answer), NOW) else { panic!("not taken") };
     sent.push(asking.answered(AnswerOutcome::Withheld, false).1);
     sent
 }

@@ -50,11 +50,7 @@ fn each_state_takes_its_own_frames_and_no_others() {
     type Row = (fn() -> Handshake, &'static [&'static str], &'static str);
     let table: [Row; 4] = [
         (fresh, &["hello"], "hello expected first"),
-        (
-            greeted,
-            &["login", "claim"],
-            "login or enrol_claim expected",
-        ),
+        (greeted, &["login", "claim"], "login or enrol_claim expected"),
         (claimed, &["confirm"], "enrol_confirm expected"),
         (enrolled, &["login"], "login expected"),
     ];
@@ -70,28 +66,16 @@ fn each_state_takes_its_own_frames_and_no_others() {
 #[test]
 fn a_device_says_hello_logs_in_and_answers() {
     let step = fresh().on_frame(encode(Frame::Hello(hello())), NOW);
-    let HandshakeStep::Send(next, frame) = step else {
-        panic!("{step:?}")
-    };
-    let server_frame::Frame::Hello(hello) = decode(frame) else {
-        panic!("not a hello")
-    };
-    assert_eq!(
-        (hello.version, hello.nonce),
-        (1, Bytes::copy_from_slice(&NONCE))
-    );
+    let HandshakeStep::Send(next, frame) = step else { panic!("{step:?}") };
+    let server_frame::Frame::Hello(hello) = decode(frame) else { panic!("not a hello") };
+    assert_eq!((hello.version, hello.nonce), (1, Bytes::copy_from_slice(&NONCE)));
     let identity = SigningKey::from_seed(&[1; 32]);
     let key = hello.identity.expect("an identity");
-    assert_eq!(
-        (key.algorithm, &key.key[..]),
-        (1, identity.public().as_bytes())
-    );
+    assert_eq!((key.algorithm, &key.key[..]), (1, identity.public().as_bytes()));
     assert_eq!(hello.certificates.len(), 1);
 
     let step = next.on_frame(encode(Frame::Login(login())), NOW);
-    let HandshakeStep::Login(asking, asked) = step else {
-        panic!("{step:?}")
-    };
+    let HandshakeStep::Login(asking, asked) = step else { panic!("{step:?}") };
     assert_eq!(asking.nonce(), &NONCE);
     assert_eq!(asked.tenant.as_bytes(), &[1; 16]);
     assert_eq!(asked.device.as_bytes(), &[2; 16]);
@@ -102,9 +86,7 @@ fn a_device_says_hello_logs_in_and_answers() {
     );
 
     let step = device.on_frame(encode(Frame::Answer(answer())), NOW);
-    let Step::Answer(asking, asked) = step else {
-        panic!("{step:?}")
-    };
+    let Step::Answer(asking, asked) = step else { panic!("{step:?}") };
     assert_eq!((asked.number.as_str(), asked.counter), ("042137", 1));
     let decided = State::Decided(Decided {
         decision: domain::challenge::Decision::Mismatch,
@@ -113,9 +95,7 @@ fn a_device_says_hello_logs_in_and_answers() {
         collect: Collect::Open,
     });
     let (_, frame) = asking.answered(AnswerOutcome::Settled(decided), false);
-    let server_frame::Frame::AnswerResult(result) = decode(frame) else {
-        panic!("not a result")
-    };
+    let server_frame::Frame::AnswerResult(result) = decode(frame) else { panic!("not a result") };
     assert_eq!(result.challenge, vec![4; 24]);
     assert_eq!(result.result(), device::Result::Settled);
     assert_eq!(result.state(), device::State::Mismatch);
@@ -124,9 +104,7 @@ fn a_device_says_hello_logs_in_and_answers() {
 #[test]
 fn a_new_device_enrols_and_logs_in_on_the_same_connection() {
     let step = greeted().on_frame(encode(Frame::EnrolClaim(claim())), NOW);
-    let HandshakeStep::Claim(asking, asked) = step else {
-        panic!("{step:?}")
-    };
+    let HandshakeStep::Claim(asking, asked) = step else { panic!("{step:?}") };
     assert_eq!(asked.proof, TicketProof::Secret([7; 16]));
     assert_eq!(asked.device_name, "laptop");
     assert_eq!(asking.nonce(), &NONCE);
@@ -134,21 +112,14 @@ fn a_new_device_enrols_and_logs_in_on_the_same_connection() {
     assert!(matches!(decode(frame), server_frame::Frame::EnrolPending(p) if p.digits == 6));
 
     let step = next.on_frame(encode(Frame::EnrolConfirm(confirm())), NOW);
-    let HandshakeStep::Confirm(asking, asked) = step else {
-        panic!("{step:?}")
-    };
+    let HandshakeStep::Confirm(asking, asked) = step else { panic!("{step:?}") };
     assert_eq!(asked.number, "042137");
     let (next, frame) = asking.enrolled(enrolled_facts(), NOW);
-    let server_frame::Frame::Enrolled(enrolled) = decode(frame) else {
-        panic!("not enrolled")
-    };
+    let server_frame::Frame::Enrolled(enrolled) = decode(frame) else { panic!("not enrolled") };
     let totp = enrolled.totp.expect("a secret");
     assert_eq!((totp.secret.len(), totp.digits, totp.period_s), (20, 6, 30));
     assert_eq!(totp.algorithm, "SHA1");
-    assert_eq!(
-        told(&next.on_frame(encode(Frame::Login(login())), NOW)),
-        "login"
-    );
+    assert_eq!(told(&next.on_frame(encode(Frame::Login(login())), NOW)), "login");
 }
 
 #[test]
@@ -160,11 +131,7 @@ fn versions_must_overlap_with_ours() {
         (0, 0, "supported versions: 1 to 1"),
         (9, 0, "supported versions: 1 to 1"),
     ] {
-        let hello = ClientHello {
-            min_version,
-            max_version,
-            ..hello()
-        };
+        let hello = ClientHello { min_version, max_version, ..hello() };
         let step = fresh().on_frame(encode(Frame::Hello(hello)), NOW);
         assert_eq!(told(&step), told_, "{min_version} to {max_version}");
     }
@@ -183,30 +150,14 @@ fn malformed(state: fn() -> Handshake, frame: Frame, reason: &str) {
 fn each_field_of_hello_and_login_is_checked_and_named() {
     let reason = "hello.agent: at most 64 plain characters expected";
     for agent in ["x".repeat(65), "a\u{202e}b".to_owned()] {
-        malformed(
-            fresh,
-            Frame::Hello(ClientHello { agent, ..hello() }),
-            reason,
-        );
+        malformed(fresh, Frame::Hello(ClientHello { agent, ..hello() }), reason);
     }
     let short = || Bytes::from(vec![1; 15]);
     let (tenant, device, signature) = (short(), short(), Bytes::from(vec![1; 65]));
     for (bad, reason) in [
-        (
-            Login { tenant, ..login() },
-            "login.tenant: 16 bytes expected",
-        ),
-        (
-            Login { device, ..login() },
-            "login.device: 16 bytes expected",
-        ),
-        (
-            Login {
-                signature,
-                ..login()
-            },
-            "login.signature: 64 bytes expected",
-        ),
+        (Login { tenant, ..login() }, "login.tenant: 16 bytes expected"),
+        (Login { device, ..login() }, "login.device: 16 bytes expected"),
+        (Login { signature, ..login() }, "login.signature: 64 bytes expected"),
     ] {
         malformed(greeted, Frame::Login(bad), reason);
     }
@@ -227,15 +178,10 @@ fn the_proof_of_a_claim_is_checked_and_named() {
         malformed(greeted, Frame::EnrolClaim(code(user, typed)), reason);
     }
     let secret = Some(enrol_claim::Proof::Secret(vec![1; 17].into()));
-    for (proof, reason) in [
-        (None, "enrol_claim.proof: missing"),
-        (secret, "enrol_claim.secret: 16 bytes expected"),
-    ] {
-        malformed(
-            greeted,
-            Frame::EnrolClaim(EnrolClaim { proof, ..claim() }),
-            reason,
-        );
+    for (proof, reason) in
+        [(None, "enrol_claim.proof: missing"), (secret, "enrol_claim.secret: 16 bytes expected")]
+    {
+        malformed(greeted, Frame::EnrolClaim(EnrolClaim { proof, ..claim() }), reason);
     }
     let step = greeted().on_frame(encode(Frame::EnrolClaim(good_code())), NOW);
     assert_eq!(told(&step), "claim");
@@ -244,49 +190,19 @@ fn the_proof_of_a_claim_is_checked_and_named() {
 #[test]
 fn the_key_and_name_of_a_claim_are_checked_and_named() {
     let short = || Bytes::from(vec![1; 15]);
-    let named = |name: &str| EnrolClaim {
-        device_name: name.to_owned(),
-        ..claim()
-    };
+    let named = |name: &str| EnrolClaim { device_name: name.to_owned(), ..claim() };
     let key_reason = "enrol_claim.public_key: not a key of the stated algorithm";
     for (bad, reason) in [
         (
-            EnrolClaim {
-                algorithm: 3,
-                ..claim()
-            },
+            EnrolClaim { algorithm: 3, ..claim() },
             "enrol_claim.algorithm: 1 (Ed25519) or 2 (P-256) expected",
         ),
-        (
-            EnrolClaim {
-                algorithm: 2,
-                ..claim()
-            },
-            key_reason,
-        ),
-        (
-            EnrolClaim {
-                public_key: short(),
-                ..claim()
-            },
-            key_reason,
-        ),
+        (EnrolClaim { algorithm: 2, ..claim() }, key_reason),
+        (EnrolClaim { public_key: short(), ..claim() }, key_reason),
         (named(" "), "enrol_claim.device_name: must not be empty"),
-        (
-            named(&"x".repeat(65)),
-            "enrol_claim.device_name: at most 64 characters expected",
-        ),
-        (
-            named("a\u{7}b"),
-            "enrol_claim.device_name: must not hold control characters",
-        ),
-        (
-            EnrolClaim {
-                signature: short(),
-                ..claim()
-            },
-            "enrol_claim.signature: 64 bytes expected",
-        ),
+        (named(&"x".repeat(65)), "enrol_claim.device_name: at most 64 characters expected"),
+        (named("a\u{7}b"), "enrol_claim.device_name: must not hold control characters"),
+        (EnrolClaim { signature: short(), ..claim() }, "enrol_claim.signature: 64 bytes expected"),
     ] {
         malformed(greeted, Frame::EnrolClaim(bad), reason);
     }
@@ -296,10 +212,7 @@ fn the_key_and_name_of_a_claim_are_checked_and_named() {
 fn the_number_of_an_enrolment_is_digits_or_nothing() {
     let with = |number: &str| {
         let number = number.to_owned();
-        Frame::EnrolConfirm(EnrolConfirm {
-            number,
-            ..confirm()
-        })
+        Frame::EnrolConfirm(EnrolConfirm { number, ..confirm() })
     };
     for number in ["123456789", "12 45", "-1234"] {
         let reason = "enrol_confirm.number: at most 8 digits expected";
@@ -312,11 +225,8 @@ fn the_number_of_an_enrolment_is_digits_or_nothing() {
 fn each_field_of_an_answer_is_checked_and_named() {
     let number_reason = "answer.number: 1 to 8 digits expected to approve, none otherwise";
     let decision_reason = "answer.decision: approve, deny or report expected";
-    let with = |decision: i32, number: &str| Answer {
-        decision,
-        number: number.to_owned(),
-        ..answer()
-    };
+    let with =
+        |decision: i32, number: &str| Answer { decision, number: number.to_owned(), ..answer() };
     let short = || Bytes::from(vec![1; 23]);
     for (answer, told_) in [
         (answer(), "answer"),
@@ -331,20 +241,8 @@ fn each_field_of_an_answer_is_checked_and_named() {
         (with(4, ""), decision_reason),
         (with(-1, ""), decision_reason),
         (with(257, "1"), decision_reason),
-        (
-            Answer {
-                challenge: short(),
-                ..answer()
-            },
-            "answer.challenge: 24 bytes expected",
-        ),
-        (
-            Answer {
-                signature: short(),
-                ..answer()
-            },
-            "answer.signature: 64 bytes expected",
-        ),
+        (Answer { challenge: short(), ..answer() }, "answer.challenge: 24 bytes expected"),
+        (Answer { signature: short(), ..answer() }, "answer.signature: 64 bytes expected"),
     ] {
         let step = identified().on_frame(encode(Frame::Answer(answer)), NOW);
         assert_eq!(told_live(&step), told_);
@@ -363,11 +261,7 @@ fn time_is_up_in_every_state() {
     ];
     for (state, at, reason) in table {
         assert!(state().deadline() <= second(at));
-        assert_eq!(
-            told(&state().on_timer(NOW)),
-            "wait",
-            "too early is harmless"
-        );
+        assert_eq!(told(&state().on_timer(NOW)), "wait", "too early is harmless");
         let HandshakeStep::Close(close) = state().on_timer(second(at)) else {
             panic!("still open")
         };
@@ -390,10 +284,7 @@ fn time_is_up_in_every_state() {
             step => panic!("{step:?}"),
         };
     };
-    assert_eq!(
-        (close.reason, now),
-        ("no enrol_confirm within 5 minutes", second(301))
-    );
+    assert_eq!((close.reason, now), ("no enrol_confirm within 5 minutes", second(301)));
     assert_eq!(pings, 12);
 }
 
@@ -444,13 +335,7 @@ fn an_expired_challenge_is_not_shown_and_closes_say_why() {
         matches!(decode(frame), server_frame::Frame::Prompt(p) if p.remaining_ms == 1500 && p.alert)
     );
     let remaining = Duration::ZERO;
-    assert_eq!(
-        identified().prompt(Prompt {
-            remaining,
-            ..prompt
-        }),
-        None
-    );
+    assert_eq!(identified().prompt(Prompt { remaining, ..prompt }), None);
 
     let id = ChallengeId::from_bytes([4; 24]);
     let frame = identified().settled(id, State::Pending);

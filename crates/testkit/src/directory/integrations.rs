@@ -29,8 +29,7 @@ impl World {
 
     async fn new_key(&mut self) -> ApiKey {
         let key = self.own_key();
-        self.apply(Change::CreateKey(key.clone()), Event::KeyCreated)
-            .await;
+        self.apply(Change::CreateKey(key.clone()), Event::KeyCreated).await;
         key
     }
 }
@@ -45,10 +44,8 @@ pub(super) async fn the_default_tenant_exists_and_others_follow_in_order(mut wor
 }
 
 pub(super) async fn a_tenant_s_name_is_its_own(mut world: World) {
-    let twin = Tenant {
-        id: TenantId::from_bytes(world.fixture.bytes()),
-        ..world.fixture.tenant.clone()
-    };
+    let twin =
+        Tenant { id: TenantId::from_bytes(world.fixture.bytes()), ..world.fixture.tenant.clone() };
     let refusal = world.refused(Change::CreateTenant(twin)).await;
     assert_eq!(refusal, DirectoryError::NameTaken);
     let all = world.backend.directory.tenants().await.expect("reads");
@@ -58,10 +55,7 @@ pub(super) async fn a_tenant_s_name_is_its_own(mut world: World) {
 pub(super) async fn an_integration_comes_back_as_it_went(mut world: World) {
     let directory = world.directory();
     let found = directory.integration(world.fixture.integration.id).await;
-    assert_eq!(
-        found.expect("reads").as_deref(),
-        Some(&world.fixture.integration)
-    );
+    assert_eq!(found.expect("reads").as_deref(), Some(&world.fixture.integration));
     let unknown = IntegrationId::from_bytes(world.fixture.bytes());
     assert_eq!(directory.integration(unknown).await, Ok(None));
 
@@ -87,9 +81,7 @@ pub(super) async fn an_integration_s_name_is_free_in_another_tenant(mut world: W
     let mut twin = world.fixture.integration();
     twin.name.clone_from(&world.fixture.integration.name);
     let key = world.fixture.api_key(&twin);
-    let refusal = world
-        .refused(Change::CreateIntegration(twin.clone(), key.clone()))
-        .await;
+    let refusal = world.refused(Change::CreateIntegration(twin.clone(), key.clone())).await;
     assert_eq!(refusal, DirectoryError::NameTaken);
     assert!(world.owner(&key).await.is_none(), "its key isn't there");
     assert_eq!(world.backend.directory.integration(twin.id).await, Ok(None));
@@ -104,9 +96,7 @@ pub(super) async fn an_integration_s_name_is_free_in_another_tenant(mut world: W
 pub(super) async fn two_keys_may_live_at_once(mut world: World) {
     let mut second = world.own_key();
     second.expires = Some(world.backend.clock.now().plus(Duration::from_secs(10)));
-    world
-        .apply(Change::CreateKey(second.clone()), Event::KeyCreated)
-        .await;
+    world.apply(Change::CreateKey(second.clone()), Event::KeyCreated).await;
     let third = world.own_key();
     let refusal = world.refused(Change::CreateKey(third.clone())).await;
     assert_eq!(refusal, DirectoryError::Limit);
@@ -114,18 +104,14 @@ pub(super) async fn two_keys_may_live_at_once(mut world: World) {
 
     // one that has ended makes room: by time, or by revocation
     world.backend.clock.advance(Duration::from_secs(10));
-    world
-        .apply(Change::CreateKey(third.clone()), Event::KeyCreated)
-        .await;
+    world.apply(Change::CreateKey(third.clone()), Event::KeyCreated).await;
     let fourth = world.own_key();
     let refusal = world.refused(Change::CreateKey(fourth.clone())).await;
     assert_eq!(refusal, DirectoryError::Limit);
     let now = world.backend.clock.now();
     let revoke = Change::RevokeKey(world.fixture.integration.id, third.hint.clone(), now);
     world.apply(revoke, Event::KeyRevoked).await;
-    world
-        .apply(Change::CreateKey(fourth.clone()), Event::KeyCreated)
-        .await;
+    world.apply(Change::CreateKey(fourth.clone()), Event::KeyCreated).await;
     let hashes: Vec<_> = world.keys().await.iter().map(|key| key.hash).collect();
     for key in [&second, &third, &fourth] {
         assert!(hashes.contains(&key.hash), "dead ones are listed too");
@@ -139,9 +125,7 @@ pub(super) async fn two_keys_may_live_at_once(mut world: World) {
 }
 
 pub(super) async fn racing_keys_stop_at_two(mut world: World) {
-    let changes: Vec<_> = (0..RACERS)
-        .map(|_| Change::CreateKey(world.own_key()))
-        .collect();
+    let changes: Vec<_> = (0..RACERS).map(|_| Change::CreateKey(world.own_key())).collect();
     let made = world.race_changes(changes, &DirectoryError::Limit).await;
     assert_eq!(made, 1, "one was there before");
 }
@@ -169,8 +153,6 @@ pub(super) async fn an_unknown_key_is_nobody_s(mut world: World) {
     let key = world.own_key();
     assert!(world.owner(&key).await.is_none());
     // and is somebody's once it is made
-    world
-        .apply(Change::CreateKey(key.clone()), Event::KeyCreated)
-        .await;
+    world.apply(Change::CreateKey(key.clone()), Event::KeyCreated).await;
     assert!(world.owner(&key).await.is_some());
 }

@@ -102,8 +102,7 @@ impl World {
 
     async fn new_user(&mut self) -> User {
         let user = self.fixture.user();
-        self.apply(Change::CreateUser(user.clone()), Event::UserCreated)
-            .await;
+        self.apply(Change::CreateUser(user.clone()), Event::UserCreated).await;
         user
     }
 

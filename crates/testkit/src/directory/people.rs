@@ -49,11 +49,7 @@ pub(super) async fn a_user_is_found_by_id_and_name_in_their_tenant_alone(mut wor
     let refusal = world.refused(Change::CreateUser(twin.clone())).await;
     assert_eq!(refusal, DirectoryError::NameTaken);
     twin.tenant = other.id;
-    let made = world
-        .backend
-        .directory
-        .apply(Change::CreateUser(twin.clone()), Vec::new())
-        .await;
+    let made = world.backend.directory.apply(Change::CreateUser(twin.clone()), Vec::new()).await;
     assert_eq!(made, Ok(()));
     for (tenant, expected) in [(tenant, user.id), (other.id, twin.id)] {
         let found = world.find_user(tenant, by_name.clone()).await;
@@ -74,9 +70,7 @@ pub(super) async fn a_name_that_was_asked_for_in_vain_is_found_once_it_is_made(m
     for name in &names {
         assert_eq!(world.find_user(tenant, name.clone()).await, None);
     }
-    world
-        .apply(Change::CreateUser(user.clone()), Event::UserCreated)
-        .await;
+    world.apply(Change::CreateUser(user.clone()), Event::UserCreated).await;
     for name in names {
         let found = world.find_user(tenant, name).await;
         assert_eq!(found.as_deref(), Some(&fresh(&user)));
@@ -91,9 +85,7 @@ pub(super) async fn of_racing_users_of_one_name_one_is_made(mut world: World) {
             Change::CreateUser(user)
         })
         .collect();
-    let made = world
-        .race_changes(changes, &DirectoryError::NameTaken)
-        .await;
+    let made = world.race_changes(changes, &DirectoryError::NameTaken).await;
     assert_eq!(made, 1);
 }
 
@@ -107,15 +99,9 @@ pub(super) async fn users_are_listed_in_order_page_by_page(mut world: World) {
     }
     let directory = world.directory();
     let mut listed = Vec::new();
-    let mut page = Page {
-        after: None,
-        limit: 3,
-    };
+    let mut page = Page { after: None, limit: 3 };
     loop {
-        let part = directory
-            .users(world.fixture.tenant.id, page.clone())
-            .await
-            .expect("reads");
+        let part = directory.users(world.fixture.tenant.id, page.clone()).await.expect("reads");
         assert!(part.items.len() <= 3);
         listed.extend(part.items);
         page.after = part.next;
@@ -128,10 +114,7 @@ pub(super) async fn users_are_listed_in_order_page_by_page(mut world: World) {
     for user in &expected {
         assert!(listed.contains(user));
     }
-    let first = Page {
-        after: None,
-        limit: 10,
-    };
+    let first = Page { after: None, limit: 10 };
     let elsewhere = directory.users(other.id, first).await.expect("reads");
     assert_eq!((elsewhere.items.len(), elsewhere.next), (0, None));
 }
@@ -154,11 +137,7 @@ pub(super) async fn a_revoked_device_stays_known_and_raises_the_epoch(mut world:
     assert_eq!(after.devices[0].revoked, Some(now));
     assert_eq!(after.devices[1], second);
     assert_eq!(after.user.epoch, before.user.epoch + 1);
-    assert_eq!(
-        owner(first.id).await.as_deref(),
-        Some(&*after),
-        "seen at once"
-    );
+    assert_eq!(owner(first.id).await.as_deref(), Some(&*after), "seen at once");
     assert_eq!(owner(second.id).await.as_deref(), Some(&*after));
 
     let unknown = world.fixture.device().id;
@@ -181,9 +160,7 @@ pub(super) async fn a_totp_secret_takes_the_old_one_s_place_and_resets_its_count
         assert_eq!(world.failures(counter).await, expected);
     }
     let user = world.fixture.user.id;
-    world
-        .apply(Change::LockTotp(user), Event::FactorLocked)
-        .await;
+    world.apply(Change::LockTotp(user), Event::FactorLocked).await;
     let second = world.put_totp().await;
     assert_eq!(world.own().await.totp.as_ref(), Some(&second), "unlocked");
     assert_eq!(world.failures(counter).await, 0);
@@ -194,9 +171,7 @@ pub(super) async fn a_totp_factor_locks_once(mut world: World) {
     let refusal = world.refused(Change::LockTotp(user)).await;
     assert_eq!(refusal, DirectoryError::NotFound, "there is none yet");
     let mut totp = world.put_totp().await;
-    world
-        .apply(Change::LockTotp(user), Event::FactorLocked)
-        .await;
+    world.apply(Change::LockTotp(user), Event::FactorLocked).await;
     totp.locked = true;
     let record = world.own().await;
     assert_eq!(record.totp, Some(totp));
@@ -241,9 +216,7 @@ pub(super) async fn a_reset_takes_everything(mut world: World) {
 
     world.backend.clock.advance(Duration::from_secs(1));
     let now = world.backend.clock.now();
-    world
-        .apply(Change::ResetUser(user.id, now), Event::FactorReset)
-        .await;
+    world.apply(Change::ResetUser(user.id, now), Event::FactorReset).await;
     let after = world.own().await;
     assert_eq!(after.user.epoch, before.user.epoch + 1);
     assert_eq!(after.user.reset, Some(now));
@@ -280,11 +253,8 @@ pub(super) async fn a_change_and_its_entries_are_one(mut world: World) {
     let before = world.rows().await;
     let entries = [Event::UserCreated, Event::FactorCreated, Event::Alert]
         .map(|event| world.fixture.entry(event));
-    let made = world
-        .backend
-        .directory
-        .apply(Change::CreateUser(user.clone()), entries.to_vec())
-        .await;
+    let made =
+        world.backend.directory.apply(Change::CreateUser(user.clone()), entries.to_vec()).await;
     assert_eq!(made, Ok(()));
     let rows = world.audit_rows().await.split_off(before);
     let told: Vec<_> = rows.iter().map(|row| &row.public).collect();

@@ -49,11 +49,7 @@ impl World {
 }
 
 fn enrol(ticket: &Ticket, device: &Device) -> Change {
-    Change::Enrol {
-        ticket: ticket.id,
-        device: device.clone(),
-        totp: None,
-    }
+    Change::Enrol { ticket: ticket.id, device: device.clone(), totp: None }
 }
 
 pub(super) async fn a_ticket_is_found_by_id_secret_and_code(mut world: World) {
@@ -92,12 +88,7 @@ pub(super) async fn a_ticket_is_claimed_once_and_in_time(mut world: World) {
     let ticket = world.new_ticket().await;
     let device = world.fixture.device();
     let claim = world.fixture.claim(&device);
-    world
-        .apply(
-            Change::ClaimTicket(ticket.id, claim.clone()),
-            Event::TicketClaimed,
-        )
-        .await;
+    world.apply(Change::ClaimTicket(ticket.id, claim.clone()), Event::TicketClaimed).await;
     let stored = world.ticket(ticket.id).await.expect("is known");
     assert_eq!(stored.state, TicketState::Claimed(claim));
     let again = world.claim(&ticket);
@@ -154,11 +145,8 @@ pub(super) async fn a_device_is_enrolled_with_the_claim_s_key_alone(mut world: W
     assert!(!world.own().await.is_enrolled());
 
     let totp = world.fixture.totp();
-    let change = Change::Enrol {
-        ticket: ticket.id,
-        device: device.clone(),
-        totp: Some(totp.clone()),
-    };
+    let change =
+        Change::Enrol { ticket: ticket.id, device: device.clone(), totp: Some(totp.clone()) };
     world.apply(change.clone(), Event::DeviceEnrolled).await;
     let record = world.own().await;
     assert_eq!(record.devices, std::slice::from_ref(&device));
@@ -212,10 +200,7 @@ pub(super) async fn a_user_has_no_more_devices_than_allowed(mut world: World) {
 pub(super) async fn a_claimed_ticket_ends_with_its_time(mut world: World) {
     let (ticket, device) = world.claimed().await;
     let end = ticket.expires;
-    world
-        .backend
-        .clock
-        .advance_to(end.minus(Duration::from_millis(1)));
+    world.backend.clock.advance_to(end.minus(Duration::from_millis(1)));
     let (in_time, other) = (enrol(&ticket, &device), world.claimed().await);
     world.apply(in_time, Event::DeviceEnrolled).await;
     world.backend.clock.advance_to(other.0.expires);
@@ -284,9 +269,6 @@ pub(super) async fn racing_codes_get_five_tries(mut world: World) {
     assert!(within("the race", racing).await.iter().all(Option::is_none));
     let stored = world.ticket(ticket.id).await.expect("is known");
     assert_eq!(stored.state, TicketState::Cancelled);
-    assert_eq!(
-        stored.code_tries, MAX_CODE_TRIES,
-        "not one more was compared"
-    );
+    assert_eq!(stored.code_tries, MAX_CODE_TRIES, "not one more was compared");
     assert_eq!(world.try_code(&name, ticket.code_hash).await, None);
 }

@@ -40,10 +40,7 @@ async fn counted(world: &World, counter: Counter) -> usize {
 
 pub(super) async fn racing_attempts_share_one_budget(world: World) {
     let user = world.fixture.user.id;
-    for counter in [
-        Counter::Totp(user),
-        Counter::RecoveryCode(user, [1, 2, 3, 4, 5]),
-    ] {
+    for counter in [Counter::Totp(user), Counter::RecoveryCode(user, [1, 2, 3, 4, 5])] {
         assert_eq!(counted(&world, counter).await, usize::from(FREE_FAILURES));
         assert_eq!(counted(&world, counter).await, 0);
     }
@@ -70,10 +67,7 @@ pub(super) async fn waiting_frees_one_try_at_a_time_and_the_cap_is_final(world: 
     }
     assert_eq!(last.map(|attempts| attempts.failures), Some(HARD_CAP));
     assert_eq!(refusals, HARD_CAP - FREE_FAILURES);
-    world
-        .backend
-        .clock
-        .advance(Duration::from_secs(30 * 24 * 60 * 60));
+    world.backend.clock.advance(Duration::from_secs(30 * 24 * 60 * 60));
     let told = count_one(&world, counter).await;
     assert_eq!(told, Counted::Refused(Refusal::Locked));
 }
@@ -84,11 +78,7 @@ pub(super) async fn a_refused_attempt_writes_nothing(world: World) {
     world.backend.clock.advance(Duration::from_secs(4));
     assert_eq!(counted(&world, counter).await, 0, "too soon by a second");
     world.backend.clock.advance(Duration::from_secs(1));
-    assert_eq!(
-        counted(&world, counter).await,
-        1,
-        "trying made it no longer"
-    );
+    assert_eq!(counted(&world, counter).await, 1, "trying made it no longer");
 }
 
 pub(super) async fn counters_are_apart(mut world: World) {

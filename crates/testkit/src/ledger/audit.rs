@@ -19,25 +19,14 @@ impl World {
     }
 
     async fn rows_of(&self, tenant: TenantId) -> Vec<AuditRow> {
-        self.read(AuditFilter {
-            tenant,
-            ..self.filter()
-        })
-        .await
+        self.read(AuditFilter { tenant, ..self.filter() }).await
     }
 }
 
 pub(super) async fn every_write_has_its_row_and_rows_come_as_they_went(mut world: World) {
     let set_up = world.audit_rows().await;
     let told: Vec<_> = set_up.iter().map(|row| row.public.event).collect();
-    assert_eq!(
-        told,
-        [
-            Event::TenantCreated,
-            Event::IntegrationCreated,
-            Event::UserCreated
-        ]
-    );
+    assert_eq!(told, [Event::TenantCreated, Event::IntegrationCreated, Event::UserCreated]);
     world.backend.clock.advance(Duration::from_millis(123));
     let challenge = world.open().await;
     let refusal = world
@@ -122,9 +111,7 @@ pub(super) async fn rows_are_filtered_and_paged(mut world: World) {
     let second = world.open().await;
     world.backend.clock.advance(Duration::from_secs(5));
     let later = world.backend.clock.now();
-    world
-        .settle(world.decision(&first, Decision::Cancelled))
-        .await;
+    world.settle(world.decision(&first, Decision::Cancelled)).await;
     let foreign = Entry::new(world.fixture.tenant.id, Event::CodeFailed).with(|public| {
         public.user = Some(world.fixture.user().id);
         public.integration = Some(world.fixture.integration().id);
@@ -135,42 +122,20 @@ pub(super) async fn rows_are_filtered_and_paged(mut world: World) {
 
     let plain = world.filter();
     let filters = [
-        AuditFilter {
-            event: Some(Event::ChallengeCreated),
-            ..plain.clone()
-        },
-        AuditFilter {
-            user: foreign.public.user,
-            ..plain.clone()
-        },
-        AuditFilter {
-            integration: Some(world.fixture.integration.id),
-            ..plain.clone()
-        },
-        AuditFilter {
-            challenge: Some(first.id),
-            ..plain.clone()
-        },
-        AuditFilter {
-            since: Some(later),
-            ..plain.clone()
-        },
+        AuditFilter { event: Some(Event::ChallengeCreated), ..plain.clone() },
+        AuditFilter { user: foreign.public.user, ..plain.clone() },
+        AuditFilter { integration: Some(world.fixture.integration.id), ..plain.clone() },
+        AuditFilter { challenge: Some(first.id), ..plain.clone() },
+        AuditFilter { since: Some(later), ..plain.clone() },
         AuditFilter {
             challenge: Some(second.id),
             event: Some(Event::ChallengeDecided),
             ..plain.clone()
         },
-        AuditFilter {
-            tenant: TenantId::from_bytes(world.fixture.bytes()),
-            ..plain.clone()
-        },
+        AuditFilter { tenant: TenantId::from_bytes(world.fixture.bytes()), ..plain.clone() },
     ];
     for (filter, expected) in filters.into_iter().zip([2, 1, 3, 2, 2, 0, 0]) {
-        let wanted: Vec<_> = all
-            .iter()
-            .filter(|row| matches(&filter, row))
-            .cloned()
-            .collect();
+        let wanted: Vec<_> = all.iter().filter(|row| matches(&filter, row)).cloned().collect();
         assert_eq!(world.read(filter.clone()).await, wanted, "{filter:?}");
         assert_eq!(wanted.len(), expected, "{filter:?}");
     }
@@ -205,9 +170,7 @@ pub(super) async fn checkpoints_name_the_lanes_heads_and_chain(world: World) {
     let last = async || {
         let last = ledger.last_checkpoint(tenant).await.expect("reads");
         let signed = last?;
-        let verified = signed
-            .checkpoint
-            .verify(world.backend.vault.audit_key(), &signed.signature);
+        let verified = signed.checkpoint.verify(world.backend.vault.audit_key(), &signed.signature);
         assert_eq!(verified, Ok(()));
         assert_eq!(signed.checkpoint.tenant, tenant);
         Some(signed.checkpoint)
@@ -216,11 +179,7 @@ pub(super) async fn checkpoints_name_the_lanes_heads_and_chain(world: World) {
     assert!(ledger.checkpoint().await.expect("signs") >= 1);
     let first = last().await.expect("a checkpoint");
     assert_eq!((first.number, first.previous), (1, [0; 32]));
-    assert_eq!(
-        ledger.checkpoint().await,
-        Ok(0),
-        "nothing new, nothing signed"
-    );
+    assert_eq!(ledger.checkpoint().await, Ok(0), "nothing new, nothing signed");
 
     world.backend.clock.advance(Duration::from_secs(60));
     let entry = world.fixture.entry(Event::Alert);
@@ -230,11 +189,8 @@ pub(super) async fn checkpoints_name_the_lanes_heads_and_chain(world: World) {
     assert_eq!((second.number, second.previous), (2, first.hash()));
     assert_eq!(second.at, world.backend.clock.now());
     let heads = lanes(&world.rows_of(tenant).await);
-    let named: BTreeMap<_, _> = second
-        .heads
-        .iter()
-        .map(|LaneHead { lane, seq, .. }| (*lane, *seq))
-        .collect();
+    let named: BTreeMap<_, _> =
+        second.heads.iter().map(|LaneHead { lane, seq, .. }| (*lane, *seq)).collect();
     assert_eq!(named, heads);
     assert_eq!(named.len(), second.heads.len(), "each lane once");
 }

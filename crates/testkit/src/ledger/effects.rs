@@ -29,10 +29,7 @@ impl World {
     fn by_totp(&self, challenge: &Challenge, factor: &TotpFactor, step: u64) -> Settle {
         Settle {
             proof: Some(Proof::Totp(factor.id)),
-            effects: vec![Effect::BurnStep {
-                factor: factor.id,
-                step,
-            }],
+            effects: vec![Effect::BurnStep { factor: factor.id, step }],
             ..self.decision(challenge, Decision::Approved)
         }
     }
@@ -53,10 +50,7 @@ impl World {
     /// Ends a challenge with effects and nothing else.
     async fn ends_with(&mut self, device: &Device, effects: Vec<Effect>) {
         let challenge = self.open().await;
-        let item = Settle {
-            effects,
-            ..self.answer(&challenge, device, Decision::Mismatch)
-        };
+        let item = Settle { effects, ..self.answer(&challenge, device, Decision::Mismatch) };
         assert!(matches!(self.settle(item).await, Settled::Settled(_)));
     }
 }
@@ -86,10 +80,7 @@ pub(super) async fn a_totp_step_is_accepted_once_and_never_an_older_one(mut worl
     }
     let [first, second] = [world.open().await, world.open().await];
     let settled = world
-        .settle_all(vec![
-            world.by_totp(&first, &factor, 101),
-            world.by_totp(&second, &factor, 101),
-        ])
+        .settle_all(vec![world.by_totp(&first, &factor, 101), world.by_totp(&second, &factor, 101)])
         .await;
     assert!(is_settled(settled[0]));
     assert_eq!(settled[1], Settled::Replayed, "in one batch too");
@@ -102,9 +93,7 @@ pub(super) async fn a_locked_or_replaced_totp_factor_passes_nothing(mut world: W
     let item = world.by_totp(&challenge, &old, 7);
     assert_eq!(world.settle(item).await, Settled::Locked, "replaced");
     let user = world.fixture.user.id;
-    world
-        .apply(Change::LockTotp(user), Event::FactorLocked)
-        .await;
+    world.apply(Change::LockTotp(user), Event::FactorLocked).await;
     let item = world.by_totp(&challenge, &new, 7);
     assert_eq!(world.settle(item).await, Settled::Locked);
     assert_eq!(world.state(&challenge).await, State::Pending);
@@ -120,9 +109,7 @@ pub(super) async fn a_recovery_code_is_spent_once(mut world: World) {
         world.try_once(counter).await;
     }
     let [first, second] = [world.open().await, world.open().await];
-    assert!(is_settled(
-        world.settle(world.by_code(&first, &codes[0])).await
-    ));
+    assert!(is_settled(world.settle(world.by_code(&first, &codes[0])).await));
     let item = world.by_code(&second, &codes[0]);
     assert_eq!(world.settle(item).await, Settled::Spent);
     assert_eq!(world.state(&second).await, State::Pending);
@@ -140,9 +127,7 @@ pub(super) async fn a_recovery_code_is_spent_once(mut world: World) {
         matches!(settled, Settled::Spent | Settled::Locked),
         "a code that isn't there: {settled:?}"
     );
-    assert!(is_settled(
-        world.settle(world.by_code(&second, &codes[1])).await
-    ));
+    assert!(is_settled(world.settle(world.by_code(&second, &codes[1])).await));
 }
 
 const RACERS: usize = 30;
@@ -167,19 +152,13 @@ async fn race_uses(world: &mut World, item: impl Fn(&World, &Challenge) -> Settl
 
 pub(super) async fn racing_uses_of_one_code_pass_once(mut world: World) {
     let code = world.with_codes().await.remove(0);
-    let told = race_uses(&mut world, |world, challenge| {
-        world.by_code(challenge, &code)
-    })
-    .await;
+    let told = race_uses(&mut world, |world, challenge| world.by_code(challenge, &code)).await;
     assert_eq!(count(&told, &Settled::Spent), RACERS - 1);
 }
 
 pub(super) async fn racing_uses_of_one_step_pass_once(mut world: World) {
     let factor = world.with_totp().await;
-    let told = race_uses(&mut world, |world, challenge| {
-        world.by_totp(challenge, &factor, 5)
-    })
-    .await;
+    let told = race_uses(&mut world, |world, challenge| world.by_totp(challenge, &factor, 5)).await;
     assert_eq!(count(&told, &Settled::Replayed), RACERS - 1);
 }
 
@@ -199,9 +178,7 @@ pub(super) async fn cookies_die_one_by_one_and_all_at_once(mut world: World) {
     let epoch = world.record().await.user.epoch;
     let cookie = world.fixture.bytes();
     for _ in 0..2 {
-        world
-            .ends_with(&device, vec![Effect::KillCookie(cookie)])
-            .await;
+        world.ends_with(&device, vec![Effect::KillCookie(cookie)]).await;
         let record = world.record().await;
         assert_eq!(record.killed_cookies, [cookie], "once, however often");
         assert_eq!(record.user.epoch, epoch);
@@ -230,11 +207,8 @@ pub(super) async fn a_refused_item_leaves_nothing_behind(mut world: World) {
     let settle = |item: &Settle| {
         // the effect that refuses stands last, so that those before it have to be taken back
         let mut item = item.clone();
-        let mut effects = vec![
-            Effect::RaiseEpoch,
-            Effect::KillCookie([9; 16]),
-            Effect::Reset(counter),
-        ];
+        let mut effects =
+            vec![Effect::RaiseEpoch, Effect::KillCookie([9; 16]), Effect::Reset(counter)];
         effects.append(&mut item.effects);
         item.effects = effects;
         item
@@ -243,14 +217,8 @@ pub(super) async fn a_refused_item_leaves_nothing_behind(mut world: World) {
         (world.by_totp(&challenge, &factor, 50), Settled::Replayed),
         (world.by_totp(&challenge, &locked, 60), Settled::Locked),
         (world.by_code(&challenge, &codes[0]), Settled::Spent),
-        (
-            world.answer(&challenge, &revoked, Decision::Approved),
-            Settled::DeviceRevoked,
-        ),
-        (
-            world.decision(&challenge, Decision::Expired),
-            Settled::Early,
-        ),
+        (world.answer(&challenge, &revoked, Decision::Approved), Settled::DeviceRevoked),
+        (world.decision(&challenge, Decision::Expired), Settled::Early),
     ];
     for (item, expected) in &refused {
         assert_eq!(world.settle(settle(item)).await, *expected);
@@ -261,10 +229,7 @@ pub(super) async fn a_refused_item_leaves_nothing_behind(mut world: World) {
     both.effects.push(Effect::SpendCode { code: codes[0].id });
     assert_eq!(world.settle(settle(&both)).await, Settled::Spent);
     let again = world.decision(&burnt, Decision::Denied);
-    assert!(matches!(
-        world.settle(settle(&again)).await,
-        Settled::Already(_)
-    ));
+    assert!(matches!(world.settle(settle(&again)).await, Settled::Already(_)));
     world.backend.clock.advance_to(expiring.expires);
     let late = world.answer(&expiring, &device, Decision::Approved);
     assert_eq!(world.settle(settle(&late)).await, Settled::Late);

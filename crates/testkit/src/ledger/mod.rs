@@ -161,9 +161,7 @@ impl World {
     /// A challenge that a device approved.
     async fn approved(&mut self, device: &Device) -> (Arc<Challenge>, Decided) {
         let challenge = self.open().await;
-        let settled = self
-            .settle(self.answer(&challenge, device, Decision::Approved))
-            .await;
+        let settled = self.settle(self.answer(&challenge, device, Decision::Approved)).await;
         let decided = Decided {
             decision: Decision::Approved,
             at: self.fixture.clock.now(),

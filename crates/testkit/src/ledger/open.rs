@@ -60,13 +60,8 @@ pub(super) async fn a_challenge_of_an_unknown_user_opens_too(mut world: World) {
     let decoy = Arc::new(decoy);
     world.open_this(&decoy).await;
     world.backend.clock.advance_to(decoy.expires);
-    let settled = world
-        .settle(world.decision(&decoy, Decision::Expired))
-        .await;
-    assert_eq!(
-        super::decided(settled).map(|decided| decided.decision),
-        Some(Decision::Expired)
-    );
+    let settled = world.settle(world.decision(&decoy, Decision::Expired)).await;
+    assert_eq!(super::decided(settled).map(|decided| decided.decision), Some(Decision::Expired));
 }
 
 pub(super) async fn the_rider_becomes_durable_with_its_challenge(mut world: World) {
@@ -148,10 +143,7 @@ pub(super) async fn of_racing_opens_under_one_replay_key_one_wins(mut world: Wor
         assert_eq!(found, *opened == Opened::Opened);
         stored.extend(found.then_some(id));
     }
-    assert_eq!(
-        recall(&world, key).await,
-        Some(Replay::Challenge(stored[0]))
-    );
+    assert_eq!(recall(&world, key).await, Some(Replay::Challenge(stored[0])));
     assert_eq!(world.told(Event::ChallengeCreated).await.len(), 1);
 }
 
@@ -187,10 +179,7 @@ pub(super) async fn a_stored_reply_is_recalled(mut world: World) {
         let status = 201;
         let done = ledger.remember(key, status, body.clone()).await;
         assert_eq!(done, Ok(()));
-        assert_eq!(
-            recall(&world, key).await,
-            Some(Replay::Reply { status, body })
-        );
+        assert_eq!(recall(&world, key).await, Some(Replay::Reply { status, body }));
         let mut other = key;
         other.request = world.fixture.bytes();
         assert_eq!(recall(&world, other).await, Some(Replay::OtherRequest));
@@ -203,9 +192,7 @@ pub(super) async fn what_has_expired_is_due_oldest_first_up_to_the_limit(mut wor
     let mut opened = Vec::new();
     for n in 0..6_u32 {
         let mut challenge = world.fixture.plain_challenge();
-        challenge.expires = challenge
-            .created
-            .plus(MIN_TTL + Duration::from_secs(n.into()));
+        challenge.expires = challenge.created.plus(MIN_TTL + Duration::from_secs(n.into()));
         challenge.mode = if n == 1 { Mode::Decoy } else { Mode::Silent };
         let challenge = Arc::new(challenge);
         world.open_this(&challenge).await;

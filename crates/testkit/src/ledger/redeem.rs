@@ -17,10 +17,7 @@ const MOMENT: Duration = Duration::from_millis(1);
 
 impl World {
     fn wrong_session(&mut self, challenge: &Challenge) -> Redeem {
-        Redeem {
-            session: self.fixture.bytes(),
-            ..self.redeem_item(challenge)
-        }
+        Redeem { session: self.fixture.bytes(), ..self.redeem_item(challenge) }
     }
 
     async fn collect(&self, challenge: &Challenge) -> Collect {
@@ -42,14 +39,8 @@ pub(super) async fn an_approval_is_redeemed_exactly_once(mut world: World) {
     let device = world.enrol().await;
     let (challenge, decided) = world.approved(&device).await;
     let item = world.redeem_item(&challenge);
-    let redeemed = Decided {
-        collect: Collect::Redeemed,
-        ..decided
-    };
-    assert_eq!(
-        world.redeem(item.clone()).await,
-        Redeemed::Redeemed(redeemed)
-    );
+    let redeemed = Decided { collect: Collect::Redeemed, ..decided };
+    assert_eq!(world.redeem(item.clone()).await, Redeemed::Redeemed(redeemed));
     assert_eq!(world.state(&challenge).await, State::Decided(redeemed));
     assert_eq!(world.redeem(item.clone()).await, Redeemed::Already);
     world.backend.clock.advance(COLLECT_WINDOW);
@@ -72,17 +63,13 @@ pub(super) async fn what_is_not_approved_is_not_redeemed(mut world: World) {
         Decision::Superseded,
     ] {
         let challenge = world.open().await;
-        world
-            .settle(world.answer(&challenge, &device, decision))
-            .await;
+        world.settle(world.answer(&challenge, &device, decision)).await;
         let item = world.redeem_item(&challenge);
         assert_eq!(world.redeem(item).await, Redeemed::NotApproved);
     }
     world.backend.clock.advance_to(pending.expires);
     assert_eq!(world.redeem(item.clone()).await, Redeemed::NotApproved);
-    world
-        .settle(world.decision(&pending, Decision::Expired))
-        .await;
+    world.settle(world.decision(&pending, Decision::Expired)).await;
     assert_eq!(world.redeem(item).await, Redeemed::NotApproved);
     let never_opened = world.fixture.challenge();
     let item = world.redeem_item(&never_opened);
@@ -158,9 +145,7 @@ pub(super) async fn four_wrong_sessions_are_forgiven_and_the_fifth_lapses(mut wo
 pub(super) async fn racing_wrong_sessions_are_counted_exactly(mut world: World) {
     let device = world.enrol().await;
     let (challenge, _) = world.approved(&device).await;
-    let items: Vec<_> = (0..RACERS)
-        .map(|_| world.wrong_session(&challenge))
-        .collect();
+    let items: Vec<_> = (0..RACERS).map(|_| world.wrong_session(&challenge)).collect();
     let told = race_redeems(&world, &items).await;
     let allowed = usize::from(MAX_WRONG_SESSIONS);
     assert_eq!(count(&told, &Redeemed::WrongSession), allowed);
@@ -174,10 +159,7 @@ pub(super) async fn a_report_lapses_what_was_not_redeemed(mut world: World) {
     let epoch = world.record().await.user.epoch;
     let (challenge, decided) = world.approved(&device).await;
     assert!(world.lapse(&challenge).await);
-    let lapsed = Decided {
-        collect: Collect::Lapsed,
-        ..decided
-    };
+    let lapsed = Decided { collect: Collect::Lapsed, ..decided };
     assert_eq!(world.state(&challenge).await, State::Decided(lapsed));
     let item = world.redeem_item(&challenge);
     assert_eq!(world.redeem(item).await, Redeemed::Lapsed);
@@ -189,9 +171,7 @@ pub(super) async fn a_lapse_of_anything_else_leaves_nothing_behind(mut world: Wo
     let device = world.enrol().await;
     let pending = world.open().await;
     let denied = world.open().await;
-    world
-        .settle(world.answer(&denied, &device, Decision::Denied))
-        .await;
+    world.settle(world.answer(&denied, &device, Decision::Denied)).await;
     let (redeemed, _) = world.approved(&device).await;
     world.redeem(world.redeem_item(&redeemed)).await;
     let never_opened = world.fixture.challenge();
@@ -213,10 +193,8 @@ pub(super) async fn a_redeem_and_a_lapse_never_both_win(mut world: World) {
     let device = world.enrol().await;
     for _ in 0..8 {
         let (challenge, _) = world.approved(&device).await;
-        let (redeem, audit) = (
-            world.redeem_item(&challenge),
-            world.about(&challenge, Event::ChallengeLapsed),
-        );
+        let (redeem, audit) =
+            (world.redeem_item(&challenge), world.about(&challenge, Event::ChallengeLapsed));
         let racing = race(2, |index| {
             let ledger = world.ledger();
             let (redeem, audit, id) = (redeem.clone(), audit.clone(), challenge.id);
@@ -232,11 +210,7 @@ pub(super) async fn a_redeem_and_a_lapse_never_both_win(mut world: World) {
         });
         let won = within("the race", racing).await;
         assert_ne!(won[0], won[1]);
-        let expected = if won[0] {
-            Collect::Redeemed
-        } else {
-            Collect::Lapsed
-        };
+        let expected = if won[0] { Collect::Redeemed } else { Collect::Lapsed };
         assert_eq!(world.collect(&challenge).await, expected);
     }
 }
@@ -261,16 +235,12 @@ pub(super) async fn a_reset_user_s_approvals_lapse(mut world: World) {
     let (challenge, _) = world.approved(&device).await;
     // somebody else's approval stays
     let somebody = world.fixture.user();
-    world
-        .apply(Change::CreateUser(somebody.clone()), Event::UserCreated)
-        .await;
+    world.apply(Change::CreateUser(somebody.clone()), Event::UserCreated).await;
     let mut other = world.fixture.plain_challenge();
     other.user = somebody.id;
     let other = Arc::new(other);
     world.open_this(&other).await;
-    world
-        .settle(world.decision(&other, Decision::Approved))
-        .await;
+    world.settle(world.decision(&other, Decision::Approved)).await;
 
     let now = world.backend.clock.now();
     let change = Change::ResetUser(world.fixture.user.id, now);

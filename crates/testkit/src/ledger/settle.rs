@@ -51,9 +51,7 @@ pub(super) async fn every_decision_settles_once_and_for_ever(mut world: World) {
 
 pub(super) async fn a_decided_challenge_has_no_number(mut world: World) {
     let challenge = world.open().await;
-    world
-        .settle(world.decision(&challenge, Decision::Cancelled))
-        .await;
+    world.settle(world.decision(&challenge, Decision::Cancelled)).await;
     let found = world.find(challenge.id).await.expect("is there");
     assert!(found.challenge.number.is_empty(), "erased at the decision");
     let mut rest = (*challenge).clone();
@@ -81,12 +79,7 @@ pub(super) async fn the_ledger_s_clock_judges_at_the_boundary(mut world: World) 
     assert!(matches!(world.settle(in_time).await, Settled::Settled(_)));
 
     clock.advance_to(too_late.expires);
-    for decision in [
-        Decision::Approved,
-        Decision::Denied,
-        Decision::Reported,
-        Decision::Mismatch,
-    ] {
+    for decision in [Decision::Approved, Decision::Denied, Decision::Reported, Decision::Mismatch] {
         let late = world.answer(&too_late, &device, decision);
         assert_eq!(world.settle(late).await, Settled::Late, "{decision:?}");
     }
@@ -158,10 +151,7 @@ async fn race_items(world: &World, items: &[Settle]) -> Vec<Settled> {
 
 /// Exactly one settled; everybody who was told a decision was told that one. It stands.
 async fn one_won(world: &World, challenge: &Challenge, told: &[Settled]) -> Decided {
-    let winners: Vec<_> = told
-        .iter()
-        .filter(|told| matches!(told, Settled::Settled(_)))
-        .collect();
+    let winners: Vec<_> = told.iter().filter(|told| matches!(told, Settled::Settled(_))).collect();
     assert_eq!(winners.len(), 1, "{told:?}");
     let stands = decided(*winners[0]).expect("a decision");
     for told in told {
@@ -190,10 +180,7 @@ pub(super) async fn of_racing_decisions_one_wins(mut world: World) {
         assert_ne!(stands.decision, Decision::Expired, "it hadn't expired");
         // an expiry that came too early may have been told so, or what had been decided by then
         let refused = count(&told, &Settled::Early);
-        assert_eq!(
-            told.iter().filter_map(|t| decided(*t)).count() + refused,
-            RACERS
-        );
+        assert_eq!(told.iter().filter_map(|t| decided(*t)).count() + refused, RACERS);
         assert_eq!(world.told(Event::ChallengeDecided).await.len(), round + 1);
     }
 }
@@ -255,11 +242,8 @@ pub(super) async fn racing_batches_of_one_user_settle_each_challenge_once(mut wo
     });
     let told: Vec<_> = within("the race", racing).await.concat();
     for challenge in &challenges {
-        let told: Vec<_> = told
-            .iter()
-            .filter(|(id, _)| *id == challenge.id)
-            .map(|(_, told)| *told)
-            .collect();
+        let told: Vec<_> =
+            told.iter().filter(|(id, _)| *id == challenge.id).map(|(_, told)| *told).collect();
         assert_eq!(told.len(), batches.len());
         one_won(&world, challenge, &told).await;
     }
