@@ -1,7 +1,7 @@
 //! The REST edge for integrations and the operators' edge.
 //!
 //! Architecture invariant: no decision is made here. A handler reads the request into types, calls one use
-//! case, and shapes the reply; [`error`] maps every refusal, exhaustively.
+//! case, and shapes the reply; `error` maps every refusal, exhaustively.
 
 mod admin;
 mod asked;
