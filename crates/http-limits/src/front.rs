@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -15,7 +15,6 @@ use http::header::{
     CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS,
 };
-use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
@@ -29,7 +28,7 @@ const MAX_REQUEST_ID: usize = 64;
 
 /// A request's id: the caller's, if it is 1-64 of `[A-Za-z0-9_-]`, else ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RequestId(Arc<str>);
+pub(crate) struct RequestId(Arc<str>);
 
 impl RequestId {
     pub(crate) fn from_header(text: &str) -> Option<Self> {
@@ -38,22 +37,8 @@ impl RequestId {
         fits.then(|| Self(text.into()))
     }
 
-    /// As it is sent.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
-    }
-}
-
-impl<S: Sync> FromRequestParts<S> for RequestId {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        parts
-            .extensions
-            .get::<Self>()
-            .cloned()
-            .ok_or_else(|| Problem::internal("the request's id is missing: no front"))
     }
 }
 
@@ -134,7 +119,6 @@ async fn enter(State(front): State<Arc<Front>>, mut request: Request, next: Next
         let client = ClientAddr::from(peer.ip(), request.headers(), &front.trusted_proxies);
         request.extensions_mut().insert(client);
     }
-    request.extensions_mut().insert(id.clone());
     let response = if is_our_host(&front, request.headers()) {
         let span = tracing::info_span!("request", id = id.as_str());
         next.run(request).instrument(span).await

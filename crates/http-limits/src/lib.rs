@@ -14,5 +14,5 @@ pub use body::{BODY_DEADLINE, Json, MAX_BODY, Query, read_body};
 pub use cidr::{BadCidr, Cidr};
 pub use client::{ClientAddr, PeerUid};
 pub use code::Code;
-pub use front::{Front, RequestId, RequestIds, front};
+pub use front::{Front, RequestIds, front};
 pub use problem::{PROBLEM_JSON, Problem};

@@ -10,7 +10,8 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue};
 use serde::Serialize;
 
-use crate::{Code, RequestId};
+use crate::Code;
+use crate::front::RequestId;
 
 /// The media type of a problem.
 pub const PROBLEM_JSON: &str = "application/problem+json";

@@ -154,8 +154,8 @@ fn outside(loaded: &Loaded) -> Vec<Finding> {
     let config = &loaded.config;
     let mut findings = Vec::new();
     let seen = match &config.public_url {
-        Some(url) => format!("reached as {}", url.as_str()),
-        None => format!("reached on {}, from this machine only", config.listen),
+        Some(url) => format!("set to be reached as {}", url.as_str()),
+        None => format!("set to listen on {}, for this machine only", config.listen),
     };
     let in_the_clear = !config.listen.ip().is_loopback()
         && config.tls_files().is_none()
@@ -265,12 +265,14 @@ async fn server(data: &Path) -> (Finding, bool) {
     if !data.exists() {
         return (ok("server", "none runs yet"), false);
     }
-    // any reply will do
-    let asked = Transport::socket(data).request(Method::GET, "/", None).await;
+    // any reply will do; ours says where it is reached
+    let asked = Transport::socket(data).request(Method::GET, "/status", None).await;
     let socket = socket_path(data);
     match (asked, holder(data)) {
-        (Ok(_) | Err(ClientError::Reply), _) => {
-            (ok("server", format!("answers on {}", socket.display())), true)
+        (Ok(reply), _) => {
+            let reached = reply.body["public_url"].as_str().unwrap_or("?");
+            let found = format!("answers on {}, reached as {reached}", socket.display());
+            (ok("server", found), true)
         }
         (Err(error), Some(pid)) => {
             let found = format!("process {pid} holds the data directory, but: {error}");

@@ -27,7 +27,10 @@ const USER_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// Somebody listens there.
-    #[error("{0} is in use: stop what listens there, or choose another with --listen")]
+    #[error(
+        "{0} is in use: stop what listens there, or choose another: --listen for the service, \
+         COUNTERSIGN__ADMIN__LISTEN for health and metrics"
+    )]
     InUse(SocketAddr),
     /// Something else.
     #[error("can't listen on {0}: {1}")]
