@@ -1,36 +1,34 @@
 //! Create: one request, one challenge; the same for users who don't exist.
 
+mod check;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use domain::audit::{Entry, Event};
-use domain::challenge::{
-    Challenge, DEFAULT_TTL, Decision, MAX_TTL, MIN_TTL, Methods, Mode, Purpose, State,
-};
+use domain::challenge::{Challenge, Decision, Methods, Mode, Purpose, State};
 use domain::cookie::{CookieId, DeviceCookie};
 use domain::create::{self, Detail, Plan, Slot};
-use domain::directory::{UserRecord, is_plain};
+use domain::directory::UserRecord;
 use domain::guard::{self, Facts, Verdict};
 use domain::number::{DEFAULT_DIGITS, Number};
 use ports::{
     Hint, HotChange, HotError, HotUser, MacKey, Open, Opened, Replay, ReplayKey, SealFor,
     StoreError, UserRef,
 };
-use statement::{ChallengeId, Timestamp, UserId, sha256};
+use statement::{ChallengeId, Timestamp, UserId};
 
-use crate::document::{Document, reduce_agent};
+use self::check::Wanted;
+pub(crate) use self::check::session_hash;
+use crate::document::Document;
 use crate::live::MAX_TRIES;
 use crate::settle::plain;
 use crate::{App, Call, Caller, ChallengeView, Error};
 
 /// How old an asserted first factor may be.
 pub const FIRST_FACTOR_LIFE: Duration = Duration::from_secs(10 * 60);
-/// How far ahead an integration's clock may be.
-const CLOCK_SKEW: Duration = Duration::from_secs(60);
 /// The status of a merge's reply, under which its id is remembered.
 const MERGED: u16 = 200;
-/// Longest `User-Agent` that is looked at, in bytes.
-const MAX_AGENT: usize = 512;
 
 /// That the caller checked a first factor, and when.
 #[derive(Clone, Debug)]
@@ -88,19 +86,6 @@ pub struct Created {
     pub merged: bool,
 }
 
-/// A checked request.
-struct Wanted {
-    session: [u8; 32],
-    request: [u8; 32],
-    first_factor: bool,
-    purpose: Purpose,
-    methods: Methods,
-    ttl: Duration,
-    details: Vec<Detail>,
-    address: Option<String>,
-    browser: Option<String>,
-}
-
 /// Who is asked: somebody, or the stand-in of an unknown name.
 struct Target {
     id: UserId,
@@ -121,7 +106,7 @@ impl App {
         request: CreateRequest,
         replay: Option<ReplayKey>,
     ) -> Result<Created, Error> {
-        let wanted = check(call.now, caller, &request)?;
+        let wanted = check::check(call.now, caller, &request)?;
         if let Some(created) = self.replayed(call, caller, replay).await? {
             return Ok(created);
         }
@@ -435,73 +420,4 @@ fn created_entry(attempt: &Attempt<'_>, challenge: &Challenge, verdict: &Verdict
             private.address.clone_from(&attempt.wanted.address);
             private.agent.clone_from(&attempt.wanted.browser);
         })
-}
-
-fn check(now: Timestamp, caller: &Caller, request: &CreateRequest) -> Result<Wanted, Error> {
-    let integration = caller.integration();
-    let session = session_hash(&request.context.browser_session)
-        .map_err(|why| Error::invalid("context.browser_session", why))?;
-    if let UserRef::Name(name) = &request.user {
-        domain::directory::name(name).map_err(Error::name("user"))?;
-    }
-    let first_factor = integration.verifies_first_factor
-        || request.first_factor.as_ref().is_some_and(|first| {
-            first.at <= now.plus(CLOCK_SKEW) && now.since(first.at) <= FIRST_FACTOR_LIFE
-        });
-    let requested = request.methods.unwrap_or(Methods::ALL).and(integration.methods);
-    let methods = if first_factor { requested } else { requested.and(Methods::PUSH) };
-    if methods.is_empty() {
-        let why = if first_factor {
-            "none of these is registered for this integration"
-        } else {
-            "without a first factor of the last ten minutes only push is offered"
-        };
-        return Err(Error::invalid("methods", why));
-    }
-    let ttl = request.ttl.unwrap_or(DEFAULT_TTL);
-    if !(MIN_TTL..=MAX_TTL).contains(&ttl) {
-        return Err(Error::invalid("ttl_s", "must be between 30 and 300"));
-    }
-    check_details(&request.details)?;
-    let purpose = request.purpose.unwrap_or(integration.purpose);
-    let agent = request.context.user_agent.as_deref();
-    let agent = agent.map(|agent| &agent[..agent.floor_char_boundary(MAX_AGENT)]);
-    Ok(Wanted {
-        session,
-        request: create::request_hash(purpose, methods, first_factor, &request.details),
-        first_factor,
-        purpose,
-        methods,
-        ttl,
-        details: request.details.clone(),
-        address: request.context.ip.map(|ip| ip.to_string()),
-        browser: agent.map(reduce_agent),
-    })
-}
-
-/// The hash under which a browser session is kept.
-pub(crate) fn session_hash(session: &str) -> Result<[u8; 32], &'static str> {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-    if !(22..=128).contains(&session.len()) || !session.bytes().all(allowed) {
-        return Err("must be 22 to 128 of A-Z, a-z, 0-9, _ and -, random");
-    }
-    Ok(sha256(&[b"countersign/browser-session/v1\0", session.as_bytes()]))
-}
-
-fn check_details(details: &[Detail]) -> Result<(), Error> {
-    if details.len() > create::MAX_DETAILS {
-        return Err(Error::invalid("details", "at most 8"));
-    }
-    for Detail { label, value } in details {
-        let fits = |text: &str, most: usize| {
-            !text.trim().is_empty() && text.chars().count() <= most && text.chars().all(is_plain)
-        };
-        if !fits(label, create::MAX_LABEL) || !fits(value, create::MAX_VALUE) {
-            return Err(Error::invalid(
-                "details",
-                "labels of 1 to 32 and values of 1 to 128 plain characters",
-            ));
-        }
-    }
-    Ok(())
 }

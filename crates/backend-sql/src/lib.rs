@@ -32,6 +32,7 @@ mod verify;
 mod wal;
 mod working;
 mod writer;
+mod written;
 
 use std::fmt;
 use std::path::Path;
@@ -45,6 +46,7 @@ use statement::Timestamp;
 pub use master::{MasterKey, MasterKeyError};
 pub use open::OpenError;
 pub use verify::{Broken, Fault, Place, Verified, VerifyError, verify_audit};
+pub use written::Written;
 
 use crate::codec::unavailable;
 use crate::memory::Memory;

@@ -217,6 +217,7 @@ pub(crate) async fn open(dir: &Path, clock: Clock, master: &MasterKey) -> Result
         lanes,
         memory: Arc::clone(&memory),
         fold,
+        commits: 0,
     };
     let (stop_writer, stopped) = oneshot::channel();
     let (writer, handle) = task.start(stopped);

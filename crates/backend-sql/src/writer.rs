@@ -2,6 +2,7 @@
 //! and commits it together: no fixed window, one fsync for all (docs/performance.md).
 
 use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -96,9 +97,15 @@ pub(crate) type Broken = Arc<OnceLock<String>>;
 pub(crate) struct Writer {
     queue: mpsc::Sender<Box<dyn Queued>>,
     broken: Broken,
+    commits: Arc<AtomicU64>,
 }
 
 impl Writer {
+    /// How many transactions were committed.
+    pub(crate) fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
+    }
+
     /// Writes `job` durably.
     pub(crate) async fn write<J: Job>(&self, job: J) -> Result<J::Done, StoreError> {
         let (reply, answer) = oneshot::channel();
@@ -139,6 +146,8 @@ pub(crate) struct Task {
     pub(crate) memory: Arc<Memory>,
     /// Told after each commit that there is something to fold.
     pub(crate) fold: Arc<Notify>,
+    /// Transactions committed so far.
+    pub(crate) commits: u64,
 }
 
 /// Where a transaction failed.
@@ -158,9 +167,9 @@ impl Task {
         stop: oneshot::Receiver<()>,
     ) -> (Writer, tokio::task::JoinHandle<()>) {
         let (queue, jobs) = mpsc::channel(MAX_QUEUE);
-        let broken = Broken::default();
-        let writer = Writer { queue, broken: Arc::clone(&broken) };
-        let task = tokio::spawn(self.serve(jobs, stop, broken));
+        let (broken, commits) = (Broken::default(), Arc::<AtomicU64>::default());
+        let writer = Writer { queue, broken: Arc::clone(&broken), commits: Arc::clone(&commits) };
+        let task = tokio::spawn(self.serve(jobs, stop, broken, commits));
         (writer, task)
     }
 
@@ -169,6 +178,7 @@ impl Task {
         mut queue: mpsc::Receiver<Box<dyn Queued>>,
         mut stop: oneshot::Receiver<()>,
         broken: Broken,
+        commits: Arc<AtomicU64>,
     ) {
         let mut texts = Texts::default();
         let mut jobs = Vec::with_capacity(MAX_BATCH);
@@ -187,6 +197,7 @@ impl Task {
                 break;
             }
             self.write(&mut jobs, &mut texts, &broken).await;
+            commits.store(self.commits, Ordering::Relaxed);
             self.fold.notify_one();
         }
         if let Err(error) = self.conn.close().await {
@@ -240,6 +251,7 @@ impl Task {
         }
         tx.commit().await.map_err(Failed::Commit)?;
         self.lanes.commit();
+        self.commits += 1;
         Ok(())
     }
 }

@@ -55,7 +55,7 @@ pub(crate) const CRATES: &[Crate] = &[
         "domain",
         1,
         &["statement"],
-        &["hmac", "rand", "serde", "sha2", "subtle", "thiserror", "totp-rs", "zeroize"],
+        &["data-encoding", "rand", "serde", "subtle", "thiserror", "totp-rs", "zeroize"],
     ),
     pure(
         "wire",
@@ -74,9 +74,9 @@ pub(crate) const CRATES: &[Crate] = &[
     pure(
         "app",
         3,
-        &["ports", "session", "domain", "wire", "statement"],
+        &["ports", "domain", "wire", "statement"],
         &[
-            "bytes",
+            "data-encoding",
             "prost",
             "rand",
             "serde",
@@ -154,7 +154,7 @@ pub(crate) const RESERVED: &[Reserved] = &[
     Reserved { outside: &["axum", "axum-core", "axum-extra"], normal: HTTP, dev: Dev::Only(HTTP) },
     Reserved {
         outside: &["tokio-tungstenite", "tungstenite"],
-        normal: &["authenticator-native"],
+        normal: &["authenticator-native", "server"],
         dev: Dev::Anyone,
     },
     Reserved {

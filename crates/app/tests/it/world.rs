@@ -92,6 +92,10 @@ impl World {
         self.dir.path()
     }
 
+    pub(crate) async fn written(&self) -> backend_sql::Written {
+        self.store.as_ref().expect("an open store").written().await.expect("the store works")
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         Timestamp::from_millis(self.clock.load(Ordering::SeqCst))
     }
@@ -139,7 +143,7 @@ impl World {
     pub(crate) async fn enrolled(&self, name: &str) -> Person {
         self.user(name).await;
         let device = self.enrol(name, Some("test set-up")).await.expect("a device");
-        Person { name: name.to_owned(), device }
+        Person { device }
     }
 
     /// Enrols another device by a ticket, as an authenticator would.

@@ -1,0 +1,104 @@
+//! What a request must be before anything is looked up.
+
+use std::time::Duration;
+
+use domain::challenge::{DEFAULT_TTL, MAX_TTL, MIN_TTL, Methods, Purpose};
+use domain::create::{self, Detail};
+use domain::directory::is_plain;
+use ports::UserRef;
+use statement::{Timestamp, sha256};
+
+use super::{CreateRequest, FIRST_FACTOR_LIFE};
+use crate::document::reduce_agent;
+use crate::{Caller, Error};
+
+/// How far ahead an integration's clock may be.
+const CLOCK_SKEW: Duration = Duration::from_secs(60);
+/// Longest `User-Agent` that is looked at, in bytes.
+const MAX_AGENT: usize = 512;
+
+/// A checked request.
+pub(super) struct Wanted {
+    pub(super) session: [u8; 32],
+    pub(super) request: [u8; 32],
+    pub(super) first_factor: bool,
+    pub(super) purpose: Purpose,
+    pub(super) methods: Methods,
+    pub(super) ttl: Duration,
+    pub(super) details: Vec<Detail>,
+    pub(super) address: Option<String>,
+    pub(super) browser: Option<String>,
+}
+
+pub(super) fn check(
+    now: Timestamp,
+    caller: &Caller,
+    request: &CreateRequest,
+) -> Result<Wanted, Error> {
+    let integration = caller.integration();
+    let session = session_hash(&request.context.browser_session)
+        .map_err(|why| Error::invalid("context.browser_session", why))?;
+    if let UserRef::Name(name) = &request.user {
+        domain::directory::name(name).map_err(Error::name("user"))?;
+    }
+    let first_factor = integration.verifies_first_factor
+        || request.first_factor.as_ref().is_some_and(|first| {
+            first.at <= now.plus(CLOCK_SKEW) && now.since(first.at) <= FIRST_FACTOR_LIFE
+        });
+    let requested = request.methods.unwrap_or(Methods::ALL).and(integration.methods);
+    let methods = if first_factor { requested } else { requested.and(Methods::PUSH) };
+    if methods.is_empty() {
+        let why = if first_factor {
+            "none of these is registered for this integration"
+        } else {
+            "without a first factor of the last ten minutes only push is offered"
+        };
+        return Err(Error::invalid("methods", why));
+    }
+    let ttl = request.ttl.unwrap_or(DEFAULT_TTL);
+    if !(MIN_TTL..=MAX_TTL).contains(&ttl) {
+        return Err(Error::invalid("ttl_s", "must be between 30 and 300"));
+    }
+    check_details(&request.details)?;
+    let purpose = request.purpose.unwrap_or(integration.purpose);
+    let agent = request.context.user_agent.as_deref();
+    let agent = agent.map(|agent| &agent[..agent.floor_char_boundary(MAX_AGENT)]);
+    Ok(Wanted {
+        session,
+        request: create::request_hash(purpose, methods, first_factor, &request.details),
+        first_factor,
+        purpose,
+        methods,
+        ttl,
+        details: request.details.clone(),
+        address: request.context.ip.map(|ip| ip.to_string()),
+        browser: agent.map(reduce_agent),
+    })
+}
+
+/// The hash under which a browser session is kept.
+pub(crate) fn session_hash(session: &str) -> Result<[u8; 32], &'static str> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    if !(22..=128).contains(&session.len()) || !session.bytes().all(allowed) {
+        return Err("must be 22 to 128 of A-Z, a-z, 0-9, _ and -, random");
+    }
+    Ok(sha256(&[b"countersign/browser-session/v1\0", session.as_bytes()]))
+}
+
+fn check_details(details: &[Detail]) -> Result<(), Error> {
+    if details.len() > create::MAX_DETAILS {
+        return Err(Error::invalid("details", "at most 8"));
+    }
+    for Detail { label, value } in details {
+        let fits = |text: &str, most: usize| {
+            !text.trim().is_empty() && text.chars().count() <= most && text.chars().all(is_plain)
+        };
+        if !fits(label, create::MAX_LABEL) || !fits(value, create::MAX_VALUE) {
+            return Err(Error::invalid(
+                "details",
+                "labels of 1 to 32 and values of 1 to 128 plain characters",
+            ));
+        }
+    }
+    Ok(())
+}
