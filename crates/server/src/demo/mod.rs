@@ -1,9 +1,9 @@
 //! `countersign demo`: the main job on the embedded default, with a person or by script.
 
-mod child;
-mod http;
-mod phone;
-mod raw_device;
+pub mod child;
+pub mod http;
+pub mod phone;
+pub mod raw_device;
 pub mod script;
 mod steps;
 mod terminal;

@@ -12,23 +12,23 @@ const MAX_REPLY: usize = 1 << 20;
 
 /// A reply: its status and, if it is one, its JSON.
 #[derive(Debug)]
-pub(super) struct Reply {
+pub struct Reply {
     /// HTTP status.
-    pub(super) status: u16,
+    pub status: u16,
     /// Body; null if it isn't JSON.
-    pub(super) body: Value,
+    pub body: Value,
 }
 
 impl Reply {
     /// A text member; empty if it isn't there.
     #[must_use]
-    pub(super) fn text(&self, member: &str) -> &str {
+    pub fn text(&self, member: &str) -> &str {
         self.body[member].as_str().unwrap_or_default()
     }
 
     /// `409 already_redeemed`, or `200`.
     #[must_use]
-    pub(super) fn outcome(&self) -> String {
+    pub fn outcome(&self) -> String {
         match self.text("code") {
             "" => self.status.to_string(),
             code => format!("{} {code}", self.status),
@@ -38,7 +38,7 @@ impl Reply {
 
 /// A client of one server with one API key.
 #[derive(Clone)]
-pub(super) struct Http {
+pub struct Http {
     client: Client<HttpConnector, Full<Bytes>>,
     base: String,
     key: String,
@@ -47,7 +47,7 @@ pub(super) struct Http {
 impl Http {
     /// For the server at `base`.
     #[must_use]
-    pub(super) fn new(base: &str, key: &str) -> Self {
+    pub fn new(base: &str, key: &str) -> Self {
         let client = Client::builder(TokioExecutor::new()).build_http();
         Self { client, base: base.to_owned(), key: key.to_owned() }
     }
@@ -56,7 +56,7 @@ impl Http {
     ///
     /// # Errors
     /// What went wrong on the way, in one line.
-    pub(super) async fn send(
+    pub async fn send(
         &self,
         method: &str,
         path: &str,

@@ -38,7 +38,7 @@ impl Person for Lookup<'_> {
 ///
 /// # Errors
 /// What went wrong, in one line.
-pub(super) async fn enrol(http: &Http, user: &str) -> Result<Account, String> {
+pub async fn enrol(http: &Http, user: &str) -> Result<Account, String> {
     let base = format!("/v1/users/name:{user}");
     http.send("PUT", &base, json!({})).await?;
     let tickets = format!("{base}/tickets");
@@ -53,7 +53,7 @@ pub(super) async fn enrol(http: &Http, user: &str) -> Result<Account, String> {
 }
 
 /// A connected authenticator.
-pub(super) struct Phone {
+pub struct Phone {
     session: Session,
 }
 
@@ -62,7 +62,7 @@ impl Phone {
     ///
     /// # Errors
     /// If there is no connection in time.
-    pub(super) async fn connect(account: Account) -> Result<Self, String> {
+    pub async fn connect(account: Account) -> Result<Self, String> {
         let session = Client::new(AGENT).connect(account, Reconnect::Forever);
         let mut phone = Self { session };
         phone.until("a connection", |event| matches!(event, Event::Connected { .. })).await?;
@@ -91,7 +91,7 @@ impl Phone {
     ///
     /// # Errors
     /// If none comes.
-    pub(super) async fn prompt(&mut self) -> Result<Card, String> {
+    pub async fn prompt(&mut self) -> Result<Card, String> {
         match self.until("a prompt", |event| matches!(event, Event::Prompt(_))).await? {
             Event::Prompt(card) => Ok(card),
             _ => Err("not a prompt".to_owned()),
@@ -102,7 +102,7 @@ impl Phone {
     ///
     /// # Errors
     /// If nothing does.
-    pub(super) async fn answer(
+    pub async fn answer(
         &mut self,
         challenge: ChallengeId,
         choice: Choice,
@@ -120,7 +120,7 @@ impl Phone {
     ///
     /// # Errors
     /// If it stays.
-    pub(super) async fn settled(&mut self, challenge: ChallengeId) -> Result<Decision, String> {
+    pub async fn settled(&mut self, challenge: ChallengeId) -> Result<Decision, String> {
         let settled = |event: &Event| matches!(event, Event::Settled { challenge: of, .. } if *of == challenge);
         match self.until("a decision", settled).await? {
             Event::Settled { decision, .. } => Ok(decision),
@@ -132,7 +132,7 @@ impl Phone {
     ///
     /// # Errors
     /// If the session has ended.
-    pub(super) async fn account(&self) -> Result<Account, String> {
+    pub async fn account(&self) -> Result<Account, String> {
         self.session.handle.account().await.map_err(|error| error.to_string())
     }
 
@@ -140,7 +140,7 @@ impl Phone {
     ///
     /// # Errors
     /// If the session has ended.
-    pub(super) async fn hang_up(self) -> Result<Account, String> {
+    pub async fn hang_up(self) -> Result<Account, String> {
         let account = self.account().await?;
         self.session.handle.close().await;
         // the session's end is the event stream's end

@@ -19,7 +19,7 @@ use wire::device::{
 const WITHIN: Duration = Duration::from_secs(10);
 
 /// A logged-in socket.
-pub(super) struct RawDevice {
+pub struct RawDevice {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     account: Account,
 }
@@ -29,7 +29,7 @@ impl RawDevice {
     ///
     /// # Errors
     /// What went wrong, in one line.
-    pub(super) async fn connect(account: Account) -> Result<Self, String> {
+    pub async fn connect(account: Account) -> Result<Self, String> {
         let url = account.server.websocket(device::PATH);
         let mut request = url.into_client_request().map_err(|error| error.to_string())?;
         let protocol = HeaderValue::from_static(device::SUBPROTOCOL);
@@ -67,7 +67,7 @@ impl RawDevice {
     ///
     /// # Errors
     /// If none comes.
-    pub(super) async fn prompt(&mut self) -> Result<(ChallengeId, Vec<u8>), String> {
+    pub async fn prompt(&mut self) -> Result<(ChallengeId, Vec<u8>), String> {
         loop {
             if let Down::Prompt(prompt) = self.receive().await? {
                 let challenge = device::Challenge::decode(prompt.challenge.clone());
@@ -80,7 +80,7 @@ impl RawDevice {
 
     /// Signs an approval.
     #[must_use]
-    pub(super) fn approval(&self, id: ChallengeId, document: &[u8], number: &str) -> Answer {
+    pub fn approval(&self, id: ChallengeId, document: &[u8], number: &str) -> Answer {
         let counter = self.account.counter + 1;
         let statement = statement::Answer {
             challenge: document,
@@ -104,7 +104,7 @@ impl RawDevice {
     ///
     /// # Errors
     /// If no result comes.
-    pub(super) async fn answer(&mut self, answer: Answer) -> Result<String, String> {
+    pub async fn answer(&mut self, answer: Answer) -> Result<String, String> {
         self.send(Up::Answer(answer)).await?;
         loop {
             if let Down::AnswerResult(result) = self.receive().await? {

@@ -12,6 +12,9 @@ use tokio::process::{Child, Command};
 /// How long a start may take: migrations and keys on a slow disk.
 const START: Duration = Duration::from_secs(30);
 
+/// The file in the data directory that it logs to.
+pub const LOG: &str = "server.log";
+
 /// Why the child isn't there.
 #[derive(Debug, thiserror::Error)]
 pub enum ChildError {
@@ -27,25 +30,42 @@ pub enum ChildError {
 }
 
 /// A running child. Killed when dropped.
-pub(super) struct ChildServer {
+pub struct ChildServer {
     process: Child,
     data: PathBuf,
+    program: PathBuf,
     /// Where it listens: `http://127.0.0.1:PORT`.
-    pub(super) url: String,
+    pub url: String,
+    /// Where its health and metrics are.
+    pub operations: String,
 }
 
 impl ChildServer {
-    /// Starts `countersign serve` on `data`; `listen` may end in `:0`.
+    /// Starts this program's `serve` on `data`; `listen` may end in `:0`.
     ///
     /// # Errors
     /// [`ChildError`].
-    pub(super) async fn start(data: &Path, listen: &str) -> Result<Self, ChildError> {
-        let log = data.join("server.log");
+    pub async fn start(data: &Path, listen: &str) -> Result<Self, ChildError> {
+        Self::start_program(&std::env::current_exe()?, data, listen, &[]).await
+    }
+
+    /// Starts `serve` of the `countersign` at `program`, with `settings` in its environment.
+    ///
+    /// # Errors
+    /// [`ChildError`].
+    pub async fn start_program(
+        program: &Path,
+        data: &Path,
+        listen: &str,
+        settings: &[(&str, &str)],
+    ) -> Result<Self, ChildError> {
+        let log = data.join(LOG);
         let stderr = std::fs::File::options().create(true).append(true).open(&log)?;
-        let mut process = Command::new(std::env::current_exe()?)
+        let mut process = Command::new(program)
             .args(["serve", "--listen", listen, "--data"])
             .arg(data)
             .env("COUNTERSIGN__ADMIN__LISTEN", "127.0.0.1:0")
+            .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(stderr)
@@ -54,27 +74,31 @@ impl ChildServer {
         let stdout = process.stdout.take().ok_or_else(|| ChildError::NotReady(log.clone()))?;
         let mut lines = BufReader::new(stdout).lines();
         let ready = async {
+            let mut url = None;
             while let Some(line) = lines.next_line().await? {
-                if let Some(url) = line.strip_prefix("listening on ") {
-                    return Ok::<_, io::Error>(Some(url.to_owned()));
+                if let Some(listening) = line.strip_prefix("listening on ") {
+                    url = Some(listening.to_owned());
+                } else if let Some(operations) = line.strip_prefix("admin on ") {
+                    return Ok::<_, io::Error>(url.map(|url| (url, operations.to_owned())));
                 }
             }
             Ok(None)
         };
         let ready = tokio::time::timeout(START, ready).await;
-        let Ok(Ok(Some(url))) = ready else {
+        let Ok(Ok(Some((url, operations)))) = ready else {
             return Err(ChildError::NotReady(log));
         };
         // keep reading, so that the child never blocks on a full pipe
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Ok(Self { process, data: data.to_owned(), url })
+        let (data, program) = (data.to_owned(), program.to_owned());
+        Ok(Self { process, data, program, url, operations })
     }
 
     /// Kills it as a crash would: no signal that it could act on.
     ///
     /// # Errors
     /// [`ChildError::Io`].
-    pub(super) async fn kill(mut self) -> Result<(), ChildError> {
+    pub async fn kill(mut self) -> Result<(), ChildError> {
         Ok(self.process.kill().await?)
     }
 
@@ -82,8 +106,8 @@ impl ChildServer {
     ///
     /// # Errors
     /// [`ChildError::Admin`] with what the command said.
-    pub(super) async fn admin(&self, args: &[&str]) -> Result<Value, ChildError> {
-        let output = Command::new(std::env::current_exe()?)
+    pub async fn admin(&self, args: &[&str]) -> Result<Value, ChildError> {
+        let output = Command::new(&self.program)
             .args(["admin", "--json", "--data"])
             .arg(&self.data)
             .args(args)
