@@ -2,9 +2,10 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
@@ -59,19 +60,34 @@ impl ChildServer {
         listen: &str,
         settings: &[(&str, &str)],
     ) -> Result<Self, ChildError> {
-        let log = data.join(LOG);
-        let stderr = std::fs::File::options().create(true).append(true).open(&log)?;
-        let mut process = Command::new(program)
+        let mut command = Command::new(program);
+        command.envs(settings.iter().copied());
+        Self::launch(command, program, data, listen, &data.join(LOG)).await
+    }
+
+    /// Starts `command`, which is `program` or something that becomes it, with the arguments of `serve` behind
+    /// its own; stderr goes to the end of `log`.
+    ///
+    /// # Errors
+    /// [`ChildError`].
+    pub async fn launch(
+        mut command: Command,
+        program: &Path,
+        data: &Path,
+        listen: &str,
+        log: &Path,
+    ) -> Result<Self, ChildError> {
+        let stderr = std::fs::File::options().create(true).append(true).open(log)?;
+        let mut process = command
             .args(["serve", "--listen", listen, "--data"])
             .arg(data)
             .env("COUNTERSIGN__ADMIN__LISTEN", "127.0.0.1:0")
-            .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(stderr)
             .kill_on_drop(true)
             .spawn()?;
-        let stdout = process.stdout.take().ok_or_else(|| ChildError::NotReady(log.clone()))?;
+        let stdout = process.stdout.take().ok_or_else(|| ChildError::NotReady(log.to_owned()))?;
         let mut lines = BufReader::new(stdout).lines();
         let ready = async {
             let mut url = None;
@@ -86,12 +102,41 @@ impl ChildServer {
         };
         let ready = tokio::time::timeout(START, ready).await;
         let Ok(Ok(Some((url, operations)))) = ready else {
-            return Err(ChildError::NotReady(log));
+            return Err(ChildError::NotReady(log.to_owned()));
         };
         // keep reading, so that the child never blocks on a full pipe
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         let (data, program) = (data.to_owned(), program.to_owned());
         Ok(Self { process, data, program, url, operations })
+    }
+
+    /// Its process id; `None` once it has ended.
+    #[must_use]
+    pub fn pid(&self) -> Option<Pid> {
+        self.process.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?))
+    }
+
+    /// Asks it to stop, as an operator or service manager would.
+    ///
+    /// # Errors
+    /// [`ChildError::Io`], also if it has ended.
+    pub fn terminate(&self) -> Result<(), ChildError> {
+        let pid = self.pid().ok_or(io::ErrorKind::NotFound);
+        let sent = pid.map_err(io::Error::from).and_then(|pid| {
+            rustix::process::kill_process(pid, Signal::TERM).map_err(io::Error::from)
+        });
+        Ok(sent?)
+    }
+
+    /// Waits for its end, at most `within`.
+    ///
+    /// # Errors
+    /// [`ChildError::Io`], also if it goes on.
+    pub async fn ended(&mut self, within: Duration) -> Result<ExitStatus, ChildError> {
+        match tokio::time::timeout(within, self.process.wait()).await {
+            Ok(status) => Ok(status?),
+            Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
+        }
     }
 
     /// Kills it as a crash would: no signal that it could act on.

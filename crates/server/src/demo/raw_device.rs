@@ -18,6 +18,11 @@ use wire::device::{
 
 const WITHIN: Duration = Duration::from_secs(10);
 
+enum Received {
+    Frame(Down),
+    Close(u16),
+}
+
 /// A logged-in socket.
 pub struct RawDevice {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
@@ -63,6 +68,12 @@ impl RawDevice {
         }
     }
 
+    /// The account as it is now.
+    #[must_use]
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
     /// Waits for a prompt: its id and the challenge bytes as received.
     ///
     /// # Errors
@@ -80,19 +91,32 @@ impl RawDevice {
 
     /// Signs an approval.
     #[must_use]
-    pub fn approval(&self, id: ChallengeId, document: &[u8], number: &str) -> Answer {
-        let counter = self.account.counter + 1;
+    pub fn approval(&mut self, id: ChallengeId, document: &[u8], number: &str) -> Answer {
+        self.sign(id, document, AnswerDecision::Approve, number)
+    }
+
+    /// Signs what the person chose; `number` is empty unless they approve.
+    #[must_use]
+    pub fn sign(
+        &mut self,
+        id: ChallengeId,
+        document: &[u8],
+        decision: AnswerDecision,
+        number: &str,
+    ) -> Answer {
+        self.account.counter += 1;
+        let counter = self.account.counter;
         let statement = statement::Answer {
             challenge: document,
             device: self.account.device,
-            decision: AnswerDecision::Approve,
+            decision,
             number,
             user_verified: false,
             counter,
         };
         Answer {
             challenge: id.as_bytes().to_vec().into(),
-            decision: device::Decision::Approve.into(),
+            decision: decision as i32,
             number: number.to_owned(),
             user_verified: false,
             counter,
@@ -124,15 +148,39 @@ impl RawDevice {
         sent.map_err(|error| error.to_string())
     }
 
+    /// Waits until the server closes: what it said before, and the close code.
+    ///
+    /// # Errors
+    /// If the connection ends without a close, or goes on.
+    pub async fn closed(&mut self) -> Result<(Vec<Down>, u16), String> {
+        let mut frames = Vec::new();
+        loop {
+            match self.next().await? {
+                Received::Frame(frame) => frames.push(frame),
+                Received::Close(code) => return Ok((frames, code)),
+            }
+        }
+    }
+
     async fn receive(&mut self) -> Result<Down, String> {
+        match self.next().await? {
+            Received::Frame(frame) => Ok(frame),
+            Received::Close(code) => Err(format!("closed: {code}")),
+        }
+    }
+
+    async fn next(&mut self) -> Result<Received, String> {
         let next = async {
             loop {
                 match self.socket.next().await {
                     Some(Ok(Message::Binary(bytes))) => {
                         let frame = ServerFrame::decode(bytes).map_err(|e| e.to_string())?;
-                        return frame.frame.ok_or_else(|| "an empty frame".to_owned());
+                        let frame = frame.frame.ok_or_else(|| "an empty frame".to_owned());
+                        return frame.map(Received::Frame);
                     }
-                    Some(Ok(Message::Close(close))) => return Err(format!("closed: {close:?}")),
+                    Some(Ok(Message::Close(Some(close)))) => {
+                        return Ok(Received::Close(close.code.into()));
+                    }
                     Some(Ok(_)) => {}
                     Some(Err(error)) => return Err(error.to_string()),
                     None => return Err("the connection ended".to_owned()),
