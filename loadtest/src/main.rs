@@ -132,17 +132,14 @@ async fn measure(args: &RunArgs, plan: &Plan) -> Result<Report, Failure> {
         why = stop.as_mut() => return Err(Failure::Cut(why)),
     };
     let outcome = drive_own(&mut server, plan, stop).await;
-    let log = server.log();
-    let ended = server.stop().await;
-    let found = match outcome {
-        Ok(load) => Ok(Report::new(plan, load, ended.err())),
-        Err(failure) => Err(failure),
-    };
-    let is_fine = match &found {
-        Ok(report) => report.exit() == Exit::Ok,
+    let interrupted = match &outcome {
+        Ok(load) => load.cut == Some(Cut::Interrupted),
         Err(failure) => matches!(failure, Failure::Cut(Cut::Interrupted)),
     };
-    if !is_fine {
+    let log = server.log();
+    let ended = server.stop().await;
+    let found = outcome.map(|load| Report::new(plan, load, ended.err()));
+    if !interrupted && !found.as_ref().is_ok_and(|report| report.exit() == Exit::Ok) {
         eprintln!("{log}");
     }
     found

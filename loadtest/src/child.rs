@@ -1,0 +1,194 @@
+//! A server of our own: started on free ports with data in a temporary folder, ended by its own pid.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::time::timeout;
+
+use crate::failure::{Cut, Failure};
+
+/// The program, built beside this one.
+const PROGRAM: &str = "countersign";
+/// What a first start may take: it makes keys and a database.
+const START_WITHIN: Duration = Duration::from_secs(30);
+/// What a command may take.
+const COMMAND_WITHIN: Duration = Duration::from_secs(30);
+/// The server drains for at most 25 s.
+const STOP_WITHIN: Duration = Duration::from_secs(30);
+/// How much of its log is shown where it went wrong.
+const LOG_LINES: usize = 20;
+
+/// A running server.
+pub(crate) struct Server {
+    child: Child,
+    program: PathBuf,
+    /// Emptied when this is dropped.
+    dir: TempDir,
+    /// `http://A:P`
+    pub(crate) url: String,
+    pub(crate) pid: u32,
+    /// Open for as long as the server may write to it.
+    _stdout: Lines<BufReader<ChildStdout>>,
+}
+
+impl Server {
+    /// Starts one and waits until it is ready.
+    pub(crate) async fn start() -> Result<Self, Failure> {
+        let program = program()?;
+        let dir =
+            TempDir::with_prefix("countersign-loadtest-").map_err(failed("temporary folder"))?;
+        let log = File::create(log_path(dir.path())).map_err(failed("temporary folder"))?;
+        let mut child = command(&program, dir.path())
+            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .arg(data(dir.path()))
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .map_err(failed(PROGRAM))?;
+        let stdout = child.stdout.take().expect("it is piped");
+        let mut stdout = BufReader::new(stdout).lines();
+        let ready = timeout(START_WITHIN, read_address(&mut stdout)).await;
+        let (Ok(Some(address)), Some(pid)) = (&ready, child.id()) else {
+            let why = match ready {
+                Err(_) => "isn't ready after 30 s".to_owned(),
+                Ok(_) => {
+                    "ended before it was ready, or said something else than it should".to_owned()
+                }
+            };
+            end(&mut child).await;
+            let log = tail(dir.path());
+            return Err(Failure::Server(format!("the server {why}\n{log}")));
+        };
+        Ok(Self { child, program, url: format!("http://{address}"), pid, dir, _stdout: stdout })
+    }
+
+    /// Registers an integration that may enrol devices, and gives its API key.
+    pub(crate) async fn integration(&self) -> Result<String, Failure> {
+        let scopes = "challenges,users:write";
+        let output = command(&self.program, self.dir.path())
+            .args(["--json", "admin", "--data"])
+            .arg(data(self.dir.path()))
+            .args(["integration", "create", "--name", "loadtest", "--scope", scopes])
+            .stdin(Stdio::null())
+            .output();
+        let output = timeout(COMMAND_WITHIN, output)
+            .await
+            .map_err(|_| Failure::Server("`admin integration create` takes too long".to_owned()))?
+            .map_err(failed(PROGRAM))?;
+        let reply: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let key = reply.get("api_key").and_then(serde_json::Value::as_str);
+        match key {
+            Some(key) if output.status.success() => Ok(key.to_owned()),
+            _ => {
+                let said = String::from_utf8_lossy(&output.stderr).into_owned();
+                let why = format!("`admin integration create`: {}\n{said}", output.status);
+                Err(Failure::Server(why))
+            }
+        }
+    }
+
+    /// Resolves if the server ends by itself.
+    pub(crate) async fn ended(&mut self) -> Cut {
+        Cut::ended(self.child.wait().await)
+    }
+
+    /// The end of its log, for whoever has to find out what went wrong.
+    pub(crate) fn log(&self) -> String {
+        tail(self.dir.path())
+    }
+
+    /// Ends it, and says if it didn't end well.
+    pub(crate) async fn stop(mut self) -> Result<(), String> {
+        let status = end(&mut self.child).await;
+        if status.is_some_and(|status| status.success()) {
+            return Ok(());
+        }
+        let status = status.map_or_else(|| "killed".to_owned(), |status| status.to_string());
+        Err(format!("the server didn't end well: {status}"))
+    }
+}
+
+/// SIGTERM, and SIGKILL if that isn't heard. `None` if it had to be killed.
+async fn end(child: &mut Child) -> Option<ExitStatus> {
+    let pid = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed()));
+    if let Some(pid) = pid {
+        // it may be gone already
+        let _ = kill_process(pid, Signal::TERM);
+    }
+    if let Ok(status) = timeout(STOP_WITHIN, child.wait()).await {
+        return status.ok();
+    }
+    let _ = child.kill().await;
+    None
+}
+
+/// Reads `listening on http://A:P` and `admin on http://A:P`.
+async fn read_address(stdout: &mut Lines<BufReader<ChildStdout>>) -> Option<SocketAddr> {
+    let line = stdout.next_line().await.ok()??;
+    let address = line.strip_prefix("listening on http://")?.trim().parse().ok()?;
+    let admin = stdout.next_line().await.ok()??;
+    admin.starts_with("admin on http://").then_some(address)
+}
+
+fn command(program: &Path, dir: &Path) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        // somebody's own settings would make this another server
+        if name.to_string_lossy().starts_with("COUNTERSIGN") {
+            command.env_remove(name);
+        }
+    }
+    command
+        .env("COUNTERSIGN__ADMIN__LISTEN", "127.0.0.1:0")
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    command
+}
+
+fn data(dir: &Path) -> PathBuf {
+    dir.join("data")
+}
+
+fn log_path(dir: &Path) -> PathBuf {
+    dir.join("server.log")
+}
+
+fn tail(dir: &Path) -> String {
+    let log = std::fs::read(log_path(dir)).unwrap_or_default();
+    let log = String::from_utf8_lossy(&log);
+    let lines: Vec<&str> = log.lines().collect();
+    let last = &lines[lines.len().saturating_sub(LOG_LINES)..];
+    if last.is_empty() {
+        return "the server's log is empty".to_owned();
+    }
+    format!("the server's log ends:\n  {}", last.join("\n  "))
+}
+
+/// The program beside this one, so that both are of the same build.
+fn program() -> Result<PathBuf, Failure> {
+    let own = std::env::current_exe().map_err(failed("this program"))?;
+    let dir = own.parent().unwrap_or(Path::new("."));
+    let path = dir.join(PROGRAM);
+    if path.is_file() {
+        return Ok(path);
+    }
+    let release = if dir.ends_with("release") { " --release" } else { "" };
+    Err(Failure::Usage(format!(
+        "there is no {PROGRAM} beside this program ({}): build it with `cargo build{release} --bin {PROGRAM}`, \
+         or name a running one with --target",
+        dir.display()
+    )))
+}
+
+fn failed(what: &str) -> impl FnOnce(std::io::Error) -> Failure {
+    let what = what.to_owned();
+    move |error| Failure::Server(format!("{what}: {error}"))
+}

@@ -1,0 +1,157 @@
+//! The users and their devices: made over the API, enrolled and connected with the real authenticator.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use authenticator_native::{Account, Client, Event, Person, Reconnect, Session, Ticket};
+use hyper::Method;
+use statement::{DeviceId, EnrolLink, TypedNumberError};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use wire::rest::{self, CreateTicket, CreatedTicket};
+
+use crate::failure::Failure;
+use crate::plan::Plan;
+use crate::rest::{Api, Nothing, PATIENCE};
+
+/// How many devices are enrolled at a time: servers bound connections that haven't identified themselves.
+const AT_ONCE: usize = 16;
+/// How long a login may take.
+const CONNECT_WITHIN: Duration = Duration::from_secs(20);
+/// How long the number of a claimed ticket may be awaited, and how often it is asked for.
+const NUMBER_TRIES: u32 = 50;
+const NUMBER_PAUSE: Duration = Duration::from_millis(100);
+/// What is given as the reason for a ticket: users of an earlier run have had devices before.
+const REASON: &str = "load test";
+
+/// A user with a connected device.
+pub(crate) struct User {
+    /// The user's id.
+    pub(crate) id: String,
+    pub(crate) device: DeviceId,
+    pub(crate) session: Session,
+    /// What the user's browser got from its last sign-in.
+    pub(crate) cookie: Option<String>,
+    /// The address of the user's browser, for show.
+    pub(crate) address: String,
+}
+
+/// Makes the users of `plan`, each with a device that is connected.
+pub(crate) async fn enrol(api: &Api, plan: &Plan) -> Result<Vec<User>, Failure> {
+    let client = Client::new(concat!("countersign-loadtest ", env!("CARGO_PKG_VERSION")));
+    let places = Arc::new(Semaphore::new(AT_ONCE));
+    let mut tasks = JoinSet::new();
+    for n in 0..plan.devices {
+        let (api, client, places) = (api.clone(), client.clone(), Arc::clone(&places));
+        let name = format!("loadtest-{}-{n}", plan.name);
+        tasks.spawn(async move {
+            let _place = places.acquire_owned().await.expect("nobody closes it");
+            one(&api, &client, &name, n).await
+        });
+    }
+    let mut users = Vec::new();
+    while let Some(user) = tasks.join_next().await {
+        users.push(user.expect("no task is aborted")?);
+    }
+    Ok(users)
+}
+
+async fn one(api: &Api, client: &Client, name: &str, n: u32) -> Result<User, Failure> {
+    let path = format!("/v1/users/name:{name}");
+    let user: rest::User = api
+        .send(Method::PUT, &path, None::<&Nothing>)
+        .await
+        .map_err(Failure::call(format!("user {name}")))?;
+    let tickets = format!("/v1/users/{}/tickets", user.id);
+    let request = CreateTicket { reason: Some(REASON.to_owned()) };
+    let ticket: CreatedTicket = api
+        .send(Method::POST, &tickets, Some(&request))
+        .await
+        .map_err(Failure::call(format!("ticket of {name}")))?;
+    let device = |why: String| Failure::Device(format!("device of {name}: {why}"));
+    let link: EnrolLink = ticket.link.parse().map_err(|error| device(format!("{error}")))?;
+    let mut person = Desk { api, path: format!("{tickets}/{}", ticket.ticket) };
+    let account = client
+        .enrol(Ticket::Link(link), "loadtest", Vec::new(), &mut person)
+        .await
+        .map_err(|error| device(error.to_string()))?;
+    let id = account.device;
+    Ok(User {
+        id: user.id,
+        device: id,
+        session: connect(client, account).await.map_err(device)?,
+        cookie: None,
+        // 198.18.0.0/15 is for benchmarks (RFC 2544)
+        address: format!("198.18.{}.{}", n / 250, n % 250 + 1),
+    })
+}
+
+async fn connect(client: &Client, account: Account) -> Result<Session, String> {
+    let mut session = client.connect(account, Reconnect::Forever);
+    let connected = async {
+        while let Some((_, event)) = session.events.recv().await {
+            match event {
+                Event::Connected { .. } => return Ok(()),
+                Event::Stopped(stop) => return Err(stop.to_string()),
+                Event::Fault(fault) => return Err(fault.to_string()),
+                _ => {}
+            }
+        }
+        Err("the session ended".to_owned())
+    };
+    timeout(CONNECT_WITHIN, connected)
+        .await
+        .unwrap_or_else(|_| Err("not logged in after 20 s".to_owned()))?;
+    Ok(session)
+}
+
+/// Whoever gave out the ticket reads its number to the person with the new device.
+struct Desk<'a> {
+    api: &'a Api,
+    path: String,
+}
+
+impl Person for Desk<'_> {
+    async fn confirm_server(&mut self, _fingerprint: &str) -> bool {
+        // only a link is used here, which names the server
+        false
+    }
+
+    async fn number(&mut self, _digits: u8, wrong: Option<TypedNumberError>) -> Option<String> {
+        for _ in 0..if wrong.is_some() { 0 } else { NUMBER_TRIES } {
+            let ticket: rest::Ticket = self.api.get(&self.path, PATIENCE).await.ok()?;
+            if ticket.number.is_some() {
+                return ticket.number;
+            }
+            tokio::time::sleep(NUMBER_PAUSE).await;
+        }
+        None
+    }
+}
+
+/// Closes the connections and, on a server that stays, takes the devices back. Says how many are left.
+pub(crate) async fn dismiss(api: &Api, users: Vec<User>, revoke: bool) -> usize {
+    let places = Arc::new(Semaphore::new(AT_ONCE));
+    let mut tasks = JoinSet::new();
+    for user in users {
+        let (api, places) = (api.clone(), Arc::clone(&places));
+        tasks.spawn(async move {
+            user.session.handle.close().await;
+            // an error is a panic of the session's, which has been told already
+            let _ = user.session.task.await;
+            if !revoke {
+                return true;
+            }
+            let _place = places.acquire_owned().await.expect("nobody closes it");
+            let path = format!("/v1/users/{}/devices/{}", user.id, user.device);
+            let revoked = api.send::<rest::Device>(Method::DELETE, &path, None::<&Nothing>);
+            revoked.await.is_ok()
+        });
+    }
+    let mut left = 0;
+    while let Some(done) = tasks.join_next().await {
+        left += usize::from(!done.unwrap_or(false));
+    }
+    left
+}

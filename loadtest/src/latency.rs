@@ -1,0 +1,85 @@
+//! How long the steps took.
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use crate::record::{Record, Step};
+
+/// Microseconds: from one to ten minutes, longer than any ceremony lives, with three digits.
+const LONGEST: u64 = 600_000_000;
+const DIGITS: u8 = 3;
+
+/// In milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct Percentiles {
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+    pub(crate) p999: f64,
+    /// Of how many.
+    pub(crate) count: u64,
+}
+
+/// The measured ceremonies' times, a histogram a step.
+pub(crate) struct Times(Vec<Histogram<u64>>);
+
+impl Default for Times {
+    fn default() -> Self {
+        let empty = || {
+            Histogram::new_with_bounds(1, LONGEST, DIGITS)
+                .expect("the bounds are constants that fit")
+        };
+        Self(Step::ALL.iter().map(|_| empty()).collect())
+    }
+}
+
+impl Times {
+    /// Adds a ceremony, if it started after the ramp.
+    pub(crate) fn add(&mut self, record: &Record) {
+        if !record.measured {
+            return;
+        }
+        for (step, micros) in &record.times {
+            self.0[*step as usize].saturating_record(*micros);
+        }
+    }
+
+    /// `None` if no ceremony came that far.
+    pub(crate) fn percentiles(&self, step: Step) -> Option<Percentiles> {
+        let histogram = &self.0[step as usize];
+        let at = |part| histogram.value_at_quantile(part) as f64 / 1e3;
+        (!histogram.is_empty()).then(|| Percentiles {
+            p50: at(0.5),
+            p99: at(0.99),
+            p999: at(0.999),
+            count: histogram.len(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schedule::Act;
+
+    #[test]
+    fn only_what_started_after_the_ramp_counts() {
+        let mut times = Times::default();
+        let mut record = Record::new(Act::Approve, String::new());
+        record.times.push((Step::Create, 5_000));
+        times.add(&record);
+        assert_eq!(times.percentiles(Step::Create), None);
+        record.measured = true;
+        times.add(&record);
+        let found = times.percentiles(Step::Create).expect("one");
+        assert_eq!(found.count, 1);
+        assert!((found.p50 - 5.0).abs() < 0.01 && (found.p999 - 5.0).abs() < 0.01);
+        assert_eq!(times.percentiles(Step::Redeem), None);
+    }
+
+    #[test]
+    fn steps_stand_in_their_own_place() {
+        for (place, step) in Step::ALL.into_iter().enumerate() {
+            assert_eq!(step as usize, place);
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! What a run does: a TOML file, read strictly.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// Ceremonies per second: above, one process on one machine measures itself.
+const RATE: RangeInclusive<f64> = 0.1..=10_000.0;
+/// Seconds of rise and of constant rate.
+const SECONDS: RangeInclusive<u32> = 0..=3_600;
+/// Each device holds up to three sockets, and servers bound what one address may hold: 18,000 / 4 by default.
+const DEVICES: RangeInclusive<u32> = 1..=1_000;
+/// What the API allows.
+const TTL_S: RangeInclusive<u32> = 30..=300;
+/// Milliseconds of thought; whoever thinks for longer than the shortest ttl has ignored the prompt.
+const THINK_MS: RangeInclusive<u32> = 0..=25_000;
+/// The largest weight.
+const WEIGHT: RangeInclusive<u32> = 0..=1_000_000;
+/// Every ceremony is kept until the end, to be checked again: some 300 bytes each.
+const MAX_CEREMONIES: f64 = 500_000.0;
+/// How busy devices may be on average: arrivals come in clusters.
+const MAX_BUSY: f64 = 0.8;
+
+/// Why a plan can't be run.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PlanError {
+    #[error("{0}: {1}")]
+    File(String, std::io::Error),
+    #[error("{0}: {1}")]
+    Toml(String, toml::de::Error),
+    #[error("{file}: {field}: {why}")]
+    Field { file: String, field: &'static str, why: String },
+}
+
+/// When ceremonies start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Arrivals {
+    /// Independently of each other, as those of many people do: clusters and gaps.
+    #[default]
+    Poisson,
+    /// Evenly spaced.
+    Uniform,
+}
+
+/// How often people do what, in any unit.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Mix {
+    #[serde(default)]
+    pub(crate) approve: u32,
+    #[serde(default)]
+    pub(crate) deny: u32,
+    #[serde(default)]
+    pub(crate) wrong: u32,
+    #[serde(default)]
+    pub(crate) ignore: u32,
+}
+
+impl Mix {
+    pub(crate) fn total(self) -> u32 {
+        self.approve + self.deny + self.wrong + self.ignore
+    }
+}
+
+/// A plan.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Plan {
+    /// Part of the users' names.
+    pub(crate) name: String,
+    /// Of when ceremonies start, what people do and how long they think.
+    pub(crate) seed: u64,
+    #[serde(default)]
+    pub(crate) arrivals: Arrivals,
+    /// Ceremonies per second once the ramp is over.
+    pub(crate) rate: f64,
+    /// Seconds of linear rise from nothing; not measured.
+    pub(crate) ramp_s: u32,
+    /// Seconds at full rate; measured.
+    pub(crate) hold_s: u32,
+    /// Users, each with one device, each in one ceremony at a time.
+    pub(crate) devices: u32,
+    /// Life of a challenge in seconds.
+    pub(crate) ttl_s: u32,
+    /// Shortest and longest thought in milliseconds, drawn evenly.
+    #[serde(default)]
+    pub(crate) think_ms: [u32; 2],
+    pub(crate) mix: Mix,
+}
+
+impl Plan {
+    pub(crate) fn read(path: &Path) -> Result<Self, PlanError> {
+        let file = path.display().to_string();
+        let text =
+            std::fs::read_to_string(path).map_err(|error| PlanError::File(file.clone(), error))?;
+        Self::parse(&file, &text)
+    }
+
+    fn parse(file: &str, text: &str) -> Result<Self, PlanError> {
+        let plan: Self =
+            toml::from_str(text).map_err(|error| PlanError::Toml(file.to_owned(), error))?;
+        let problem = plan.problem();
+        problem.map_or(Ok(plan), |(field, why)| {
+            let file = file.to_owned();
+            Err(PlanError::Field { file, field, why })
+        })
+    }
+
+    /// The first field that is out of bounds, and why.
+    fn problem(&self) -> Option<(&'static str, String)> {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if !(1..=32).contains(&self.name.len()) || !self.name.chars().all(plain) {
+            let why = "must be 1 to 32 of a-z, 0-9 and -";
+            return Some(("name", why.to_owned()));
+        }
+        let mix = self.mix;
+        let bounds = [
+            outside("rate", self.rate, &RATE),
+            outside("ramp_s", self.ramp_s, &SECONDS),
+            outside("hold_s", self.hold_s, &(1..=*SECONDS.end())),
+            outside("devices", self.devices, &DEVICES),
+            outside("ttl_s", self.ttl_s, &TTL_S),
+            outside("think_ms", self.think_ms[0], &THINK_MS),
+            outside("think_ms", self.think_ms[1], &THINK_MS),
+            outside("mix.approve", mix.approve, &WEIGHT),
+            outside("mix.deny", mix.deny, &WEIGHT),
+            outside("mix.wrong", mix.wrong, &WEIGHT),
+            outside("mix.ignore", mix.ignore, &WEIGHT),
+        ];
+        if let Some(problem) = bounds.into_iter().flatten().next() {
+            return Some(problem);
+        }
+        if self.think_ms[0] > self.think_ms[1] {
+            let why = "must be [shortest, longest]";
+            return Some(("think_ms", why.to_owned()));
+        }
+        if mix.total() == 0 {
+            return Some(("mix", "at least one weight must be above 0".to_owned()));
+        }
+        if self.expected() > MAX_CEREMONIES {
+            let asked = self.expected();
+            let why = format!(
+                "must be at most {MAX_CEREMONIES} ceremonies in all, rate and seconds make {asked:.0}"
+            );
+            return Some(("rate", why));
+        }
+        self.too_busy()
+    }
+
+    /// A device that is being ignored is busy until the challenge expires; no more pile up than the run brings.
+    fn too_busy(&self) -> Option<(&'static str, String)> {
+        let ignored = f64::from(self.mix.ignore) / f64::from(self.mix.total());
+        let thought = f64::from(self.think_ms[0] + self.think_ms[1]) / 2_000.0;
+        let piled_s = f64::from(self.ttl_s.min(self.ramp_s + self.hold_s));
+        let busy = self.rate * (ignored * piled_s + (1.0 - ignored) * thought);
+        let needed = (busy / MAX_BUSY).ceil();
+        (needed > f64::from(self.devices)).then(|| {
+            let why = format!(
+                "must be at least {needed}, is {}: that many are busy with prompts that are ignored or thought about",
+                self.devices
+            );
+            ("devices", why)
+        })
+    }
+
+    /// How many ceremonies the schedule holds on average.
+    pub(crate) fn expected(&self) -> f64 {
+        self.rate * (f64::from(self.ramp_s) / 2.0 + f64::from(self.hold_s))
+    }
+
+    pub(crate) fn ramp(&self) -> Duration {
+        Duration::from_secs(self.ramp_s.into())
+    }
+
+    pub(crate) fn hold(&self) -> Duration {
+        Duration::from_secs(self.hold_s.into())
+    }
+
+    pub(crate) fn ttl(&self) -> Duration {
+        Duration::from_secs(self.ttl_s.into())
+    }
+}
+
+fn outside<T: PartialOrd + Display>(
+    field: &'static str,
+    value: T,
+    bounds: &RangeInclusive<T>,
+) -> Option<(&'static str, String)> {
+    (!bounds.contains(&value)).then(|| {
+        let (least, most) = (bounds.start(), bounds.end());
+        let why = format!("must be between {least} and {most}, is {value}");
+        (field, why)
+    })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    const GOOD: &str = "name = 'test'\nseed = 1\nrate = 40\nramp_s = 5\nhold_s = 20\ndevices = 50\n\
+                        ttl_s = 30\n[mix]\napprove = 3\ndeny = 1\n";
+
+    pub(crate) fn good() -> Plan {
+        Plan::parse("test.toml", GOOD).expect("a good plan")
+    }
+
+    #[track_caller]
+    fn refused(from: &str, to: &str, says: &[&str]) {
+        assert!(GOOD.contains(from), "{from}");
+        let error = Plan::parse("test.toml", &GOOD.replace(from, to)).expect_err("a bad plan");
+        let text = error.to_string();
+        for part in says {
+            assert!(text.contains(part), "{text:?} doesn't say {part:?}");
+        }
+    }
+
+    #[test]
+    fn the_plans_beside_this_crate_are_good() {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("plans");
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(dir).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            let plan = Plan::read(&path).expect("a good plan");
+            assert_eq!(path.file_stem().and_then(|stem| stem.to_str()), Some(&*plan.name));
+            names.push(plan.name);
+        }
+        assert!(names.contains(&"smoke".to_owned()));
+    }
+
+    #[test]
+    fn what_is_left_out_has_a_default_or_is_asked_for() {
+        let plan = good();
+        assert_eq!((plan.arrivals, plan.think_ms), (Arrivals::Poisson, [0, 0]));
+        assert_eq!((plan.mix.wrong, plan.mix.ignore), (0, 0));
+        assert!((plan.expected() - 900.0).abs() < 1e-9);
+        refused("rate = 40", "", &["test.toml", "missing field `rate`"]);
+        refused("[mix]\napprove = 3\ndeny = 1\n", "", &["missing field `mix`"]);
+    }
+
+    #[test]
+    fn unknown_fields_are_refused_by_name() {
+        refused("seed = 1", "seed = 1\nspeed = 1", &["unknown field `speed`"]);
+        refused("deny = 1", "decline = 1", &["unknown field `decline`"]);
+        refused("seed = 1", "seed = 1\narrivals = 'bursts'", &["bursts", "poisson"]);
+    }
+
+    #[test]
+    fn bounds_are_said_with_the_field() {
+        let bounded = [
+            ("rate = 40", "rate = 0", "rate: must be between 0.1 and 10000, is 0"),
+            ("rate = 40", "rate = nan", "rate: must be between 0.1 and 10000, is NaN"),
+            ("ramp_s = 5", "ramp_s = 3601", "ramp_s: must be between 0 and 3600, is 3601"),
+            ("hold_s = 20", "hold_s = 0", "hold_s: must be between 1 and 3600, is 0"),
+            ("devices = 50", "devices = 1001", "devices: must be between 1 and 1000, is 1001"),
+            ("ttl_s = 30", "ttl_s = 29", "ttl_s: must be between 30 and 300, is 29"),
+            ("name = 'test'", "name = 'A b'", "name: must be 1 to 32 of a-z"),
+            ("deny = 1", "deny = 1000001", "mix.deny: must be between 0 and 1000000"),
+            ("approve = 3\ndeny = 1", "deny = 0", "mix: at least one weight"),
+            (
+                "ttl_s = 30",
+                "ttl_s = 30\nthink_ms = [2, 1]",
+                "think_ms: must be [shortest, longest]",
+            ),
+            ("rate = 40", "rate = 10000\nthink_ms = [0, 9]", "devices: must be at least 57"),
+            ("deny = 1", "deny = 1\nignore = 1", "devices: must be at least 250, is 50"),
+        ];
+        for (from, to, says) in bounded {
+            refused(from, to, &[says]);
+        }
+        refused("rate = 40", "rate = '40'", &["invalid type: string", "rate = '40'"]);
+    }
+
+    #[test]
+    fn a_plan_that_is_too_long_is_refused() {
+        let long = GOOD.replace("hold_s = 20", "hold_s = 3600").replace("rate = 40", "rate = 200");
+        let error = Plan::parse("test.toml", &long).expect_err("too long");
+        assert!(error.to_string().contains("rate: must be at most 500000 ceremonies"));
+    }
+}

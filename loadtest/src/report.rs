@@ -1,0 +1,313 @@
+//! What a run found, as JSON and in words.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::failure::{Cut, Exit};
+use crate::latency::{Percentiles, Times};
+use crate::plan::{Arrivals, Plan};
+use crate::record::Step;
+use crate::run::{LATE, Load, Used};
+
+/// A client that is late more often than this measures itself.
+const MAX_LATE_SHARE: f64 = 0.05;
+
+/// The JSON of a run. What only `floors` can measure is `null` until that is built.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    plan: String,
+    seed: u64,
+    ok: bool,
+    /// What is wrong, in sentences; empty if nothing is.
+    problems: Vec<String>,
+    ceremonies_per_s: f64,
+    limit_ceremonies_per_s: Option<f64>,
+    ratio: Option<f64>,
+    latency_ms: BTreeMap<&'static str, Option<Percentiles>>,
+    server: Server,
+    client: Client,
+    ceremonies: Ceremonies,
+    lost: u64,
+    doubled: u64,
+    errors: BTreeMap<String, u64>,
+}
+
+/// `null` where the server isn't a process of ours.
+#[derive(Debug, Serialize)]
+struct Server {
+    cpu_s_per_ceremony: Option<f64>,
+    rss_bytes: Option<u64>,
+    bytes_per_idle_device: Option<f64>,
+}
+
+#[derive(Debug, Serialize)]
+struct Client {
+    cpu_s_per_ceremony: Option<f64>,
+    rss_bytes: Option<u64>,
+    /// Ceremonies that it started late.
+    late: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Ceremonies {
+    /// That the schedule brought.
+    arrived: u64,
+    /// That ended as the device said, with one receipt for an approval.
+    right: u64,
+}
+
+impl Report {
+    pub(crate) fn new(plan: &Plan, load: Load, server_ended_badly: Option<String>) -> Self {
+        let (mut lost, mut doubled, mut right, mut in_hold) = (0, 0, 0, 0_u64);
+        let mut errors = BTreeMap::new();
+        let mut times = Times::default();
+        for record in &load.records {
+            let judgement = record.judge();
+            lost += u64::from(judgement.lost);
+            doubled += u64::from(judgement.doubled);
+            right += u64::from(judgement.is_right());
+            in_hold += u64::from(judgement.is_right() && record.ended_in_hold);
+            for (kind, count) in judgement.errors {
+                *errors.entry(kind).or_default() += count;
+            }
+            times.add(record);
+        }
+        for (kind, count) in [("client_overrun", load.overrun), ("cut_off", load.cut_off)] {
+            if count > 0 {
+                errors.insert(kind.to_owned(), count);
+            }
+        }
+        let ended = load.records.len();
+        let cpu = |used: Option<Used>| {
+            let used = used.filter(|_| ended > 0)?;
+            Some(used.cpu.as_secs_f64() / ended as f64)
+        };
+        let rss = |used: Option<Used>| used.map(|used| used.rss_bytes);
+        let mut report = Self {
+            plan: plan.name.clone(),
+            seed: plan.seed,
+            ok: false,
+            problems: Vec::new(),
+            ceremonies_per_s: if load.held.is_zero() {
+                0.0
+            } else {
+                in_hold as f64 / load.held.as_secs_f64()
+            },
+            limit_ceremonies_per_s: None,
+            ratio: None,
+            latency_ms: Step::ALL
+                .into_iter()
+                .map(|step| (step.name(), times.percentiles(step)))
+                .collect(),
+            server: Server {
+                cpu_s_per_ceremony: cpu(load.server),
+                rss_bytes: rss(load.server),
+                bytes_per_idle_device: None,
+            },
+            client: Client {
+                cpu_s_per_ceremony: cpu(load.client),
+                rss_bytes: rss(load.client),
+                late: load.late,
+            },
+            ceremonies: Ceremonies { arrived: load.arrived, right },
+            lost,
+            doubled,
+            errors,
+        };
+        report.problems = report.find_problems(load.cut.as_ref(), server_ended_badly);
+        report.ok = report.problems.is_empty();
+        report
+    }
+
+    fn find_problems(&self, cut: Option<&Cut>, ended_badly: Option<String>) -> Vec<String> {
+        let mut problems = Vec::new();
+        if let Some(cut) = cut {
+            problems.push(format!("the run was cut short: {cut}"));
+        }
+        if !matches!(cut, Some(Cut::ServerEnded(_))) {
+            problems.extend(ended_badly);
+        }
+        if self.lost > 0 {
+            let why = "ceremonies lost: their challenges had no known end 10 s after their time";
+            problems.push(format!("{} {why}", self.lost));
+        }
+        if self.doubled > 0 {
+            let why = "ceremonies doubled: they ended in two ways or gave two receipts";
+            problems.push(format!("{} {why}", self.doubled));
+        }
+        if !self.errors.is_empty() {
+            let list = self.errors.iter().map(|(kind, count)| format!("{count} {kind}"));
+            problems.push(format!("errors: {}", list.collect::<Vec<_>>().join(", ")));
+        }
+        let arrived = self.ceremonies.arrived;
+        let late = self.client.late as f64 / arrived.max(1) as f64;
+        if late > MAX_LATE_SHARE {
+            problems.push(format!(
+                "this client can't keep up: it started {:.0} % of the ceremonies more than {} ms late, so the \
+                 figures are its own and not the server's",
+                late * 100.0,
+                LATE.as_millis()
+            ));
+        }
+        if arrived == 0 {
+            problems.push(
+                "the schedule brought no ceremony: a higher rate or a longer hold".to_owned(),
+            );
+        }
+        problems
+    }
+
+    pub(crate) fn exit(&self) -> Exit {
+        if self.ok { Exit::Ok } else { Exit::Wrong }
+    }
+}
+
+/// How the plan's ceremonies arrive, in words.
+pub(crate) fn describe(plan: &Plan) -> String {
+    let arrivals = match plan.arrivals {
+        Arrivals::Poisson => "Poisson arrivals",
+        Arrivals::Uniform => "evenly spaced arrivals",
+    };
+    format!(
+        "{}: {}/s after a ramp of {} s, for {} s; {arrivals} of seed {}; {} devices",
+        plan.name, plan.rate, plan.ramp_s, plan.hold_s, plan.seed, plan.devices
+    )
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Ceremonies { arrived, right } = self.ceremonies;
+        writeln!(
+            f,
+            "{:.1} ceremonies/s; {right} of {arrived} right, {} lost, {} doubled",
+            self.ceremonies_per_s, self.lost, self.doubled
+        )?;
+        for step in Step::ALL {
+            match self.latency_ms.get(step.name()).copied().flatten() {
+                Some(Percentiles { p50, p99, p999, count }) => writeln!(
+                    f,
+                    "{:<20} p50 {p50:>8.2}  p99 {p99:>8.2}  p99.9 {p999:>8.2} ms  ({count})",
+                    step.name()
+                )?,
+                None => writeln!(f, "{:<20} not seen", step.name())?,
+            }
+        }
+        for (who, cpu, rss) in [
+            ("server", self.server.cpu_s_per_ceremony, self.server.rss_bytes),
+            ("client", self.client.cpu_s_per_ceremony, self.client.rss_bytes),
+        ] {
+            let (Some(cpu), Some(rss)) = (cpu, rss) else {
+                writeln!(f, "{who:<20} not measured: no process of ours, or gone")?;
+                continue;
+            };
+            let (cpu_ms, rss_mib) = (cpu * 1e3, rss as f64 / f64::from(1 << 20));
+            writeln!(f, "{who:<20} {cpu_ms:.2} ms of CPU a ceremony, {rss_mib:.0} MiB")?;
+        }
+        for problem in &self.problems {
+            writeln!(f, "WRONG: {problem}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use wire::rest::State;
+
+    use super::*;
+    use crate::plan::tests::good;
+    use crate::record::Record;
+    use crate::schedule::Act;
+
+    fn record(ended: State) -> Record {
+        let mut record = Record::new(Act::Deny, String::new());
+        record.challenge = Some("chl_a".to_owned());
+        (record.prompted, record.answered) = (true, true);
+        (record.measured, record.ended_in_hold) = (true, true);
+        record.times.push((Step::Create, 2_000));
+        record.saw(ended);
+        record
+    }
+
+    fn load(records: Vec<Record>) -> Load {
+        Load {
+            arrived: records.len() as u64,
+            records,
+            late: 0,
+            overrun: 0,
+            cut_off: 0,
+            cut: None,
+            held: Duration::from_secs(20),
+            server: Some(Used { cpu: Duration::from_millis(500), rss_bytes: 1 << 24 }),
+            client: None,
+        }
+    }
+
+    fn denied(count: usize) -> Vec<Record> {
+        (0..count).map(|_| record(State::Denied)).collect()
+    }
+
+    #[test]
+    fn the_json_has_the_names_that_others_read() {
+        let report = Report::new(&good(), load(denied(100)), None);
+        assert_eq!(report.exit(), Exit::Ok);
+        let json = serde_json::to_value(&report).expect("JSON");
+        assert_eq!(json["ceremonies_per_s"], 5.0);
+        for unmeasured in ["limit_ceremonies_per_s", "ratio"] {
+            assert!(json[unmeasured].is_null() && json.get(unmeasured).is_some());
+        }
+        let latency = &json["latency_ms"];
+        for part in ["p50", "p99", "p999"] {
+            assert!(latency["create"][part].is_f64(), "{part}");
+        }
+        for step in ["create_to_device", "answer_to_decision", "decision_to_waiter"] {
+            assert!(latency.get(step).is_some_and(serde_json::Value::is_null), "{step}");
+        }
+        assert_eq!(json["server"]["cpu_s_per_ceremony"], 0.005);
+        assert_eq!(json["server"]["rss_bytes"], 1 << 24);
+        assert!(json["server"]["bytes_per_idle_device"].is_null());
+        assert_eq!((&json["lost"], &json["doubled"]), (&0.into(), &0.into()));
+        assert_eq!(json["errors"], serde_json::json!({}));
+    }
+
+    #[track_caller]
+    fn wrong(load: Load, ended_badly: Option<String>, says: &str) {
+        let report = Report::new(&good(), load, ended_badly);
+        assert_eq!(report.exit(), Exit::Wrong);
+        assert!(report.to_string().contains(says), "{report} doesn't say {says:?}");
+    }
+
+    #[test]
+    fn whatever_is_wrong_is_said_and_exits_1() {
+        let mut records = denied(9);
+        records[0] = Record::new(Act::Deny, String::new());
+        records[0].challenge = Some("chl_a".to_owned());
+        wrong(load(records), None, "1 ceremonies lost");
+        let mut records = denied(9);
+        records[0].saw(State::Expired);
+        wrong(load(records), None, "1 ceremonies doubled");
+        let mut records = denied(9);
+        records[0].error("poll_timeout");
+        wrong(load(records), None, "errors: 1 poll_timeout");
+        wrong(load(vec![record(State::Approved)]), None, "1 wrong_decision");
+        let overrun = Load { overrun: 2, ..load(denied(9)) };
+        wrong(overrun, None, "errors: 2 client_overrun");
+        let late = Load { late: 1, ..load(denied(9)) };
+        wrong(late, None, "this client can't keep up: it started 11 %");
+        let cut = Cut::ServerEnded("signal: 9".to_owned());
+        let cut = Load { cut: Some(cut), cut_off: 3, ..load(denied(9)) };
+        wrong(cut, None, "the server ended by itself (signal: 9)");
+        wrong(load(Vec::new()), None, "no ceremony");
+        wrong(load(denied(9)), Some("it had to be killed".to_owned()), "killed");
+    }
+
+    #[test]
+    fn a_little_lateness_is_told_but_not_wrong() {
+        let load = Load { late: 5, ..load(denied(100)) };
+        assert_eq!(Report::new(&good(), load, None).exit(), Exit::Ok);
+    }
+}

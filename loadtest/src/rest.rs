@@ -1,0 +1,156 @@
+//! The relying party: the REST API over kept-alive connections.
+
+use std::fmt;
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Bytes;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, StatusCode, Uri};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use wire::rest::Problem;
+
+/// Most bytes of a reply: the largest, a receipt, takes about one KiB.
+const MAX_REPLY: usize = 64 * 1024;
+/// How long a reply may take that doesn't wait for anybody.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+/// Shorter than the server keeps silent connections (30 s), so that no request meets one that it is closing.
+const KEEP_IDLE: Duration = Duration::from_secs(20);
+
+/// Why a call didn't bring what it should.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum CallError {
+    #[error("the server can't be reached: {0}")]
+    Unreachable(String),
+    #[error("the connection broke: {0}")]
+    Broken(String),
+    #[error("the server didn't answer in time")]
+    Timeout,
+    #[error("the server answered {status} {code}{detail}")]
+    Refused { status: StatusCode, code: String, detail: String },
+    #[error("the server's reply can't be read")]
+    Reply,
+}
+
+impl CallError {
+    /// Its name among the errors of a report.
+    pub(crate) fn kind(&self) -> String {
+        match self {
+            Self::Unreachable(_) => "unreachable".to_owned(),
+            Self::Broken(_) => "connection_broke".to_owned(),
+            Self::Timeout => "timeout".to_owned(),
+            Self::Refused { status, code, .. } => format!("{}_{code}", status.as_u16()),
+            Self::Reply => "bad_reply".to_owned(),
+        }
+    }
+}
+
+/// A body that says nothing.
+#[derive(Serialize)]
+pub(crate) struct Nothing;
+
+/// One integration's way to the API. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Api {
+    client: Client<HttpConnector, Full<Bytes>>,
+    base: String,
+    key: HeaderValue,
+}
+
+impl Api {
+    /// `base` is `http://A:P`. `None` if the key can't be part of a header.
+    pub(crate) fn new(base: &str, key: &str) -> Option<Self> {
+        let mut key = HeaderValue::from_str(&format!("Bearer {key}")).ok()?;
+        key.set_sensitive(true);
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(PATIENCE));
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(KEEP_IDLE)
+            .build(connector);
+        Some(Self { client, base: base.to_owned(), key })
+    }
+
+    pub(crate) async fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        patience: Duration,
+    ) -> Result<T, CallError> {
+        self.call(Method::GET, path, None::<&Nothing>, patience).await
+    }
+
+    pub(crate) async fn send<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+    ) -> Result<T, CallError> {
+        self.call(method, path, body, PATIENCE).await
+    }
+
+    async fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+        patience: Duration,
+    ) -> Result<T, CallError> {
+        let uri = format!("{}{path}", self.base);
+        let uri: Uri = uri.parse().map_err(|_| CallError::Reply)?;
+        let mut request =
+            Request::builder().method(method).uri(uri).header(AUTHORIZATION, self.key.clone());
+        let mut bytes = Bytes::new();
+        if let Some(body) = body {
+            request = request.header(CONTENT_TYPE, "application/json");
+            bytes = serde_json::to_vec(body).map_err(|_| CallError::Reply)?.into();
+        }
+        let request = request.body(Full::new(bytes)).map_err(|_| CallError::Reply)?;
+        tokio::time::timeout(patience, self.exchange(request))
+            .await
+            .unwrap_or(Err(CallError::Timeout))
+    }
+
+    async fn exchange<T: DeserializeOwned>(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<T, CallError> {
+        let response = self.client.request(request).await.map_err(|error| {
+            let text = explain(&error);
+            if error.is_connect() { CallError::Unreachable(text) } else { CallError::Broken(text) }
+        })?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), MAX_REPLY).collect().await;
+        let body = body.map_err(|error| CallError::Broken(error.to_string()))?.to_bytes();
+        if status.is_success() {
+            return serde_json::from_slice(&body).map_err(|_| CallError::Reply);
+        }
+        let problem = serde_json::from_slice::<Problem>(&body).ok();
+        let (code, detail) = problem.map_or_else(
+            || ("not_a_problem".to_owned(), String::new()),
+            |problem| {
+                (problem.code, problem.detail.map(|text| format!(": {text}")).unwrap_or_default())
+            },
+        );
+        Err(CallError::Refused { status, code, detail })
+    }
+}
+
+impl fmt::Debug for Api {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Api({}, redacted)", self.base)
+    }
+}
+
+/// The innermost reason; the outer ones say no more than that something failed.
+fn explain(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}

@@ -1,0 +1,238 @@
+//! The run: ceremonies start when the schedule says, whatever becomes of those before.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hyper::{Method, StatusCode};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
+use wire::rest::{Challenge, RedeemChallenge, Redeemed, State};
+
+use crate::ceremony;
+use crate::clock;
+use crate::failure::Cut;
+use crate::fleet::User;
+use crate::latency::Times;
+use crate::plan::Plan;
+use crate::record::{Record, Step};
+use crate::rest::{Api, CallError, PATIENCE};
+use crate::schedule::{Arrival, Schedule};
+use crate::usage::{self, Usage};
+
+/// A ceremony that starts later than this after its time was held up by this program.
+pub(crate) const LATE: Duration = Duration::from_millis(25);
+/// From the start of the run to the first arrival that may come.
+const LEAD: Duration = Duration::from_millis(100);
+/// How many ceremonies are checked again at a time.
+const AUDITORS: usize = 16;
+
+/// What was used between two moments.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Used {
+    pub(crate) cpu: Duration,
+    pub(crate) rss_bytes: u64,
+}
+
+impl Used {
+    fn between(before: Option<Usage>, after: Option<Usage>) -> Option<Self> {
+        let (before, after) = (before?, after?);
+        Some(Self { cpu: after.cpu.saturating_sub(before.cpu), rss_bytes: after.rss_bytes })
+    }
+}
+
+/// What came of a run.
+pub(crate) struct Load {
+    pub(crate) records: Vec<Record>,
+    /// How many the schedule brought.
+    pub(crate) arrived: u64,
+    /// How many of them were started late.
+    pub(crate) late: u64,
+    /// How many found every device busy, and so weren't started at all.
+    pub(crate) overrun: u64,
+    /// How many were under way when the run was cut.
+    pub(crate) cut_off: u64,
+    pub(crate) cut: Option<Cut>,
+    /// For how long the rate held: less than planned if the run was cut.
+    pub(crate) held: Duration,
+    pub(crate) server: Option<Used>,
+    pub(crate) client: Option<Used>,
+}
+
+/// Where a run stands.
+struct Running<'a> {
+    api: Api,
+    plan: &'a Plan,
+    begin: Instant,
+    idle: VecDeque<User>,
+    tasks: JoinSet<(User, Record)>,
+    load: Load,
+    times: Times,
+    wrong: u64,
+}
+
+/// Runs the plan with these users, who are given back unless the run is cut.
+pub(crate) async fn run(
+    api: &Api,
+    users: Vec<User>,
+    plan: &Plan,
+    server: Option<u32>,
+    cut: Pin<&mut impl Future<Output = Cut>>,
+) -> (Load, Vec<User>) {
+    let before = (server.and_then(usage::of), usage::own());
+    let mut running = Running {
+        api: api.clone(),
+        plan,
+        begin: clock::now() + LEAD,
+        idle: users.into(),
+        tasks: JoinSet::new(),
+        load: Load {
+            records: Vec::new(),
+            arrived: 0,
+            late: 0,
+            overrun: 0,
+            cut_off: 0,
+            cut: None,
+            held: Duration::ZERO,
+            server: None,
+            client: None,
+        },
+        times: Times::default(),
+        wrong: 0,
+    };
+    running.drive(cut).await;
+    let held = clock::now().saturating_duration_since(running.begin + plan.ramp());
+    running.load.held = held.min(plan.hold());
+    let Running { mut load, idle, .. } = running;
+    load.server = Used::between(before.0, server.and_then(usage::of));
+    load.client = Used::between(before.1, usage::own());
+    (load, idle.into())
+}
+
+impl Running<'_> {
+    async fn drive(&mut self, mut cut: Pin<&mut impl Future<Output = Cut>>) {
+        let mut schedule = Schedule::new(self.plan);
+        let mut next = schedule.next();
+        let second = Duration::from_secs(1);
+        let mut progress = interval_at(self.begin + second, second);
+        progress.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        while next.is_some() || !self.tasks.is_empty() {
+            let at = next.map_or(self.begin, |arrival| self.begin + arrival.at);
+            tokio::select! {
+                biased;
+                why = cut.as_mut() => {
+                    self.load.cut = Some(why);
+                    self.load.cut_off = self.tasks.len() as u64;
+                    self.tasks.shutdown().await;
+                    return;
+                }
+                () = sleep_until(at), if next.is_some() => {
+                    if let Some(arrival) = next {
+                        self.start(arrival, at);
+                    }
+                    next = schedule.next();
+                }
+                Some(done) = self.tasks.join_next(), if !self.tasks.is_empty() => {
+                    let (user, record) = done.expect("no ceremony panics");
+                    self.idle.push_back(user);
+                    self.end(record);
+                }
+                _ = progress.tick() => self.tell(),
+            }
+        }
+        self.tell();
+    }
+
+    fn start(&mut self, arrival: Arrival, at: Instant) {
+        self.load.arrived += 1;
+        if clock::now() > at + LATE {
+            self.load.late += 1;
+        }
+        let Some(mut user) = self.idle.pop_front() else {
+            self.load.overrun += 1;
+            return;
+        };
+        let (api, ttl) = (self.api.clone(), self.plan.ttl());
+        let measured = arrival.at >= self.plan.ramp();
+        self.tasks.spawn(async move {
+            let mut record = ceremony::run(&api, &mut user, arrival, at, ttl).await;
+            record.measured = measured;
+            record.ended = Some(clock::now());
+            (user, record)
+        });
+    }
+
+    fn end(&mut self, mut record: Record) {
+        let hold = self.begin + self.plan.ramp();
+        let hold = hold..hold + self.plan.hold();
+        record.ended_in_hold = record.ended.is_some_and(|at| hold.contains(&at));
+        self.wrong += u64::from(!record.judge().is_right());
+        self.times.add(&record);
+        self.load.records.push(record);
+    }
+
+    /// A line of where it stands.
+    fn tell(&self) {
+        let seconds = clock::now().saturating_duration_since(self.begin).as_secs();
+        let ms = |step: Step| {
+            let found = self.times.percentiles(step).map(|found| found.p50);
+            found.map_or("-".to_owned(), |p50| format!("{p50:.1} ms"))
+        };
+        eprintln!(
+            "{seconds:>4} s  {} started, {} ended, {} under way, {} wrong, {} late  p50: create {}, answer to page {}",
+            self.load.arrived - self.load.overrun,
+            self.load.records.len(),
+            self.tasks.len(),
+            self.wrong + self.load.overrun,
+            self.load.late,
+            ms(Step::Create),
+            ms(Step::AnswerToWaiter),
+        );
+    }
+}
+
+/// Asks once more how each ceremony ended, and tries to redeem what has been redeemed.
+pub(crate) async fn audit(api: &Api, records: Vec<Record>) -> Vec<Record> {
+    let queue = Arc::new(Mutex::new(records.into_iter()));
+    let mut auditors = JoinSet::new();
+    for _ in 0..AUDITORS {
+        let (api, queue) = (api.clone(), Arc::clone(&queue));
+        auditors.spawn(async move {
+            let mut done = Vec::new();
+            loop {
+                let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+                let Some(mut record) = next else { return done };
+                check_again(&api, &mut record).await;
+                done.push(record);
+            }
+        });
+    }
+    auditors.join_all().await.into_iter().flatten().collect()
+}
+
+async fn check_again(api: &Api, record: &mut Record) {
+    let Some(id) = record.challenge.clone() else {
+        return;
+    };
+    if !record.is_known() {
+        // lost stays lost, even if it can be found now
+        return;
+    }
+    let path = format!("/v1/challenges/{id}");
+    match api.get::<Challenge>(&path, PATIENCE).await {
+        Ok(challenge) if challenge.state == State::Pending => record.error("decision_forgotten"),
+        Ok(challenge) => record.saw(challenge.state),
+        Err(error) => record.error(format!("check_{}", error.kind())),
+    }
+    if record.receipts == 0 {
+        return;
+    }
+    let body = RedeemChallenge { browser_session: record.session.clone() };
+    let path = format!("{path}/redeem");
+    match api.send::<Redeemed>(Method::POST, &path, Some(&body)).await {
+        Ok(_) => record.receipts += 1,
+        Err(CallError::Refused { status, .. }) if status == StatusCode::CONFLICT => {}
+        Err(error) => record.error(format!("check_{}", error.kind())),
+    }
+}
