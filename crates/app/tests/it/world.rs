@@ -347,7 +347,6 @@ pub(crate) fn wrong_number(others: &[&Created]) -> String {
 }
 
 /// How many runs of a loop: a share by default, all in `cargo xtask test --full`.
-#[expect(clippy::disallowed_methods, reason = "the test command's own switch")]
 pub(crate) fn runs(share: usize, full: usize) -> usize {
     if std::env::var_os("COUNTERSIGN_TEST_FULL").is_some() { full } else { share }
 }

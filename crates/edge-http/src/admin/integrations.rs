@@ -156,7 +156,7 @@ pub(super) async fn create(
         "the scope users:write lets this key enrol devices for any user: whoever holds it can sign in as \
          them",
     );
-    let purpose = new.purpose.unwrap_or(rest::Purpose::Transaction);
+    let purpose = new.purpose.unwrap_or(rest::Purpose::SignIn);
     let new = NewIntegration {
         name: new.name,
         purpose: shapes::asked_purpose(purpose),
