@@ -22,7 +22,9 @@ mod sweep;
 mod tickets;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use domain::challenge::Decision;
 use domain::guard;
 use ports::{Courier, Directory, Hot, Ledger, Vault};
 use rand::CryptoRng;
@@ -89,6 +91,7 @@ pub struct App {
     directory: Arc<dyn Directory>,
     courier: Arc<dyn Courier>,
     vault: Arc<dyn Vault>,
+    decided: [AtomicU64; Decision::ALL.len()],
 }
 
 impl App {
@@ -96,7 +99,14 @@ impl App {
     #[must_use]
     pub fn new(settings: Settings, ports: Ports) -> Self {
         let Ports { hot, ledger, directory, courier, vault } = ports;
-        Self { settings, hot, ledger, directory, courier, vault }
+        let decided = Default::default();
+        Self { settings, hot, ledger, directory, courier, vault, decided }
+    }
+
+    /// How many challenges this process has decided, by decision: for metrics.
+    pub fn decided(&self) -> impl Iterator<Item = (Decision, u64)> {
+        let counts = self.decided.iter().map(|count| count.load(Ordering::Relaxed));
+        Decision::ALL.into_iter().zip(counts)
     }
 
     /// The courier, for edges that hold sockets.

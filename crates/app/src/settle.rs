@@ -1,6 +1,7 @@
 //! After a decision is durable: the hot state forgets the challenge, waiters wake, cards disappear.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use domain::audit::{Entry, Event};
 use domain::challenge::{Challenge, Decided, Decision, Proof, State};
@@ -86,6 +87,8 @@ impl App {
 
     /// Wakes waiters and takes the card from the user's devices.
     pub(crate) fn tell_decided(&self, challenge: &Challenge, decided: Decided) {
+        let count = &self.decided[usize::from(decided.decision.code()) - 1];
+        count.fetch_add(1, Ordering::Relaxed);
         self.courier.wake(challenge.id);
         if challenge.reaches_devices() {
             let hint = Hint::Settled(challenge.id, State::Decided(decided));

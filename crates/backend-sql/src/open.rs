@@ -1,5 +1,6 @@
 //! Opening the database: settings asserted, schema known, keys there.
 
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -124,6 +125,18 @@ pub(crate) fn read_options(dir: &Path) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
+/// Makes the database's file, if it isn't there, readable by its owner alone. SQLite gives its log and index the
+/// same mode.
+fn make_private(file: &Path) -> Result<(), OpenError> {
+    let mut options = std::fs::File::options();
+    let made = options.write(true).create_new(true).mode(0o600).open(file);
+    match made {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(sqlx::Error::Io(error).into()),
+    }
+}
+
 /// What the connection must say of itself.
 const SETTINGS: [(&str, &str, &str); 5] = [
     ("journal_mode", "PRAGMA journal_mode", "wal"),
@@ -190,6 +203,7 @@ async fn found(
 }
 
 pub(crate) async fn open(dir: &Path, clock: Clock, master: &MasterKey) -> Result<Inner, OpenError> {
+    make_private(&path(dir))?;
     let mut conn = options(dir).create_if_missing(true).connect().await?;
     assert_settings(&mut conn).await?;
     migrate(&mut conn).await?;

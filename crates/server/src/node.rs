@@ -35,6 +35,9 @@ const SWEEP: Duration = Duration::from_millis(500);
 /// How often the audit is checkpointed, at least.
 const CHECKPOINT: Duration = Duration::from_secs(60);
 
+/// Decisions by kind, brought up to date with each sweep.
+const DECIDED: &str = "countersign_challenges_decided_total";
+
 /// Why a server doesn't start.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each wraps the error that says it")]
@@ -277,6 +280,9 @@ async fn every<F: Future<Output = ()>>(
 
 async fn sweep(app: Arc<App>, stop: watch::Receiver<bool>) {
     every(SWEEP, stop, || async {
+        for (decision, count) in app.decided() {
+            metrics::counter!(DECIDED, "decision" => decision.name()).absolute(count);
+        }
         loop {
             match app.expire_due(&mut clock::call()).await {
                 Ok(true) => {}
