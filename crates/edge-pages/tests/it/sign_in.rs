@@ -22,7 +22,7 @@ async fn the_first_browser_is_bound_and_shown_the_number() {
     assert!(number.len() == 6 && number.bytes().all(|b| b.is_ascii_digit()));
     assert_eq!(page.body.matches(&number).count(), 1);
     assert!(!format!("{:?}", page.headers).contains(&number), "in no header");
-    let refresh = format!("<meta http-equiv=\"refresh\" content=\"2;url={path}/wait\">");
+    let refresh = format!("<meta http-equiv=\"refresh\" content=\"1;url={path}/wait\">");
     assert!(page.body.contains(&refresh));
     assert!(!page.body.contains("<script"));
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use app::{
-    Actor, Answer, App, Call, Claim, Connected, Login, NewIntegration, Ports, Settings,
-    TicketProof, TicketRequest,
+    Actor, Answer, AnswerResult, App, Call, Claim, Connected, Login, NewIntegration, Ports,
+    Settings, TicketProof, TicketRequest,
 };
 use axum::Router;
 use axum::body::Body;
@@ -181,7 +181,8 @@ impl World {
         };
         let mut call = self.call();
         let answered = self.app.answer(&mut call, connected, answer);
-        answered.await.expect("the store works");
+        let answered = answered.await.expect("the store works");
+        assert!(matches!(answered.result, AnswerResult::Settled(_)), "{answered:?}");
     }
 
     pub(crate) async fn approve(&self, number: &str) {
