@@ -44,11 +44,16 @@ pub fn name(text: &str) -> Result<String, NameError> {
     Ok(text.to_owned())
 }
 
-/// Whether a character may be shown in a prompt.
+/// Whether a character may be shown in a prompt: none that controls, breaks lines, reorders what stands beside
+/// it (Unicode `Bidi_Control`) or can't be seen. Devices drop the same ones.
 #[must_use]
 pub fn is_plain(c: char) -> bool {
-    !c.is_control()
-        && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    let is_unseen = matches!(
+        c,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}'
+    );
+    !c.is_control() && !is_unseen
 }
 
 /// An organisation.
@@ -248,5 +253,24 @@ impl UserRecord {
     #[must_use]
     pub fn is_enrolled(&self) -> bool {
         !self.methods().is_empty() || self.totp.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_reorders_or_hides_is_not_plain() {
+        for bad in
+            "\0\n\u{1b}\u{85}\u{ad}\u{61c}\u{180e}\u{200b}\u{200e}\u{202e}\u{2066}\u{feff}\u{e0041}"
+                .chars()
+        {
+            assert!(!is_plain(bad), "{bad:?}");
+            assert_eq!(name(&format!("a{bad}b")), Err(NameError::Control), "{bad:?}");
+        }
+        for good in ["Zürich", "東京", "العربية", "🙂", "a b-c_d@e.f"] {
+            assert_eq!(name(good).as_deref(), Ok(good));
+        }
     }
 }
