@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use domain::audit::Event;
+use domain::directory::is_plain;
 use domain::ticket::{self, Ticket, TicketState};
 use ports::{Change, NoticeKind, UserRef};
 use statement::{EnrolLink, TenantId, TicketId, Timestamp, UserId, crockford};
@@ -180,13 +181,12 @@ impl App {
     }
 }
 
-/// A reason that a person gave, trimmed; `None` if there is none.
+/// A reason that a person gave, trimmed; `None` if there is none. Plain, because it is shown in terminals.
 pub(crate) fn reason(text: Option<String>) -> Result<Option<String>, Error> {
     let text = text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-    match text {
-        Some(text) if text.chars().count() > MAX_REASON => {
-            Err(Error::invalid("reason", "at most 200 characters"))
-        }
-        text => Ok(text),
+    let fits = |text: &String| text.chars().count() <= MAX_REASON && text.chars().all(is_plain);
+    if text.as_ref().is_none_or(fits) {
+        return Ok(text);
     }
+    Err(Error::invalid("reason", "at most 200 plain characters"))
 }
