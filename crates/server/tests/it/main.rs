@@ -1,0 +1,12 @@
+//! The real program, from outside.
+
+#![expect(clippy::unwrap_used, reason = "a helper that can't go on says where")]
+
+mod authz;
+mod blind;
+mod child;
+mod protocol;
+mod requests;
+mod rest;
+mod socket;
+mod world;
