@@ -16,7 +16,8 @@ use wire::device::{
     server_frame::Frame as Down,
 };
 
-const WITHIN: Duration = Duration::from_secs(10);
+/// How long the server may take: longer than a busy disk does for a commit.
+const WITHIN: Duration = Duration::from_secs(30);
 
 enum Received {
     Frame(Down),

@@ -1,9 +1,11 @@
 //! The real program on a directory of its own, which outlives it.
 
+use std::fs::File;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use server::demo::child::ChildServer;
@@ -11,6 +13,7 @@ use server::demo::http::{Http, Reply};
 use statement::ChallengeId;
 use tempfile::TempDir;
 use tokio::process::Command;
+use tokio::time::sleep;
 
 /// The program under test.
 pub(crate) fn countersign() -> &'static Path {
@@ -63,6 +66,20 @@ impl Home {
         let served =
             ChildServer::launch(command, countersign(), self.data(), listen, &self.log).await;
         served.unwrap_or_else(|error| panic!("{error}\n{}", self.logged()))
+    }
+
+    /// Starts a server and kills it after a while, ready or not.
+    pub(crate) async fn serve_and_kill(&self, after: Duration) {
+        let mut command = Command::new(countersign());
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(self.data());
+        command.env("COUNTERSIGN__ADMIN__LISTEN", "127.0.0.1:0");
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let log = File::options().create(true).append(true).open(&self.log).unwrap();
+        let mut child = command.stderr(log).kill_on_drop(true).spawn().unwrap();
+        // wait: a kill at a given moment is what this is for
+        sleep(after).await;
+        assert_eq!(child.try_wait().unwrap(), None, "only the kill ends it: {}", self.logged());
+        child.kill().await.unwrap();
     }
 
     /// Runs a command on the directory to its end.

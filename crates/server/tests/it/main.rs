@@ -5,6 +5,8 @@
 mod authz;
 mod blind;
 mod child;
+mod crash_loop;
+mod load;
 mod protocol;
 mod requests;
 mod rest;
