@@ -17,6 +17,12 @@ fn request(user: &str, reason: Option<&str>) -> TicketRequest {
     }
 }
 
+async fn ticket(world: &World, user: &str) -> app::NewTicket {
+    let request = request(user, None);
+    let made = world.app.create_ticket(&mut world.call(), &OPERATOR, world.tenant, request).await;
+    made.expect("a ticket")
+}
+
 /// Claims by typed code, as a device without the link would.
 async fn claim_by_code(world: &World, user: &str, code: &str) -> Result<app::Claimed, EnrolError> {
     let key = SigningKey::from_seed(&[8; 32]);
@@ -62,19 +68,11 @@ async fn a_user_with_a_factor_needs_a_reason_and_old_devices_are_told() {
 async fn a_ticket_is_used_once_and_ends_after_five_minutes() {
     let world = World::new().await;
     world.user("alice").await;
-    let ticket = world
-        .app
-        .create_ticket(&mut world.call(), &OPERATOR, world.tenant, request("alice", None))
-        .await
-        .expect("a ticket");
+    let ticket = ticket(&world, "alice").await;
     assert!(claim_by_code(&world, "alice", &ticket.code).await.is_ok());
     let again = claim_by_code(&world, "alice", &ticket.code).await.unwrap_err();
     assert_eq!(again, EnrolError::Refused);
-    let ticket = world
-        .app
-        .create_ticket(&mut world.call(), &OPERATOR, world.tenant, request("alice", None))
-        .await
-        .expect("a ticket");
+    let ticket = ticket(&world, "alice").await;
     world.pass(Duration::from_secs(300));
     let late = claim_by_code(&world, "alice", &ticket.code).await.unwrap_err();
     assert_eq!(late, EnrolError::Refused);
@@ -86,11 +84,7 @@ async fn a_ticket_is_used_once_and_ends_after_five_minutes() {
 async fn five_wrong_codes_cancel_a_ticket() {
     let world = World::new().await;
     world.user("alice").await;
-    let ticket = world
-        .app
-        .create_ticket(&mut world.call(), &OPERATOR, world.tenant, request("alice", None))
-        .await
-        .expect("a ticket");
+    let ticket = ticket(&world, "alice").await;
     for n in 0..5 {
         let wrong = claim_by_code(&world, "alice", &format!("0000000{n}")).await.unwrap_err();
         assert_eq!(wrong, EnrolError::Refused);
@@ -105,11 +99,7 @@ async fn five_wrong_codes_cancel_a_ticket() {
 async fn a_wrong_number_cancels_an_enrolment() {
     let world = World::new().await;
     world.user("alice").await;
-    let ticket = world
-        .app
-        .create_ticket(&mut world.call(), &OPERATOR, world.tenant, request("alice", None))
-        .await
-        .expect("a ticket");
+    let ticket = ticket(&world, "alice").await;
     let claimed = claim_by_code(&world, "alice", &ticket.code).await.expect("a claim");
     let view = world.app.ticket(&world.call(), world.tenant, ticket.id).await.expect("a ticket");
     let right = view.number.expect("a number");
