@@ -17,7 +17,7 @@ fn request(user: &str, reason: Option<&str>) -> TicketRequest {
     }
 }
 
-async fn ticket(world: &World, user: &str) -> app::NewTicket {
+async fn new_ticket(world: &World, user: &str) -> app::NewTicket {
     let request = request(user, None);
     let made = world.app.create_ticket(&mut world.call(), &OPERATOR, world.tenant, request).await;
     made.expect("a ticket")
@@ -68,11 +68,11 @@ async fn a_user_with_a_factor_needs_a_reason_and_old_devices_are_told() {
 async fn a_ticket_is_used_once_and_ends_after_five_minutes() {
     let world = World::new().await;
     world.user("alice").await;
-    let ticket = ticket(&world, "alice").await;
+    let ticket = new_ticket(&world, "alice").await;
     assert!(claim_by_code(&world, "alice", &ticket.code).await.is_ok());
     let again = claim_by_code(&world, "alice", &ticket.code).await.unwrap_err();
     assert_eq!(again, EnrolError::Refused);
-    let ticket = ticket(&world, "alice").await;
+    let ticket = new_ticket(&world, "alice").await;
     world.pass(Duration::from_secs(300));
     let late = claim_by_code(&world, "alice", &ticket.code).await.unwrap_err();
     assert_eq!(late, EnrolError::Refused);
@@ -84,7 +84,7 @@ async fn a_ticket_is_used_once_and_ends_after_five_minutes() {
 async fn five_wrong_codes_cancel_a_ticket() {
     let world = World::new().await;
     world.user("alice").await;
-    let ticket = ticket(&world, "alice").await;
+    let ticket = new_ticket(&world, "alice").await;
     for n in 0..5 {
         let wrong = claim_by_code(&world, "alice", &format!("0000000{n}")).await.unwrap_err();
         assert_eq!(wrong, EnrolError::Refused);
@@ -99,7 +99,7 @@ async fn five_wrong_codes_cancel_a_ticket() {
 async fn a_wrong_number_cancels_an_enrolment() {
     let world = World::new().await;
     world.user("alice").await;
-    let ticket = ticket(&world, "alice").await;
+    let ticket = new_ticket(&world, "alice").await;
     let claimed = claim_by_code(&world, "alice", &ticket.code).await.expect("a claim");
     let view = world.app.ticket(&world.call(), world.tenant, ticket.id).await.expect("a ticket");
     let right = view.number.expect("a number");
@@ -206,4 +206,31 @@ async fn fifty_wrong_numbers_from_ones_own_browser_end_a_device() {
         world.decide(&alice.device, &created, approve, &number).await;
     }
     assert!(world.login(&alice.device.key, alice.device.id).await.is_err());
+}
+
+#[tokio::test]
+async fn a_reset_is_told_once_it_is_stored_and_before_the_socket_closes() {
+    let world = World::new().await;
+    let alice = world.enrolled("alice").await;
+    let connected = &alice.device.connected;
+    let mut mailbox =
+        world.app.courier().connect(connected.tenant, connected.user, connected.device);
+    let mut call = world.call();
+    let user = UserRef::Id(connected.user);
+    let nothing = UserRef::Name("alice".to_owned());
+    let refused = world.app.reset_user(&mut call, &OPERATOR, world.tenant, nothing, None).await;
+    assert_eq!(refused.unwrap_err(), Error::ReasonRequired);
+    let why = Some("lost phone".to_owned());
+    world.app.reset_user(&mut call, &OPERATOR, world.tenant, user, why).await.expect("a reset");
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    let mut next = || mailbox.poll_hint(&mut cx);
+    let notice = next();
+    assert!(
+        matches!(
+            &notice,
+            std::task::Poll::Ready(Hint::Notice(notice)) if notice.kind == ports::NoticeKind::FactorReset
+        ),
+        "{notice:?}"
+    );
+    assert!(matches!(next(), std::task::Poll::Ready(Hint::Revoked)));
 }
