@@ -33,15 +33,15 @@ impl Origin {
         Self(format!("{scheme}://{authority}"))
     }
 
-    /// Whether a request was made by a page of ours. Browsers say so in `Sec-Fetch-Site`; our own
+    /// Whether a request may have been made by a page of ours. Browsers say so in `Sec-Fetch-Site`; our own
     /// `Referrer-Policy` makes them write `null` into `Origin`, so that one counts only where the other is
-    /// missing. A request with neither is refused.
+    /// missing. A request with neither comes from no browser: all send `Origin` with a form from elsewhere, and
+    /// none sends our `SameSite` cookie with one. A program may use the pages as a person does.
     fn sent(&self, headers: &HeaderMap) -> bool {
-        match headers.get(SEC_FETCH_SITE) {
-            Some(site) => site == "same-origin",
-            None => {
-                headers.get(ORIGIN).is_some_and(|origin| origin.as_bytes() == self.0.as_bytes())
-            }
+        match (headers.get(SEC_FETCH_SITE), headers.get(ORIGIN)) {
+            (Some(site), _) => site == "same-origin",
+            (None, Some(origin)) => origin.as_bytes() == self.0.as_bytes(),
+            (None, None) => true,
         }
     }
 }
@@ -92,7 +92,7 @@ mod tests {
         for site in ["same-site", "cross-site", "none", ""] {
             check(URL, &[("sec-fetch-site", site), ("origin", OWN)], false);
         }
-        check(URL, &[], false);
+        check(URL, &[], true);
         for origin in ["null", "https://mfa.example.org", "https://evil.example"] {
             check(URL, &[("origin", origin)], false);
         }

@@ -47,7 +47,8 @@ async fn every_response_is_hardened() {
     for path in [&path, "/enrol", "/sign-in/nothing", &format!("{path}/code")] {
         is_page(&browser.get(path).await);
     }
-    is_page(&browser.send(Method::POST, "/sign-in", &[], "").await);
+    let elsewhere = [("origin", "https://evil.example")];
+    is_page(&browser.send(Method::POST, "/sign-in", &elsewhere, "").await);
     is_page(&browser.post(&format!("{path}/code"), "code=1").await);
     browser.post(&format!("{path}/cancel"), "").await;
     is_page(&browser.get(&path).await);
