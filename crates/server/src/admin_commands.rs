@@ -20,6 +20,9 @@ use crate::{clock, qr};
 /// How often `events --follow` looks for more.
 const FOLLOW: Duration = Duration::from_secs(1);
 
+/// Lists up to this length, such as methods and scopes, stay on their line.
+const SHORT_LIST: usize = 4;
+
 /// A request to the operators' routes.
 pub(crate) struct Ask {
     pub(crate) method: Method,
@@ -233,7 +236,9 @@ fn about_factor(factor: Factor) -> Ask {
             Ask::post("/factors/reset", json!({"user": user, "reason": reason}))
         }
         Factor::List(of) => Ask::get("/factors").with("user", Some(of.user)),
-        Factor::Show { user } => Ask::get("/factors").with("user", Some(user)),
+        Factor::Show { factor, user } => {
+            Ask::get(format!("/factors/{}", encode(&factor))).with("user", Some(user))
+        }
     }
 }
 
@@ -254,11 +259,7 @@ pub(crate) async fn send(place: &Where, ask: Ask) -> Result<Reply, Exit> {
             return Err(Exit::Unreachable);
         }
     }
-    if !has_store(&config.data) {
-        let dir = config.data.display();
-        eprintln!("error: there is no data in {dir}: start `countersign serve`, or name --data");
-        return Err(Exit::Unreachable);
-    }
+    demand_store(&config.data)?;
     let failed = |error: StartError| {
         eprintln!("error: {error}");
         Exit::Unreachable
@@ -276,8 +277,14 @@ pub(crate) async fn send(place: &Where, ask: Ask) -> Result<Reply, Exit> {
     })
 }
 
-fn has_store(data: &Path) -> bool {
-    data.join("countersign.db").exists()
+/// Without a store there is nothing to ask, and none is made by asking.
+pub(crate) fn demand_store(data: &Path) -> Result<(), Exit> {
+    if data.join("countersign.db").exists() {
+        return Ok(());
+    }
+    let dir = data.display();
+    eprintln!("error: there is no data in {dir}: start `countersign serve`, or name --data");
+    Err(Exit::Unreachable)
 }
 
 /// Shows a success by `print`, and a refusal with what to do.
@@ -326,7 +333,12 @@ fn row(value: &Value) -> String {
 fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
-        Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join("\n  "),
+        // one a line only where they are long, such as recovery codes
+        Value::Array(items) => {
+            let texts: Vec<String> = items.iter().map(plain).collect();
+            let separator = if texts.len() > SHORT_LIST { "\n  " } else { "," };
+            texts.join(separator)
+        }
         other => other.to_string(),
     }
 }

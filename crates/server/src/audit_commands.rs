@@ -8,7 +8,7 @@ use http::Method;
 use ports::SignedCheckpoint;
 use serde_json::json;
 
-use crate::admin_commands::{Ask, present, send};
+use crate::admin_commands::{Ask, demand_store, present, send};
 use crate::cli::{Audit, Where};
 use crate::commands::{settings, show};
 use crate::exit::Exit;
@@ -29,6 +29,9 @@ async fn verify(place: &Where, file: Option<&Path>, json: bool) -> Exit {
             return Exit::Usage;
         }
     };
+    if let Err(exit) = demand_store(&data) {
+        return exit;
+    }
     let given = match file.map(read).transpose() {
         Ok(given) => given,
         Err(why) => {

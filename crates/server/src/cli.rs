@@ -244,9 +244,30 @@ impl Command {
             Self::Admin(Admin { noun: Noun::User(User::Clear(_) | User::Contain(_)), .. }) => {
                 Some("`user clear` and `user contain` come with the guard, in a later version")
             }
+            Self::Admin(Admin { noun: Noun::Integration(Integration::Create(new)), .. }) => {
+                new.later()
+            }
             _ => None,
         }
     }
+}
+
+/// What completion scripts offer: the command line without what `--help` hides. They are generated from a
+/// definition, and would complete hidden words too.
+#[must_use]
+pub fn visible(command: &clap::Command) -> clap::Command {
+    // clap keeps only names that live for ever; a process prints one script and ends
+    let name: &'static str = command.get_name().to_owned().leak();
+    let mut shown = clap::Command::new(name)
+        .args(command.get_arguments().filter(|arg| !arg.is_hide_set()).cloned())
+        .subcommands(command.get_subcommands().filter(|sub| !sub.is_hide_set()).map(visible));
+    if let Some(about) = command.get_about() {
+        shown = shown.about(about.clone());
+    }
+    if command.get_version().is_some() {
+        shown = shown.version(env!("CARGO_PKG_VERSION"));
+    }
+    shown
 }
 
 #[cfg(test)]

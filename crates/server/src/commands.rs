@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use clap::{CommandFactory, Parser};
 
-use crate::cli::{Cli, Command, ConfigCommand, Where};
+use crate::cli::{Cli, Command, ConfigCommand, Where, visible};
 use crate::config::{self, Issues, Loaded, Sources};
 use crate::exit::Exit;
 use crate::listener::raise_open_files;
@@ -25,7 +25,8 @@ pub fn main() -> Exit {
         Command::Config(ConfigCommand::Print { place, .. }) => print(&place, json),
         Command::Completions { shell } => {
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "countersign", &mut script);
+            let mut offered = visible(&Cli::command());
+            clap_complete::generate(shell, &mut offered, "countersign", &mut script);
             show(&String::from_utf8_lossy(&script))
         }
         Command::Doctor(place) => run(async move {

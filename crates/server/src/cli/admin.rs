@@ -113,6 +113,12 @@ pub struct NewIntegration {
     /// What its keys may do [default: challenges]; user scopes let a key enrol devices
     #[arg(long, value_name = "SCOPE", value_delimiter = ',')]
     pub scope: Vec<Scope>,
+    /// Comes with the hosted protocols
+    #[arg(long, value_name = "URI", hide = true)]
+    pub redirect_uri: Vec<String>,
+    /// Comes with the hosted protocols
+    #[arg(long, value_name = "URL", hide = true)]
+    pub return_url: Vec<String>,
     /// Ways to pass that it allows [default: all]
     #[arg(long, value_name = "METHOD", value_delimiter = ',')]
     pub method: Vec<Method>,
@@ -122,6 +128,17 @@ pub struct NewIntegration {
     /// Tell it which users exist, instead of giving it decoys
     #[arg(long)]
     pub reveal_users: bool,
+}
+
+impl NewIntegration {
+    /// What this asks for that comes in a later version.
+    pub(super) fn later(&self) -> Option<&'static str> {
+        if !self.redirect_uri.is_empty() || !self.return_url.is_empty() {
+            return Some("`--redirect-uri` and `--return-url` come in a later version");
+        }
+        let guard = self.scope.contains(&Scope::GuardWrite);
+        guard.then_some("the scope `guard:write` comes with the guard, in a later version")
+    }
 }
 
 /// `admin integration key`.
@@ -221,10 +238,12 @@ pub enum Factor {
     },
     /// List a user's
     List(OfUser),
-    /// Show a user's; the same as list
+    /// Show one
     Show {
-        /// Name or id of the user
-        #[arg(value_parser = user_ref)]
+        /// Its id, or its type
+        factor: String,
+        /// Whose
+        #[arg(long, value_name = "U", value_parser = user_ref)]
         user: String,
     },
 }
@@ -299,6 +318,9 @@ pub enum Scope {
     UsersWrite,
     #[value(name = "events:read")]
     EventsRead,
+    /// Comes with the guard.
+    #[value(name = "guard:write", hide = true)]
+    GuardWrite,
 }
 
 /// A way to pass.

@@ -41,6 +41,7 @@ fn every_line_of_the_contract_parses() {
         "admin factor create --user alice --type recovery_code",
         "admin factor reset --user alice --reason lost",
         "admin factor list --user alice",
+        "admin factor show totp --user alice",
         "admin device revoke dev_1 --data d",
         "admin device list --user alice",
         "admin device show dev_1",
@@ -73,6 +74,9 @@ fn what_is_not_built_says_so() {
         "migrate",
         "admin user clear alice",
         "admin user contain alice",
+        "admin integration create --name x --redirect-uri https://x.example/",
+        "admin integration create --name x --return-url https://x.example/",
+        "admin integration create --name x --scope challenges,guard:write",
     ] {
         let cli = parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
         let said = cli.command.later().unwrap_or_else(|| panic!("{line}"));
@@ -95,7 +99,7 @@ fn nonsense_is_a_usage_error() {
         "admin user create",
         "admin factor create --user a --type push",
         "admin factor reset --user a",
-        "admin integration create --name x --scope guard:write",
+        "admin integration create --name x --scope guard:read",
         "admin user show name:",
         "why",
         "audit checkpoint",
@@ -125,5 +129,19 @@ fn help_does_not_speak_of_tenants() {
         assert!(!help.contains("tenant"), "{help}");
         let visible = command.get_subcommands().filter(|sub| !sub.is_hide_set());
         todo.extend(visible.cloned());
+    }
+}
+
+#[test]
+fn completions_offer_what_help_shows() {
+    let mut script = Vec::new();
+    let mut offered = visible(&Cli::command());
+    clap_complete::generate(Shell::Bash, &mut offered, "countersign", &mut script);
+    let script = String::from_utf8(script).unwrap();
+    for word in ["tenant", "guard", "backup", "--attack", "--return-url"] {
+        assert!(!script.contains(word), "{word}");
+    }
+    for word in ["ticket", "--verifies-first-factor", "--checkpoint", "--data", "--json"] {
+        assert!(script.contains(word), "{word}");
     }
 }
