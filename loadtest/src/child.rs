@@ -41,7 +41,7 @@ pub(crate) struct Server {
 impl Server {
     /// Starts one and waits until it is ready.
     pub(crate) async fn start() -> Result<Self, Failure> {
-        let program = program()?;
+        let program = program().await?;
         let dir =
             TempDir::with_prefix("countersign-loadtest-").map_err(failed("temporary folder"))?;
         let log = File::create(log_path(dir.path())).map_err(failed("temporary folder"))?;
@@ -172,20 +172,54 @@ fn tail(dir: &Path) -> String {
     format!("the server's log ends:\n  {}", last.join("\n  "))
 }
 
-/// The program beside this one, so that both are of the same build.
-fn program() -> Result<PathBuf, Failure> {
+/// The program beside this one, so that both are of the same build. Under `cargo run` it is built first, like
+/// this one was: what is measured is what the sources say. Elsewhere it is built only if it is missing.
+async fn program() -> Result<PathBuf, Failure> {
     let own = std::env::current_exe().map_err(failed("this program"))?;
     let dir = own.parent().unwrap_or(Path::new("."));
     let path = dir.join(PROGRAM);
-    if path.is_file() {
-        return Ok(path);
+    // cargo names the package that it runs; under `cargo xtask` it is another one
+    let cargo_runs_us =
+        std::env::var_os("CARGO_PKG_NAME").is_some_and(|name| name == env!("CARGO_PKG_NAME"));
+    if cargo_runs_us || !path.is_file() {
+        build(dir).await?;
     }
-    let release = if dir.ends_with("release") { " --release" } else { "" };
-    Err(Failure::Usage(format!(
-        "there is no {PROGRAM} beside this program ({}): build it with `cargo build{release} --bin {PROGRAM}`, \
-         or name a running one with --target",
-        dir.display()
-    )))
+    Ok(path)
+}
+
+/// Builds the program into `dir`, the folder of a cargo profile.
+async fn build(dir: &Path) -> Result<(), Failure> {
+    let release = dir.ends_with("release").then_some("--release");
+    let why_not = |what: &str| {
+        Failure::Usage(format!(
+            "{what}: build it with `cargo build {} --bin {PROGRAM}`, so that it is in {}, or name a running \
+             one with --target",
+            release.unwrap_or_default(),
+            dir.display()
+        ))
+    };
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
+    let target = dir.parent().unwrap_or(dir);
+    let built = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["build", "--locked", "--bin", PROGRAM])
+        .args(release)
+        .arg("--manifest-path")
+        .arg(workspace.join("Cargo.toml"))
+        .arg("--target-dir")
+        .arg(target)
+        .stdin(Stdio::null())
+        // stdout is for the report
+        .stdout(Stdio::null())
+        .kill_on_drop(true)
+        .status()
+        .await
+        .map_err(|error| {
+            why_not(&format!("{PROGRAM} isn't built, and cargo can't be run: {error}"))
+        })?;
+    if built.success() && dir.join(PROGRAM).is_file() {
+        return Ok(());
+    }
+    Err(why_not(&format!("{PROGRAM} could not be built ({built})")))
 }
 
 fn failed(what: &str) -> impl FnOnce(std::io::Error) -> Failure {

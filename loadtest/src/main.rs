@@ -34,7 +34,7 @@ use rest::Api;
 use run::Load;
 
 const ABOUT_RUN: &str = "\
-Without --target a server is started beside this program, on free ports, with temporary data.
+Without --target a server is built and started beside this program, on free ports, with temporary data.
 Exit codes: 0 all is well, 1 something was lost, doubled, wrong or late, 2 usage, 3 unreachable, 4 refused.
 Not measured yet, and null in the JSON: limit_ceremonies_per_s, ratio and bytes_per_idle_device. They come \
 with `floors`, in a later version.";
