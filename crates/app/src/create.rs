@@ -16,7 +16,7 @@ use ports::{
     Hint, HotChange, HotError, HotUser, MacKey, Open, Opened, Replay, ReplayKey, SealFor,
     StoreError, UserRef,
 };
-use statement::{ChallengeId, Timestamp, UserId};
+use statement::{ChallengeId, TenantId, Timestamp, UserId};
 
 use self::check::Wanted;
 pub(crate) use self::check::session_hash;
@@ -172,15 +172,19 @@ impl App {
                 record: Some(record),
             }),
             (None, _) if reveal => Err(Error::UserUnknown),
-            (None, UserRef::Id(id)) => Ok(Target { id: *id, name: id.to_string(), record: None }),
-            (None, UserRef::Name(name)) => {
-                let parts: [&[u8]; 2] = [tenant.as_bytes(), name.as_bytes()];
-                let mac = self.vault.mac(MacKey::UnknownUser, &parts);
-                let mut id = [0; UserId::LEN];
-                id.copy_from_slice(&mac[..UserId::LEN]);
-                Ok(Target { id: UserId::from_bytes(id), name: name.clone(), record: None })
-            }
+            // an id that is unknown here may be somebody's in another tenant: it is never used itself
+            (None, UserRef::Id(id)) => Ok(self.nobody(tenant, id.to_string())),
+            (None, UserRef::Name(name)) => Ok(self.nobody(tenant, name.clone())),
         }
+    }
+
+    /// The stand-in of somebody whom the tenant doesn't know.
+    fn nobody(&self, tenant: TenantId, name: String) -> Target {
+        let parts: [&[u8]; 2] = [tenant.as_bytes(), name.as_bytes()];
+        let mac = self.vault.mac(MacKey::UnknownUser, &parts);
+        let mut id = [0; UserId::LEN];
+        id.copy_from_slice(&mac[..UserId::LEN]);
+        Target { id: UserId::from_bytes(id), name, record: None }
     }
 
     fn valid_cookie(

@@ -7,9 +7,10 @@ use statement::{ChallengeId, IntegrationId, Timestamp, sha256};
 use crate::challenge::{Challenge, Methods, Mode, Purpose};
 use crate::guard::{self, Verdict};
 
-/// How many decoys of one user are remembered for merging. Above it the oldest is forgotten; it still
-/// expires by itself. Twice the most live challenges of a user, so that nobody meets it by accident.
-pub const MAX_REMEMBERED_DECOYS: usize = 24;
+/// How many challenges of one user are remembered for merging. Above it the newest decoy is forgotten; it still
+/// expires by itself. About twice the most that can be real, so that nobody meets it by accident and there is
+/// a decoy to forget. All count, and the oldest stay: a user who has none but decoys is merged like any other.
+pub const MAX_REMEMBERED: usize = 24;
 /// At most this many details.
 pub const MAX_DETAILS: usize = 8;
 /// Longest label of a detail, in characters.
@@ -92,9 +93,9 @@ pub fn plan(
     let supersedes = live().filter(same_session).map(|challenge| challenge.id).collect();
     let others = live().filter(|challenge| !same_session(challenge)).map(Arc::as_ref);
     let verdict = guard::judge_create(policy, cell, others, facts, now);
-    let decoys: Vec<ChallengeId> =
-        live().filter(|c| c.mode == Mode::Decoy && !same_session(c)).map(|c| c.id).collect();
-    let surplus = (decoys.len() + 1).saturating_sub(MAX_REMEMBERED_DECOYS);
-    let forgets = if verdict.mode == Mode::Decoy { decoys[..surplus].to_vec() } else { Vec::new() };
+    let stay = live().filter(|challenge| !same_session(challenge));
+    let surplus = (stay.clone().count() + 1).saturating_sub(MAX_REMEMBERED);
+    let decoys = stay.rev().filter(|challenge| challenge.mode == Mode::Decoy);
+    let forgets = decoys.take(surplus).map(|challenge| challenge.id).collect();
     Plan::New { verdict, supersedes, forgets }
 }

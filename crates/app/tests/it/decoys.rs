@@ -122,3 +122,46 @@ async fn tenants_and_integrations_never_see_each_others_challenges() {
     let theirs = world.create(&foreign, "alice", "s1").await;
     assert_ne!(theirs.view.id, id);
 }
+
+#[tokio::test]
+async fn old_sessions_merge_alike_behind_a_flood() {
+    let world = World::new().await;
+    let app = world.integration("vpn").await;
+    world.enrolled("real").await;
+    let mut merged = Vec::new();
+    for user in ["real", "nobody"] {
+        for n in 0..40 {
+            world.create(&app, user, &format!("s{n}")).await;
+        }
+        let mut again = Vec::new();
+        for n in 0..40 {
+            again.push(world.create(&app, user, &format!("s{n}")).await.merged);
+        }
+        merged.push(again);
+    }
+    assert_eq!(merged[0], merged[1]);
+    assert!(merged[0][0], "the oldest is remembered");
+}
+
+#[tokio::test]
+async fn another_tenants_user_id_is_nobody_and_spends_nothing_of_theirs() {
+    let world = World::new().await;
+    let app = world.integration("vpn").await;
+    let alice = world.enrolled("alice").await;
+    let tenant = world.app.create_tenant(&mut world.call(), &crate::world::OPERATOR, "other").await;
+    let tenant = tenant.expect("a tenant").id;
+    let foreign = world.integration_with(tenant, "vpn", |_| {}).await;
+    let mut request = world.request("", "s1");
+    request.user = ports::UserRef::Id(alice.device.connected.user);
+    let decoy = world.create_with(&foreign, request.clone()).await.expect("a decoy").view.id;
+    let again = world.create_with(&foreign, request).await.expect("the same").view.id;
+    assert_eq!(again, decoy);
+    for _ in 0..domain::attempts::FREE_FAILURES {
+        let tried = world.app.submit_code(&mut world.call(), &foreign, decoy, "000000").await;
+        assert_eq!(tried.unwrap_err(), Error::CodeWrong);
+    }
+    let created = world.create(&app, "alice", "s1").await;
+    let code = totp::code(&alice.device.totp, world.now());
+    let view = world.app.submit_code(&mut world.call(), &app, created.view.id, &code).await;
+    assert_eq!(decision(view.expect("her own budget").state), Decision::Approved);
+}
