@@ -6,6 +6,7 @@ use data_encoding::BASE64URL_NOPAD;
 use domain::audit::{Entry, Event};
 use domain::challenge::{Challenge, Decided, Method};
 use domain::cookie::DeviceCookie;
+use domain::directory::User;
 use domain::receipt;
 use ports::{MacKey, Redeem, Redeemed, UserRef};
 use serde::Serialize;
@@ -74,9 +75,13 @@ impl App {
         let wrong = Some("wrong_session".to_owned());
         let audit_wrong = entry(Event::RedeemRefused).with(|public| public.cause = wrong);
         let item = Redeem { challenge: id, session, audit, audit_wrong };
+        // read before it is spent: a failure costs nothing, and a cookie of an epoch that ends meanwhile is
+        // dead at once
+        let user = self.directory.user(challenge.tenant, UserRef::Id(challenge.user)).await?;
         match self.ledger.redeem(item).await? {
             Redeemed::Redeemed(decided) => {
-                self.make_receipt(call, caller, &challenge, decided, browser_session).await
+                let user = &user.ok_or(Error::Lapsed)?.user;
+                self.make_receipt(call, user, &challenge, decided, browser_session)
             }
             Redeemed::NotApproved => Err(Error::NotApproved),
             Redeemed::Already => Err(Error::AlreadyRedeemed),
@@ -86,22 +91,20 @@ impl App {
         }
     }
 
-    async fn make_receipt(
+    fn make_receipt(
         &self,
         call: &mut Call,
-        caller: &Caller,
+        user: &User,
         challenge: &Challenge,
         decided: Decided,
         browser_session: &str,
     ) -> Result<Receipt, Error> {
-        let user = self.directory.user(challenge.tenant, UserRef::Id(challenge.user)).await?;
-        let user = user.ok_or(Error::Lapsed)?;
         let method = decided.proof.map_or(Method::Push, domain::challenge::Proof::method);
         let claims = Claims {
             iss: format!("{}/receipt", self.settings.public_url),
             aud: challenge.integration.to_string(),
             sub: challenge.user.to_string(),
-            name: &user.user.name,
+            name: &user.name,
             jti: BASE64URL_NOPAD.encode(&call.random::<16>()),
             iat: call.now.seconds(),
             exp: call.now.seconds() + receipt::LIFE_S,
@@ -114,8 +117,8 @@ impl App {
             phishing_resistant: false,
         };
         let claims = serde_json::to_vec(&claims).map_err(|_| Error::Lapsed)?;
-        let cookie = DeviceCookie { id: call.random(), issued: call.now, epoch: user.user.epoch };
-        let bytes = cookie.signed_bytes(challenge.tenant, challenge.user, caller.integration().id);
+        let cookie = DeviceCookie { id: call.random(), issued: call.now, epoch: user.epoch };
+        let bytes = cookie.signed_bytes(challenge.tenant, challenge.user, challenge.integration);
         let mac = self.vault.mac(MacKey::DeviceCookie, &[&bytes]);
         Ok(Receipt {
             receipt: self.vault.sign_receipt(&claims),

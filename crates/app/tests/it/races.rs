@@ -156,3 +156,29 @@ async fn parallel_requests_of_one_session_are_one_challenge_and_one_rings() {
     assert_eq!(world.cards(&alice.device, false).await.len(), 1);
     assert_eq!(world.cards(&alice.device, true).await.len(), 4);
 }
+
+#[tokio::test]
+async fn a_cookie_redeemed_beside_a_reset_is_dead() {
+    let world = World::new().await;
+    let app = world.integration("vpn").await;
+    let mut redeemed = 0;
+    for round in 0..runs(20, 200) {
+        let name = format!("user{round}");
+        let person = world.enrolled(&name).await;
+        let created = world.create(&app, &name, "s1").await;
+        world.approve(&person.device, &created).await;
+        let (mut call, user) = (world.call(), ports::UserRef::Name(name));
+        let (operator, why) = (&crate::world::OPERATOR, Some("lost phone".to_owned()));
+        let reset = world.app.reset_user(&mut call, operator, world.tenant, user.clone(), why);
+        let (receipt, reset) = tokio::join!(world.redeem(&app, created.view.id, "s1"), reset);
+        reset.expect("a reset");
+        if let Ok(receipt) = receipt {
+            redeemed += 1;
+            let cookie = domain::cookie::DeviceCookie::decode(&receipt.device_cookie);
+            let (cookie, _) = cookie.expect("a cookie");
+            let user = world.app.user(world.tenant, user).await.expect("a user").user;
+            assert!(!cookie.is_current(user.epoch, world.now()), "round {round}");
+        }
+    }
+    assert!(redeemed > 0, "no redeem came first");
+}
