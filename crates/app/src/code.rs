@@ -3,13 +3,16 @@
 
 use std::sync::Arc;
 
-use domain::attempts::{Attempts, Counter};
+use domain::attempts::{Attempts, Counter, Refusal};
 use domain::audit::{Entry, Event};
 use domain::challenge::{Challenge, Decision, Method, Proof, State};
 use domain::directory::UserRecord;
 use domain::recovery::RecoveryCode;
 use domain::totp;
-use ports::{Change, Counted, Effect, NoticeKind, SealFor, Settle, Settled, StoreError, UserRef};
+use ports::{
+    Change, Counted, DirectoryError, Effect, NoticeKind, SealFor, Settle, Settled, StoreError,
+    UserRef,
+};
 use statement::ChallengeId;
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
@@ -87,10 +90,17 @@ impl App {
         code: &str,
     ) -> Result<Option<Passed>, Error> {
         let counter = Counter::Totp(challenge.user);
-        let Counted::Counted(attempts) = self.ledger.count_attempt(counter).await? else {
-            return Ok(None);
-        };
         let factor = record.and_then(|r| r.totp.as_ref()).filter(|totp| !totp.locked);
+        let attempts = match self.ledger.count_attempt(counter).await? {
+            Counted::Counted(attempts) => attempts,
+            Counted::Refused(refusal) => {
+                // whoever reached the cap may not have come to lock: unlocked it could never be bound anew
+                if refusal == Refusal::Locked && factor.is_some() {
+                    self.lock_totp(challenge).await?;
+                }
+                return Ok(None);
+            }
+        };
         // a user without a secret is compared against one that no code matches, to take as long
         let (secret, last_step) = match factor {
             Some(factor) => (self.totp_secret(challenge, factor)?, factor.last_step),
@@ -127,14 +137,22 @@ impl App {
             self.tell_notice(call, challenge, NoticeKind::RepeatedFailures, &text);
         }
         if attempts.is_locked(counter) {
-            let entry = Entry::new(challenge.tenant, Event::FactorLocked).with(|public| {
-                public.user = Some(challenge.user);
-                public.factor = Some(Method::Totp);
-                public.cause = Some("hard_cap".to_owned());
-            });
-            self.directory.apply(Change::LockTotp(challenge.user), vec![entry]).await?;
+            self.lock_totp(challenge).await?;
         }
         Ok(())
+    }
+
+    async fn lock_totp(&self, challenge: &Challenge) -> Result<(), Error> {
+        let entry = Entry::new(challenge.tenant, Event::FactorLocked).with(|public| {
+            public.user = Some(challenge.user);
+            public.factor = Some(Method::Totp);
+            public.cause = Some("hard_cap".to_owned());
+        });
+        match self.directory.apply(Change::LockTotp(challenge.user), vec![entry]).await {
+            // locked already, or gone: the code is wrong all the same
+            Err(DirectoryError::NotFound) => Ok(()),
+            other => Ok(other?),
+        }
     }
 
     async fn try_recovery(

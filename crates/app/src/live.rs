@@ -25,19 +25,37 @@ impl App {
     ) -> Result<HotUser, StoreError> {
         let mut hot = self.hot.load(tenant, user).await?;
         for _ in 0..MAX_TRIES {
-            let Some(stale) = find_stale(&hot, call) else {
+            let outcomes = self.find_stale(call, &hot).await?;
+            if outcomes.is_empty() {
                 return Ok(hot);
-            };
-            let mut outcomes = Vec::with_capacity(stale.len());
-            for id in stale {
-                outcomes.push((id, self.outcome_of(call, id).await?));
             }
             hot = self.apply_outcomes(call, tenant, user, hot, &outcomes).await?;
         }
         Err(StoreError::Overloaded)
     }
 
-    /// What the ledger says of a challenge that the cell lists as open.
+    /// What the cell lists as open although it isn't any more, with what it ended as. One that looks live may
+    /// have been decided by somebody who never came to say so here.
+    async fn find_stale(
+        &self,
+        call: &Call,
+        hot: &HotUser,
+    ) -> Result<Vec<(ChallengeId, Option<Decided>)>, StoreError> {
+        let mut stale = Vec::new();
+        for id in &hot.cell.open {
+            if hot.live.iter().any(|c| c.id == *id && !c.is_past(call.now)) {
+                let record = self.ledger.lookup(*id).await?;
+                if let Some(State::Decided(decided)) = record.map(|record| record.state) {
+                    stale.push((*id, Some(decided)));
+                }
+            } else {
+                stale.push((*id, self.outcome_of(call, *id).await?));
+            }
+        }
+        Ok(stale)
+    }
+
+    /// What the ledger says of a challenge that the cell lists as open and that isn't live.
     async fn outcome_of(
         &self,
         call: &Call,
@@ -163,13 +181,4 @@ impl App {
             audit: crate::settle::decided_entry(challenge, Decision::Expired, None),
         }
     }
-}
-
-/// What the cell lists as open although it isn't live any more. `None` if the state is up to date.
-fn find_stale(hot: &HotUser, call: &Call) -> Option<Vec<ChallengeId>> {
-    let is_live = |id: &ChallengeId| {
-        hot.live.iter().any(|challenge| challenge.id == *id && !challenge.is_past(call.now))
-    };
-    let stale: Vec<ChallengeId> = hot.cell.open.iter().filter(|id| !is_live(id)).copied().collect();
-    (!stale.is_empty()).then_some(stale)
 }

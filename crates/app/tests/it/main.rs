@@ -6,6 +6,7 @@ mod crash;
 mod decoys;
 mod devices;
 mod forgery;
+mod hang_ups;
 mod model;
 mod races;
 mod world;
