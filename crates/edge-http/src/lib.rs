@@ -20,8 +20,12 @@ use std::sync::Arc;
 
 use app::{App, Call};
 use axum::Router;
-use axum::middleware::from_fn;
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use http_limits::Problem;
 use tokio::sync::watch;
+use tracing::Instrument;
 
 pub use admin::{CheckpointFile, Operator, admin_router};
 pub use openapi::openapi_json;
@@ -56,5 +60,19 @@ impl Rest {
 pub fn rest_router(state: Rest) -> Router {
     observe::describe();
     let (router, _) = openapi::router().split_for_parts();
-    router.route_layer(from_fn(observe::observe)).with_state(state)
+    router.route_layer(from_fn(to_its_end)).route_layer(from_fn(observe::observe)).with_state(state)
+}
+
+/// Lets what may change something come to its end in a task of its own. A caller who hangs up between a write
+/// and what follows from it must not keep devices and waiters from being told, a revoked socket open, or an
+/// idempotency key free for a second try while the first is on its way to the disk.
+pub(crate) async fn to_its_end(request: Request, next: Next) -> Response {
+    if request.method().is_safe() {
+        return next.run(request).await;
+    }
+    match tokio::spawn(next.run(request).in_current_span()).await {
+        Ok(response) => response,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(error) => Problem::unavailable(error).into_response(),
+    }
 }

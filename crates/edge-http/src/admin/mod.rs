@@ -11,6 +11,7 @@ mod records;
 use app::Actor;
 use axum::Router;
 use axum::extract::FromRequestParts;
+use axum::middleware::from_fn;
 use axum::routing::{get, post};
 use domain::directory::Tenant;
 use http::request::Parts;
@@ -22,7 +23,7 @@ pub use records::CheckpointFile;
 
 use crate::error::Refused;
 use crate::events::Which;
-use crate::{Rest, shapes};
+use crate::{Rest, shapes, to_its_end};
 
 /// Who asks: the peer's user id on this machine. An extension of every request, set by the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +56,7 @@ pub fn admin_router(state: Rest) -> Router {
         .route("/factors/{factor}", get(p::show_factor))
         .route("/devices", get(p::list_devices))
         .route("/devices/{device}", get(p::show_device).delete(p::revoke_device))
+        .route_layer(from_fn(to_its_end))
         .with_state(state)
 }
 

@@ -95,3 +95,15 @@ async fn the_wait_has_a_bound() {
     let view = w.world.send(&w.key, "GET", &path, Value::Null).await.ok(200);
     assert_eq!(view["state"], json!("pending"));
 }
+
+#[tokio::test]
+async fn a_caller_who_hangs_up_keeps_nobody_from_being_told() {
+    let w = Waiting::new().await;
+    let poll = w.poll().await;
+    {
+        let mut cancel = std::pin::pin!(w.world.send(&w.key, "DELETE", &w.path, Value::Null));
+        let once = poll_fn(|cx| Poll::Ready(cancel.as_mut().poll(cx).is_pending()));
+        assert!(once.await, "still at work when its caller goes");
+    }
+    assert_eq!(state(poll).await, "cancelled");
+}
