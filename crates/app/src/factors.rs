@@ -132,9 +132,9 @@ impl App {
                 private.by = Some(actor.to_string());
                 private.reason = Some(why);
             });
+        self.directory.apply(Change::ResetUser(id, call.now), vec![entry]).await?;
         let text = "All your factors and devices were removed by an administrator.";
         self.notify(call, tenant, id, NoticeKind::FactorReset, text);
-        self.directory.apply(Change::ResetUser(id, call.now), vec![entry]).await?;
         for device in user.active_devices() {
             self.courier.tell_device(device.id, Hint::Revoked);
         }

@@ -321,6 +321,8 @@ impl App {
             revoked: None,
         };
         let id = device.id;
+        // read first: a ticket that is used up for a device that never hears of it would be lost
+        let organisation = self.organisation(ticket.tenant).await?;
         let mut audit = vec![
             ticket_entry(ticket, Event::DeviceEnrolled)
                 .with(|public| public.device = Some(id))
@@ -341,7 +343,7 @@ impl App {
             tenant: ticket.tenant,
             device: id,
             user_name: user.user.name.clone(),
-            organisation: self.organisation(ticket.tenant).await?,
+            organisation,
             totp: secret,
         })
     }

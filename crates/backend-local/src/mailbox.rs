@@ -54,9 +54,9 @@ impl Hints {
             return;
         }
         if matches!(hint, Hint::Replaced | Hint::Revoked) {
-            // whatever else waits is of no use to a connection that ends
+            // cards are of no use to a connection that ends; what its person is told is
             self.ended = true;
-            self.queue.clear();
+            self.queue.retain(|waiting| matches!(waiting, Hint::Notice(_)));
         } else if self.queue.len() >= MAX_MAILBOX {
             self.queue = VecDeque::from([Hint::Resync]);
             return;
