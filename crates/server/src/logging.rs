@@ -6,9 +6,12 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Mutex;
 
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::{FilterExt, filter_fn};
+use tracing_subscriber::fmt::{self, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+use tracing_subscriber::{EnvFilter, Layer, registry};
 
 use crate::config::{Config, LogFormat};
 
@@ -41,8 +44,14 @@ pub fn to_file(config: &Config, path: &Path) -> Result<(), LogError> {
     start(config, Mutex::new(file))
 }
 
-/// These crates print whole frames at TRACE, numbers and secrets included.
-const WHOLE_FRAMES: &str = "tungstenite=off,tokio_tungstenite=off,sqlx=info,hyper=info,rustls=info";
+/// These crates print whole frames, headers and statements below INFO, numbers and secrets included. No
+/// setting brings that back, also none that asks for one of them by name.
+const WHOLE_FRAMES: [&str; 5] = ["tungstenite", "tokio_tungstenite", "sqlx", "hyper", "rustls"];
+
+fn is_fit_to_print(metadata: &Metadata<'_>) -> bool {
+    let whole_frames = || WHOLE_FRAMES.iter().any(|name| metadata.target().starts_with(name));
+    *metadata.level() <= Level::INFO || !whole_frames()
+}
 
 fn start<W>(config: &Config, writer: W) -> Result<(), LogError>
 where
@@ -50,13 +59,12 @@ where
 {
     // `RUST_LOG` is what people try when they hunt for something
     let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| config.log_level.clone());
-    let filter = EnvFilter::try_new(format!("{filter},{WHOLE_FRAMES}"))
-        .unwrap_or_else(|_| EnvFilter::new(format!("info,{WHOLE_FRAMES}")));
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(writer);
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = filter.and(filter_fn(is_fit_to_print));
+    let lines = fmt::layer().with_ansi(false).with_writer(writer);
     match config.log_format {
-        LogFormat::Text => builder.finish().try_init()?,
-        LogFormat::Json => builder.json().finish().try_init()?,
+        LogFormat::Text => registry().with(lines.with_filter(filter)).try_init()?,
+        LogFormat::Json => registry().with(lines.json().with_filter(filter)).try_init()?,
     }
     Ok(())
 }

@@ -10,5 +10,6 @@ mod load;
 mod protocol;
 mod requests;
 mod rest;
+mod secrecy;
 mod socket;
 mod world;
