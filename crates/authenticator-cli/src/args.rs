@@ -40,9 +40,17 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Enrol this device with a link, or with a server, user name and code
-    #[command(visible_alias = "enroll")]
+    #[command(
+        visible_alias = "enroll",
+        after_help = "\
+With --json it prints {\"event\":\"confirm\",\"digits\":N} and reads {\"number\":\"..\"}. By code it first prints
+{\"event\":\"confirm_server\",\"fingerprint\":\"..\"} and reads {\"confirm\":true} if that is the server's."
+    )]
     Enrol(Enrol),
     /// Wait for requests and answer them, for all accounts at once
+    #[command(after_help = "\
+With --json it prints one event a line and reads one answer a line: {\"challenge\":ID,\"number\":\"..\"},
+{\"challenge\":ID,\"deny\":true}, {\"challenge\":ID,\"report\":true}, or {\"pull\":true} to see what didn't ring.")]
     Listen,
     /// List the accounts of this device
     Accounts,
