@@ -8,7 +8,7 @@ use domain::audit::{Entry, Event};
 use domain::challenge::{Challenge, Collect, Decision, Proof, State};
 use domain::directory::{Device, UserRecord};
 use domain::guard::{self, Alert, Release};
-use ports::{Effect, HotUser, Settle, Settled, StoreError, UserRef};
+use ports::{Change, DirectoryError, Effect, HotUser, Settle, Settled, StoreError, UserRef};
 use statement::{AnswerDecision, ChallengeId};
 
 use crate::settle::decided_entry;
@@ -93,7 +93,7 @@ impl App {
             State::Decided(decided) => {
                 let late_report = answer.decision == AnswerDecision::Report
                     && decided.decision == Decision::Approved
-                    && decided.collect == Collect::Open;
+                    && decided.collect != Collect::Lapsed;
                 if late_report {
                     self.lapse_reported(&record.challenge, device).await?;
                 }
@@ -214,7 +214,8 @@ impl App {
         Ok(())
     }
 
-    /// A late "not me" on an approval that nobody redeemed yet: it lapses, and so do the cookies.
+    /// A late "not me" on an approval: it lapses, or, if it was redeemed, somebody should look; the cookies end
+    /// either way.
     async fn lapse_reported(
         &self,
         challenge: &Challenge,
@@ -228,10 +229,19 @@ impl App {
             public.cause = Some("reported".to_owned());
         });
         let effects = vec![Effect::RaiseEpoch];
-        if self.ledger.lapse(challenge.id, effects, entry).await? {
+        if self.ledger.lapse(challenge.id, effects, entry.clone()).await? {
             self.courier.wake(challenge.id);
+            return Ok(());
         }
-        Ok(())
+        let alert = entry.with(|public| {
+            public.event = Event::Alert;
+            public.alert = Some(Alert::ReportedLate);
+            public.cause = None;
+        });
+        match self.directory.apply(Change::EndCookies(challenge.user), vec![alert]).await {
+            Err(DirectoryError::Store(error)) => Err(error),
+            _ => Ok(()),
+        }
     }
 }
 

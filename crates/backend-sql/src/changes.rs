@@ -112,6 +112,10 @@ async fn apply(conn: &mut SqliteConnection, change: &Change, now: Timestamp) -> 
         Change::PutRecoveryCodes(user, codes) => put_codes(conn, *user, codes).await,
         // approvals are held against this time: the ledger's clock has the word, if it is ahead
         Change::ResetUser(user, at) => reset_user(conn, *user, (*at).max(now)).await,
+        Change::EndCookies(user) => {
+            raise_epoch(conn, *user).await?;
+            Ok(Stale::User(*user))
+        }
     }
 }
 

@@ -135,6 +135,8 @@ pub enum Alert {
     ConcurrentLogin,
     /// A device counter went back: the key may have been copied.
     ClonedKey,
+    /// The person reported a sign-in that was through already.
+    ReportedLate,
 }
 
 /// What the guard says of a request.

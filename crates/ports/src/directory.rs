@@ -67,6 +67,8 @@ pub enum Change {
     PutRecoveryCodes(UserId, Vec<StoredCode>),
     /// Removes all factors, revokes all devices, cancels all tickets, raises the epoch.
     ResetUser(UserId, Timestamp),
+    /// Raises a user's epoch: their device cookies end.
+    EndCookies(UserId),
 }
 
 /// Why a change didn't happen. Nothing was stored.

@@ -98,6 +98,30 @@ async fn the_fifth_wrong_session_lapses_an_approval() {
 }
 
 #[tokio::test]
+async fn a_report_of_a_redeemed_sign_in_kills_its_cookie_and_alerts() {
+    let world = World::new().await;
+    let (app, alice) = (world.integration("vpn").await, world.enrolled("alice").await);
+    let created = world.create(&app, "alice", "s1").await;
+    let document = world.cards(&alice.device, true).await.remove(0).1;
+    // somebody else's stolen code is quicker than the person
+    let code = domain::totp::code(&alice.device.totp, world.now());
+    let id = created.view.id;
+    world.app.submit_code(&mut world.call(), &app, id, &code).await.expect("approved");
+    let cookie = world.redeem(&app, id, "s1").await.expect("a receipt").device_cookie;
+    let (cookie, _) = domain::cookie::DeviceCookie::decode(&cookie).expect("a cookie");
+    let report = alice.device.sign(&document, id, AnswerDecision::Report, "");
+    assert_eq!(told(world.answer(&alice.device, report).await), Decision::Approved);
+    let user = ports::UserRef::Name("alice".to_owned());
+    let user = world.app.user(world.tenant, user).await.expect("a user").user;
+    assert!(!cookie.is_current(user.epoch, world.now()));
+    let event = Some(domain::audit::Event::Alert);
+    let filter = app::EventFilter { event, limit: 10, ..Default::default() };
+    let alerts = world.app.events(world.tenant, filter).await.expect("events");
+    let alerts: Vec<_> = alerts.iter().filter_map(|event| event.public.alert).collect();
+    assert_eq!(alerts, [domain::guard::Alert::ReportedLate]);
+}
+
+#[tokio::test]
 async fn a_report_lapses_an_approval_and_kills_its_cookies() {
     let world = World::new().await;
     let (app, alice) = (world.integration("vpn").await, world.enrolled("alice").await);
