@@ -6,6 +6,7 @@ mod authz;
 mod blind;
 mod child;
 mod crash_loop;
+mod likeness;
 mod load;
 mod protocol;
 mod requests;
