@@ -1,5 +1,6 @@
 //! `countersign serve` and `countersign demo`.
 
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -38,11 +39,14 @@ pub(crate) async fn serve(command: Serve) -> Exit {
         Ok(node) => node,
         Err(error) => return refuse(&error),
     };
+    // before anybody is told that it is ready, and so might tell it to stop
+    let stop = stop_signal();
     announce(&node);
     if first {
-        eprint!("{}", next_commands(&config.data));
+        // `eprint!` would panic where nobody can read it
+        let _ = io::stderr().write_all(next_commands(&config.data).as_bytes());
     }
-    node.run(stop_signal()).await;
+    node.run(stop).await;
     Exit::Ok
 }
 
@@ -73,16 +77,19 @@ fn refuse(error: &StartError) -> Exit {
     Exit::Unreachable
 }
 
-async fn stop_signal() {
-    let (Ok(mut term), Ok(mut int)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        // without signals only a kill stops it, which loses nothing
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
+/// Resolves when somebody asks this process to stop. From the call on, not only once it is awaited, the signal
+/// isn't the process's end any more.
+fn stop_signal() -> impl Future<Output = ()> {
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    async move {
+        let (Ok(mut term), Ok(mut int)) = signals else {
+            // without signals only a kill stops it, which loses nothing
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
     }
 }
 
@@ -163,12 +170,6 @@ async fn with_person(data: &Path, listen: SocketAddr) -> Exit {
             _ = stopped => {}
         }
     }));
-    show(&format!(
-        "Countersign demo\n\n  1. Open {scheme}://{address}/ in a browser and sign in.\n  \
-         2. Type the number that the page shows here.\n\n  Data and log are in {} and go away at \
-         the end. q quits.",
-        data.display()
-    ));
     let account = match demo::enrol(&app).await {
         Ok(account) => account,
         Err(error) => {
@@ -176,6 +177,13 @@ async fn with_person(data: &Path, listen: SocketAddr) -> Exit {
             return Exit::Unreachable;
         }
     };
+    // only now: a page that is opened before the authenticator is enrolled would never ring
+    show(&format!(
+        "Countersign demo\n\n  1. Open {scheme}://{address}/ in a browser and sign in.\n  \
+         2. Type the number that the page shows here.\n\n  Data and log are in {} and go away at \
+         the end. q quits.",
+        data.display()
+    ));
     let terminal = tokio::spawn(demo::answer_in_terminal(account));
     let mut serving = serving;
     tokio::select! {

@@ -1,5 +1,6 @@
 //! A device that sends what it is told to, right or wrong: for answers that a real authenticator never gives.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use authenticator_native::Account;
@@ -12,7 +13,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 use wire::device::{
-    self, Answer, ClientFrame, ClientHello, ServerFrame, client_frame::Frame as Up,
+    self, Answer, ClientFrame, ClientHello, Prompt, ServerFrame, client_frame::Frame as Up,
     server_frame::Frame as Down,
 };
 
@@ -28,6 +29,8 @@ enum Received {
 pub struct RawDevice {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     account: Account,
+    /// Those that came while something else was waited for.
+    prompts: VecDeque<Prompt>,
 }
 
 impl RawDevice {
@@ -41,7 +44,7 @@ impl RawDevice {
         let protocol = HeaderValue::from_static(device::SUBPROTOCOL);
         request.headers_mut().insert("sec-websocket-protocol", protocol);
         let (socket, _) = connect_async(request).await.map_err(|error| error.to_string())?;
-        let mut device = Self { socket, account };
+        let mut device = Self { socket, account, prompts: VecDeque::new() };
         let version = device::VERSION;
         let agent = "countersign demo".to_owned();
         device
@@ -80,14 +83,18 @@ impl RawDevice {
     /// # Errors
     /// If none comes.
     pub async fn prompt(&mut self) -> Result<(ChallengeId, Vec<u8>), String> {
-        loop {
-            if let Down::Prompt(prompt) = self.receive().await? {
-                let challenge = device::Challenge::decode(prompt.challenge.clone());
-                let challenge = challenge.map_err(|error| error.to_string())?;
-                let id = ChallengeId::from_slice(&challenge.id).map_err(|e| e.to_string())?;
-                return Ok((id, prompt.challenge.to_vec()));
+        let prompt = loop {
+            if let Some(prompt) = self.prompts.pop_front() {
+                break prompt;
             }
-        }
+            if let Down::Prompt(prompt) = self.receive().await? {
+                break prompt;
+            }
+        };
+        let challenge = device::Challenge::decode(prompt.challenge.clone());
+        let challenge = challenge.map_err(|error| error.to_string())?;
+        let id = ChallengeId::from_slice(&challenge.id).map_err(|error| error.to_string())?;
+        Ok((id, prompt.challenge.to_vec()))
     }
 
     /// Signs an approval.
@@ -131,16 +138,19 @@ impl RawDevice {
     /// If no result comes.
     pub async fn answer(&mut self, answer: Answer) -> Result<String, String> {
         self.send(Up::Answer(answer)).await?;
-        loop {
-            if let Down::AnswerResult(result) = self.receive().await? {
-                let name = match result.result() {
-                    device::Result::Settled => result.state().as_str_name(),
-                    other => other.as_str_name(),
-                };
-                let name = name.trim_start_matches("STATE_").trim_start_matches("RESULT_");
-                return Ok(name.to_lowercase());
+        let result = loop {
+            match self.receive().await? {
+                Down::AnswerResult(result) => break result,
+                Down::Prompt(prompt) => self.prompts.push_back(prompt),
+                _ => {}
             }
-        }
+        };
+        let name = match result.result() {
+            device::Result::Settled => result.state().as_str_name(),
+            other => other.as_str_name(),
+        };
+        let name = name.trim_start_matches("STATE_").trim_start_matches("RESULT_");
+        Ok(name.to_lowercase())
     }
 
     async fn send(&mut self, frame: Up) -> Result<(), String> {

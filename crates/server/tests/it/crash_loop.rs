@@ -77,8 +77,8 @@ async fn a_kill_during_the_first_start_does_no_harm() {
     let mut before_ready = 0;
     for kill in 0..kills {
         let home = Home::new(&format!("first-start-{kill}"));
-        // a start takes about a tenth of a second here; what comes later is the crash loop's
-        home.serve_and_kill(Duration::from_micros(120_000 * kill / kills)).await;
+        // a start takes a tenth or two of a second here; what comes later is the crash loop's
+        home.serve_and_kill(Duration::from_micros(250_000 * kill / kills)).await;
         before_ready += u64::from(!home.data().join("admin.sock").exists());
         let server = home.serve().await;
         integrate(&server).await;
@@ -131,8 +131,10 @@ async fn play_until_killed(
 ) -> Cast {
     let traffic = &site.traffic;
     let playing = cast.play(site, told);
-    let reached = timeout(LOAD, traffic.reaches(rng.random_range(50..800))).await;
-    reached.expect("the load must go on");
+    let (moments, newcomers) = (rng.random_range(50..800), rng.random_range(0..4));
+    // whatever is slower: codes and enrolments take longer than what the pushers do
+    let reached = async { tokio::join!(traffic.reaches(moments), traffic.settles(newcomers)) };
+    timeout(LOAD, reached).await.expect("the load must go on");
     // wait: the kill comes at any moment, not only when a request was just sent or answered
     sleep(Duration::from_micros(rng.random_range(0..4_000))).await;
     let in_flight = traffic.in_flight();

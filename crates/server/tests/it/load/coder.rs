@@ -130,6 +130,7 @@ impl Coder {
                 self.newcomer = Some(newcomer);
                 return Err(lost);
             }
+            site.traffic.newcomers.send_modify(|newcomers| *newcomers += 1);
         }
     }
 

@@ -53,6 +53,8 @@ pub(crate) struct Traffic {
     unavailable: AtomicUsize,
     /// Requests sent and replies received.
     moments: watch::Sender<u64>,
+    /// New people who went through all of it.
+    newcomers: watch::Sender<u64>,
 }
 
 impl Traffic {
@@ -75,6 +77,12 @@ impl Traffic {
     pub(crate) async fn reaches(&self, moments: u64) {
         let mut now = self.moments.subscribe();
         now.wait_for(|now| *now >= moments).await.unwrap();
+    }
+
+    /// Resolves when so many new people went through all of it.
+    pub(crate) async fn settles(&self, newcomers: u64) {
+        let mut now = self.newcomers.subscribe();
+        now.wait_for(|now| *now >= newcomers).await.unwrap();
     }
 }
 

@@ -190,11 +190,13 @@ impl Pusher {
         };
         let answer = device.sign(asked.challenge(), &document, decision, &number);
         let (result, page) =
-            tokio::join!(site.wire(device.answer(answer)), site.state(asked, "?wait=10"));
+            tokio::join!(site.wire(device.answer(answer)), site.state(asked, "?wait=2"));
         let result = match result {
             Ok(result) if result == "retry" => Err(site.unavailable()),
             result => result,
         };
+        // a server that stops, or stores nothing, lets the page go
+        let page = page.and_then(|state| if state == "pending" { Err(Lost) } else { Ok(state) });
         for state in [&result, &page].into_iter().flatten() {
             assert_eq!(state, choice.outcome(), "{}", asked.id);
             told.lock().decided(asked, state, since);
