@@ -113,8 +113,22 @@ impl App {
             return Ok(view);
         }
         let item = plain(&challenge, Decision::Cancelled);
-        self.settle_and_tell(call, vec![(Arc::clone(&challenge), item)]).await?;
+        let answers = self.settle_and_tell(call, vec![(Arc::clone(&challenge), item)]).await?;
+        if answers.first() == Some(&Settled::Late) {
+            self.expire(call, &challenge).await?;
+        }
         self.challenge(call, caller, id).await
+    }
+
+    /// Settles as expired what is over by the ledger's clock.
+    pub(crate) async fn expire(
+        &self,
+        call: &mut Call,
+        challenge: &Arc<Challenge>,
+    ) -> Result<(), Error> {
+        let item = self.expiry(challenge);
+        self.settle_and_tell(call, vec![(Arc::clone(challenge), item)]).await?;
+        Ok(())
     }
 
     /// A challenge of the caller's with its state. A pending one past its time is settled as expired first,

@@ -72,6 +72,8 @@ impl App {
                 self.ledger.record(failed_entry(&challenge, proof.method(), cause)).await?;
                 return Err(Error::CodeWrong);
             }
+            // by the ledger's clock it is over: say so, not that it is pending
+            Some(Settled::Late) => self.expire(call, &challenge).await?,
             Some(Settled::Settled(_)) if proof.method() == Method::RecoveryCode => {
                 let text = "A recovery code was used to sign in. If it wasn't you, tell your \
                             administrator now.";

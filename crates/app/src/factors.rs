@@ -80,7 +80,7 @@ impl App {
         let (tenant, id) = (user.user.tenant, user.user.id);
         let (secret, factor) = self.new_totp(call, tenant, id);
         let otpauth_uri = totp::uri(&secret, "Countersign", &user.user.name)
-            .map_err(|error| StoreError::Inconsistent(error.to_string()))?;
+            .map_err(|_| Error::invalid("user", "needs a name that authenticator apps can show"))?;
         let entry = factor_entry(tenant, id, actor);
         let new = NewFactor::Totp { factor: factor.id, otpauth_uri };
         self.directory.apply(Change::PutTotp(id, factor), vec![entry]).await?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use domain::challenge::{Challenge, Decided, Decision, State};
 use domain::guard;
 use domain::number::Number;
-use ports::{HotChange, HotError, HotUser, SealFor, Settle, Settled, StoreError};
+use ports::{Committed, HotChange, HotError, HotUser, Rider, SealFor, Settle, Settled, StoreError};
 use statement::{ChallengeId, TenantId, UserId};
 
 use crate::{App, Call};
@@ -117,16 +117,25 @@ impl App {
                 derived: true,
             };
             match self.hot.commit(change).await {
-                Ok(committed) => {
+                Ok(Committed { version, rider }) => {
+                    self.flush(rider).await?;
                     let mut live = hot.live;
                     live.retain(|challenge| !remove.contains(&challenge.id));
-                    return Ok(HotUser { version: committed.version, cell, live });
+                    return Ok(HotUser { version, cell, live });
                 }
                 Err(HotError::Conflict(_)) => hot = self.hot.load(tenant, user).await?,
                 Err(HotError::Store(error)) => return Err(error),
             }
         }
         Err(StoreError::Overloaded)
+    }
+
+    /// Stores a commit that no ledger write carries, where the backend asks for that.
+    async fn flush(&self, rider: Option<Rider>) -> Result<(), StoreError> {
+        match rider {
+            Some(rider) => self.hot.flush(rider).await,
+            None => Ok(()),
+        }
     }
 
     /// Stores a cell that only repeats what the ledger holds; `false` if the state moved on.
@@ -142,7 +151,7 @@ impl App {
         let derived = true;
         let change = HotChange { tenant, user, version, cell, add, remove, op_id, derived };
         match self.hot.commit(change).await {
-            Ok(_) => Ok(true),
+            Ok(Committed { rider, .. }) => self.flush(rider).await.map(|()| true),
             Err(HotError::Conflict(_)) => Ok(false),
             Err(HotError::Store(error)) => Err(error),
         }

@@ -16,8 +16,8 @@ use crate::{Actor, App, Call, Error};
 pub struct NewIntegration {
     /// What prompts call it.
     pub name: String,
-    /// Why it asks unless it says otherwise.
-    pub purpose: Purpose,
+    /// Why it may ask, beside everyday purposes; the first is meant unless it says otherwise.
+    pub purposes: Vec<Purpose>,
     /// The ways to pass that it allows.
     pub methods: Methods,
     /// What its keys may do.
@@ -125,7 +125,7 @@ impl App {
             id: IntegrationId::from_bytes(call.random()),
             tenant,
             name,
-            purpose: new.purpose,
+            purposes: new.purposes,
             methods: new.methods,
             scopes: new.scopes,
             verifies_first_factor: new.verifies_first_factor,

@@ -143,16 +143,17 @@ async fn create_tenant(conn: &mut SqliteConnection, tenant: &Tenant) -> Changed 
 }
 
 async fn create_integration(conn: &mut SqliteConnection, integration: &Integration) -> Changed<()> {
+    let purposes: Vec<&str> = integration.purposes.iter().map(|purpose| purpose.name()).collect();
     let scopes: Vec<&str> = integration.scopes.iter().map(|scope| Scope::name(*scope)).collect();
     sqlx::query(
         "INSERT INTO integrations
-             (id, tenant, name, purpose, methods, scopes, verifies_first_factor, reveal_users, created)
+             (id, tenant, name, purposes, methods, scopes, verifies_first_factor, reveal_users, created)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
     )
     .bind(integration.id.as_bytes().as_slice())
     .bind(integration.tenant.as_bytes().as_slice())
     .bind(integration.name.as_str())
-    .bind(integration.purpose.name())
+    .bind(purposes.join(" "))
     .bind(integration.methods.bits())
     .bind(scopes.join(" "))
     .bind(integration.verifies_first_factor)
@@ -228,9 +229,8 @@ async fn create_user(conn: &mut SqliteConnection, user: &User) -> Changed {
 
 async fn create_ticket(conn: &mut SqliteConnection, ticket: &Ticket) -> Changed {
     user_exists(conn, ticket.user).await?;
-    sqlx::query("UPDATE tickets SET state = $3 WHERE user_id = $1 AND state = $2 AND state < 2")
+    sqlx::query(END_TICKETS)
         .bind(ticket.user.as_bytes().as_slice())
-        .bind(OPEN)
         .bind(CANCELLED)
         .execute(&mut *conn)
         .await?;
@@ -277,6 +277,10 @@ async fn claim_ticket(
     exactly_one(&done)?;
     Ok(Stale::Nothing)
 }
+
+/// Ends all tickets of a user that could still be used.
+const END_TICKETS: &str = "UPDATE tickets SET state = $2, claim_algorithm = NULL, claim_key = NULL, \
+    claim_name = NULL, claim_number = NULL WHERE user_id = $1 AND state < 2";
 
 /// Ends a ticket; what its claim held is erased with it.
 const END_TICKET: &str = "UPDATE tickets SET state = $2, claim_algorithm = NULL, claim_key = NULL, \
@@ -442,15 +446,7 @@ async fn reset_user(conn: &mut SqliteConnection, user: UserId, at: Timestamp) ->
         .bind(int(at.millis()))
         .execute(&mut *conn)
         .await?;
-    sqlx::query(
-        "UPDATE tickets SET state = $2, claim_algorithm = NULL, claim_key = NULL, claim_name = NULL,
-             claim_number = NULL
-         WHERE user_id = $1 AND state < 2",
-    )
-    .bind(user.as_bytes().as_slice())
-    .bind(CANCELLED)
-    .execute(conn)
-    .await?;
+    sqlx::query(END_TICKETS).bind(user.as_bytes().as_slice()).bind(CANCELLED).execute(conn).await?;
     Ok(Stale::User(user))
 }
 

@@ -80,8 +80,15 @@ impl Inner {
             .fetch_all(&mut *conn)
             .await
             .map_err(unavailable)?;
-        let due = rows.iter().map(|row| codec::challenge(row).map(Arc::new));
-        due.collect::<Result<_, _>>().map_err(unavailable)
+        // one row that can't be read must not keep all others from ending
+        let readable = rows.iter().filter_map(|row| match codec::challenge(row) {
+            Ok(challenge) => Some(Arc::new(challenge)),
+            Err(error) => {
+                tracing::error!(%error, "an open challenge can't be read");
+                None
+            }
+        });
+        Ok(readable.collect())
     }
 
     async fn find_replay(&self, key: ReplayKey) -> Result<Option<Replay>, StoreError> {
@@ -182,6 +189,7 @@ impl Ledger for Inner {
 
     fn read(&self, filter: AuditFilter) -> BoxFuture<'_, Result<Vec<AuditRow>, StoreError>> {
         Box::pin(async move {
+            let _place = self.search().await?;
             let mut conn = self.reader().await?;
             events::read(&mut conn, &filter).await
         })

@@ -42,6 +42,7 @@ use ports::{Directory, Hot, Ledger, StoreError, Vault};
 use sqlx::pool::PoolConnection;
 use sqlx::{Sqlite, SqlitePool};
 use statement::Timestamp;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 pub use master::{MasterKey, MasterKeyError};
 pub use open::OpenError;
@@ -70,6 +71,8 @@ impl fmt::Debug for Store {
 struct Inner {
     writer: Writer,
     reads: SqlitePool,
+    /// Searches of the audit at a time: fewer than readers, so that a slow one keeps no sign-in waiting.
+    searches: Semaphore,
     memory: Arc<Memory>,
     slots: Slots,
     keys: Arc<Keyring>,
@@ -78,6 +81,11 @@ struct Inner {
 }
 
 impl Inner {
+    async fn search(&self) -> Result<SemaphorePermit<'_>, StoreError> {
+        let place = tokio::time::timeout(open::READER_WAIT, self.searches.acquire()).await;
+        place.ok().and_then(Result::ok).ok_or(StoreError::Overloaded)
+    }
+
     async fn reader(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
         self.reads.acquire().await.map_err(unavailable)
     }

@@ -12,7 +12,7 @@ use sqlx::{
     ConnectOptions as _, Connection as _, Row as _, SqlSafeStr as _, SqliteConnection, SqlitePool,
 };
 use statement::{TenantId, Timestamp};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::audit::Lanes;
@@ -29,8 +29,10 @@ const BUSY: Duration = Duration::from_secs(5);
 const CACHE: &str = "-16384";
 /// Connections that read. Two cores; what is read often is in memory.
 const READERS: u32 = 4;
+/// Searches of the audit at a time.
+const SEARCHES: usize = 2;
 /// How long a reader is waited for before the caller is told that the store is overloaded.
-const READER_WAIT: Duration = Duration::from_millis(500);
+pub(crate) const READER_WAIT: Duration = Duration::from_millis(500);
 
 /// Why the store didn't open.
 #[derive(Debug, thiserror::Error)]
@@ -239,6 +241,7 @@ pub(crate) async fn open(dir: &Path, clock: Clock, master: &MasterKey) -> Result
     Ok(Inner {
         writer,
         reads,
+        searches: Semaphore::new(SEARCHES),
         memory,
         slots: Slots::new(),
         keys,

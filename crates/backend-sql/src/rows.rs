@@ -45,12 +45,14 @@ pub(crate) async fn tenants(conn: &mut SqliteConnection) -> sqlx::Result<Vec<Ten
 fn integration(row: &SqliteRow) -> sqlx::Result<Integration> {
     let scopes: &str = row.try_get("scopes")?;
     let scope = |name| Scope::from_name(name).ok_or_else(|| decode("scopes", NoSuch("scope")));
-    let purpose = Purpose::from_name(row.try_get("purpose")?);
+    let purposes: &str = row.try_get("purposes")?;
+    let purpose =
+        |name| Purpose::from_name(name).ok_or_else(|| decode("purposes", NoSuch("purpose")));
     Ok(Integration {
         id: id(row, "id", IntegrationId::from_slice)?,
         tenant: id(row, "tenant", TenantId::from_slice)?,
         name: row.try_get("name")?,
-        purpose: purpose.ok_or_else(|| decode("purpose", NoSuch("purpose")))?,
+        purposes: purposes.split_whitespace().map(purpose).collect::<Result<_, _>>()?,
         methods: Methods::from_bits(row.try_get("methods")?),
         scopes: scopes.split_whitespace().map(scope).collect::<Result<_, _>>()?,
         verifies_first_factor: row.try_get("verifies_first_factor")?,

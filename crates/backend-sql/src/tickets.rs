@@ -24,34 +24,32 @@ impl Job for TryCode {
     async fn run(&self, batch: &mut Batch<'_>) -> sqlx::Result<Option<Ticket>> {
         let open = sqlx::query(
             "UPDATE tickets SET code_tries = code_tries + 1
-             WHERE state = 0 AND state < 2 AND expires > $2 AND user_id IN (SELECT id FROM users WHERE name = $1)
+             WHERE state = 0 AND code_tries < $3 AND expires > $2
+               AND user_id IN (SELECT id FROM users WHERE name = $1)
              RETURNING *",
         )
         .bind(self.user.as_str())
         .bind(int(batch.now.millis()))
+        .bind(MAX_CODE_TRIES)
         .fetch_all(&mut *batch.conn)
         .await?;
         let mut found = None;
         for row in &open {
             let ticket = rows::ticket(row)?;
             let is_right = verify_slices_are_equal(&ticket.code_hash, &self.hash).is_ok();
-            if is_right && ticket.code_tries <= MAX_CODE_TRIES {
+            if is_right {
                 found = Some(ticket);
-            } else if ticket.code_tries >= MAX_CODE_TRIES {
-                cancel(batch, &ticket).await?;
+            } else if ticket.code_tries == MAX_CODE_TRIES {
+                record_end(batch, &ticket)?;
             }
         }
         Ok(found)
     }
 }
 
-async fn cancel(batch: &mut Batch<'_>, ticket: &Ticket) -> sqlx::Result<()> {
-    sqlx::query("UPDATE tickets SET state = $2 WHERE id = $1")
-        .bind(ticket.id.as_bytes().as_slice())
-        .bind(rows::CANCELLED)
-        .execute(&mut *batch.conn)
-        .await?;
-    let entry = Entry::new(ticket.tenant, Event::TicketCancelled).with(|public| {
+/// The code is of no use any more; the link is, so that knowing a name isn't enough to spoil an enrolment.
+fn record_end(batch: &mut Batch<'_>, ticket: &Ticket) -> sqlx::Result<()> {
+    let entry = Entry::new(ticket.tenant, Event::CodeFailed).with(|public| {
         public.ticket = Some(ticket.id);
         public.user = Some(ticket.user);
         public.cause = Some("code_tries".to_owned());

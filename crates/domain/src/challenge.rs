@@ -47,6 +47,10 @@ impl Purpose {
         Self::HelpDesk,
     ];
 
+    /// What every integration may ask for. The others let somebody in by another door, so an integration has
+    /// them only if it was registered with them.
+    pub const EVERYDAY: [Self; 3] = [Self::SignIn, Self::StepUp, Self::Transaction];
+
     /// Its name in the API.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -353,28 +357,7 @@ pub struct Decided {
     pub collect: Collect,
 }
 
-/// A move that the state doesn't allow: it is decided already, thus.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("already {}", .0.decision.name())]
-pub struct AlreadyDecided(pub Decided);
-
 impl State {
-    /// Decides a pending challenge.
-    ///
-    /// # Errors
-    /// [`AlreadyDecided`] with the decision that stands.
-    pub const fn decide(
-        self,
-        decision: Decision,
-        at: Timestamp,
-        proof: Option<Proof>,
-    ) -> Result<Decided, AlreadyDecided> {
-        match self {
-            Self::Pending => Ok(Decided { decision, at, proof, collect: Collect::Open }),
-            Self::Decided(decided) => Err(AlreadyDecided(decided)),
-        }
-    }
-
     /// Its name in the API.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -112,8 +112,8 @@ pub struct Integration {
     pub tenant: TenantId,
     /// What prompts call it.
     pub name: String,
-    /// Why it asks unless it says otherwise.
-    pub purpose: Purpose,
+    /// Why it may ask, beside [`Purpose::EVERYDAY`]; the first is meant unless it says otherwise.
+    pub purposes: Vec<Purpose>,
     /// The ways to pass that it allows.
     pub methods: Methods,
     /// What its keys may do.
@@ -124,6 +124,20 @@ pub struct Integration {
     pub reveal_users: bool,
     /// When it was registered.
     pub created: Timestamp,
+}
+
+impl Integration {
+    /// What it asks for unless it says otherwise: a sign-in, if nothing was registered.
+    #[must_use]
+    pub fn default_purpose(&self) -> Purpose {
+        self.purposes.first().copied().unwrap_or(Purpose::SignIn)
+    }
+
+    /// Whether it may ask for `purpose`.
+    #[must_use]
+    pub fn may_ask(&self, purpose: Purpose) -> bool {
+        Purpose::EVERYDAY.contains(&purpose) || self.purposes.contains(&purpose)
+    }
 }
 
 /// A secret by which an integration proves itself; only its hash is kept.

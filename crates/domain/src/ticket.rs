@@ -11,7 +11,7 @@ pub use statement::{
 
 /// How long a ticket lives; NIST allows ten minutes.
 pub const LIFE: Duration = Duration::from_secs(5 * 60);
-/// Wrong typed codes after which a ticket is cancelled.
+/// Wrong typed codes after which a ticket's code is of no use; its link still is.
 pub const MAX_CODE_TRIES: u8 = 5;
 
 /// What somebody typed as a code.
@@ -29,7 +29,7 @@ pub enum TicketState {
     Claimed(Claim),
     /// A device was enrolled with it.
     Used,
-    /// Taken back, or a wrong number or too many wrong codes were typed.
+    /// Taken back, or a wrong number was typed.
     Cancelled,
 }
 

@@ -42,7 +42,7 @@ pub enum Change {
     RevokeKey(IntegrationId, String, Timestamp),
     /// A new user; the name must be free in the tenant.
     CreateUser(User),
-    /// A new ticket; open ones of the same user are cancelled.
+    /// A new ticket; open and claimed ones of the same user are cancelled.
     CreateTicket(Ticket),
     /// A device claims an open ticket that hasn't expired.
     ClaimTicket(TicketId, Claim),
@@ -142,7 +142,8 @@ pub trait Directory: Send + Sync {
     -> BoxFuture<'_, Result<Option<Ticket>, StoreError>>;
 
     /// A ticket by typed code: the try is counted durably against the open tickets of that user before the
-    /// hash is compared, and the last wrong one cancels them.
+    /// hash is compared, and the last wrong one ends the code. The link stays: its secret can't be guessed,
+    /// and a user's name is no secret.
     fn ticket_by_code(
         &self,
         user: String,

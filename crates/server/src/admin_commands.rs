@@ -189,8 +189,8 @@ fn new_integration(new: NewIntegration) -> Value {
         "reveal_users": new.reveal_users,
     });
     let names = |names: Vec<String>| Value::from(names);
-    if let Some(purpose) = new.purpose {
-        body["purpose"] = Value::from(api_name(&purpose));
+    if !new.purpose.is_empty() {
+        body["purposes"] = names(new.purpose.iter().map(api_name).collect());
     }
     if !new.scope.is_empty() {
         body["scopes"] = names(new.scope.iter().map(api_name).collect());

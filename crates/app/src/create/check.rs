@@ -60,7 +60,10 @@ pub(super) fn check(
         return Err(Error::invalid("ttl_s", "must be between 30 and 300"));
     }
     check_details(&request.details)?;
-    let purpose = request.purpose.unwrap_or(integration.purpose);
+    let purpose = request.purpose.unwrap_or_else(|| integration.default_purpose());
+    if !integration.may_ask(purpose) {
+        return Err(Error::invalid("purpose", "this integration is not registered for it"));
+    }
     let agent = request.context.user_agent.as_deref();
     let agent = agent.map(|agent| &agent[..agent.floor_char_boundary(MAX_AGENT)]);
     Ok(Wanted {

@@ -81,7 +81,7 @@ async fn a_ticket_is_used_once_and_ends_after_five_minutes() {
 }
 
 #[tokio::test]
-async fn five_wrong_codes_cancel_a_ticket() {
+async fn five_wrong_codes_end_a_tickets_code() {
     let world = World::new().await;
     world.user("alice").await;
     let ticket = new_ticket(&world, "alice").await;
@@ -91,8 +91,9 @@ async fn five_wrong_codes_cancel_a_ticket() {
     }
     let late = claim_by_code(&world, "alice", &ticket.code).await.unwrap_err();
     assert_eq!(late, EnrolError::Refused);
+    // knowing a name isn't enough to spoil an enrolment: the link stays
     let view = world.app.ticket(&world.call(), world.tenant, ticket.id).await.expect("a ticket");
-    assert_eq!(view.state, "cancelled");
+    assert_eq!(view.state, "open");
 }
 
 #[tokio::test]

@@ -122,7 +122,7 @@ impl World {
     ) -> Caller {
         let mut new = NewIntegration {
             name: name.to_owned(),
-            purpose: Purpose::SignIn,
+            purposes: vec![Purpose::SignIn],
             methods: Methods::ALL,
             scopes: vec![Scope::Challenges],
             verifies_first_factor: false,

@@ -13,7 +13,7 @@ CREATE TABLE integrations (
     id BLOB NOT NULL UNIQUE,
     tenant BLOB NOT NULL REFERENCES tenants (id),
     name TEXT NOT NULL,
-    purpose TEXT NOT NULL,
+    purposes TEXT NOT NULL,
     methods INTEGER NOT NULL,
     scopes TEXT NOT NULL,
     verifies_first_factor INTEGER NOT NULL,

@@ -75,7 +75,7 @@ pub(super) struct Shown {
     integration: String,
     name: String,
     kind: &'static str,
-    purpose: rest::Purpose,
+    purposes: Vec<rest::Purpose>,
     methods: Vec<rest::Method>,
     scopes: Vec<&'static str>,
     verifies_first_factor: bool,
@@ -89,7 +89,7 @@ impl From<&Integration> for Shown {
             integration: integration.id.to_string(),
             name: integration.name.clone(),
             kind: API,
-            purpose: shapes::purpose(integration.purpose),
+            purposes: integration.purposes.iter().copied().map(shapes::purpose).collect(),
             methods: shapes::methods(integration.methods),
             scopes: integration.scopes.iter().map(|scope| scope.name()).collect(),
             verifies_first_factor: integration.verifies_first_factor,
@@ -124,7 +124,8 @@ pub(super) async fn show(
 pub(super) struct New {
     name: String,
     kind: Option<String>,
-    purpose: Option<rest::Purpose>,
+    #[serde(default)]
+    purposes: Vec<rest::Purpose>,
     methods: Option<Vec<rest::Method>>,
     #[serde(default)]
     scopes: Vec<String>,
@@ -156,10 +157,9 @@ pub(super) async fn create(
         "the scope users:write lets this key enrol devices for any user: whoever holds it can sign in as \
          them",
     );
-    let purpose = new.purpose.unwrap_or(rest::Purpose::SignIn);
     let new = NewIntegration {
         name: new.name,
-        purpose: shapes::asked_purpose(purpose),
+        purposes: new.purposes.into_iter().map(shapes::asked_purpose).collect(),
         methods: new.methods.map_or(Methods::ALL, shapes::asked_methods),
         scopes,
         verifies_first_factor: new.verifies_first_factor,

@@ -29,7 +29,7 @@ async fn tenants_are_made_listed_and_shown() {
 async fn an_integration_has_what_it_was_registered_with() {
     let world = World::new().await;
     let new = json!({
-        "name": "vpn", "kind": "api", "purpose": "sign_in", "methods": ["push", "totp"],
+        "name": "vpn", "kind": "api", "purposes": ["sign_in", "reset"], "methods": ["push", "totp"],
         "scopes": ["users:write", "users:write"], "verifies_first_factor": true, "reveal_users": true,
     });
     let made = world.admin("POST", "/integrations", new).await.ok(201);
@@ -39,7 +39,8 @@ async fn an_integration_has_what_it_was_registered_with() {
         let shown =
             world.admin("GET", &format!("/integrations/{named}"), Value::Null).await.ok(200);
         let expected = json!({
-            "integration": made["integration"], "name": "vpn", "kind": "api", "purpose": "sign_in",
+            "integration": made["integration"], "name": "vpn", "kind": "api",
+            "purposes": ["sign_in", "reset"],
             "methods": ["push", "totp"], "scopes": ["challenges", "users:write"],
             "verifies_first_factor": true, "reveal_users": true, "created_at": world.time(),
         });
@@ -49,13 +50,13 @@ async fn an_integration_has_what_it_was_registered_with() {
     assert_eq!(members(&plain), ["api_key", "integration"]);
     let shown = world.admin("GET", "/integrations/b", Value::Null).await.ok(200);
     assert_eq!(shown["scopes"], json!(["challenges"]));
-    assert_eq!(shown["purpose"], "transaction");
+    assert_eq!(shown["purposes"], json!([]));
     let listed = world.admin("GET", "/integrations", Value::Null).await.ok(200);
     assert_eq!(listed["data"].as_array().unwrap().len(), 2);
     for (body, field) in [
         (json!({ "name": "" }), "name"),
         (json!({ "name": "c", "kind": "entra" }), "kind"),
-        (json!({ "name": "c", "purpose": "fun" }), "purpose"),
+        (json!({ "name": "c", "purposes": ["fun"] }), "purposes"),
         (json!({ "name": "c", "scopes": ["all"] }), "scopes"),
         (json!({ "name": "c", "methods": [] }), "methods"),
         (json!({ "name": "c", "colour": 1 }), "colour"),

@@ -90,7 +90,7 @@ impl World {
         let tenant = app.find_tenant(None).await.expect("the default tenant").id;
         let new = NewIntegration {
             name: "Intranet".to_owned(),
-            purpose: Purpose::SignIn,
+            purposes: vec![Purpose::SignIn],
             methods: Methods::ALL,
             scopes: vec![Scope::Challenges],
             verifies_first_factor: false,

@@ -209,7 +209,7 @@ impl World {
     pub(crate) async fn integration(&self) -> Caller {
         let new = NewIntegration {
             name: "Payroll".to_owned(),
-            purpose: Purpose::SignIn,
+            purposes: vec![Purpose::SignIn],
             methods: Methods::ALL,
             scopes: vec![Scope::Challenges],
             verifies_first_factor: false,

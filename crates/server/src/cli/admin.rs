@@ -107,9 +107,10 @@ pub struct NewIntegration {
     /// How it speaks to this server
     #[arg(long, default_value = "api", value_parser = kind)]
     pub kind: String,
-    /// Why it asks, unless it says otherwise [default: sign_in]
-    #[arg(long)]
-    pub purpose: Option<Purpose>,
+    /// Why it may ask; the first is meant unless it says otherwise [default: sign_in; step_up and transaction
+    /// are always allowed]
+    #[arg(long, value_name = "PURPOSE", value_delimiter = ',')]
+    pub purpose: Vec<Purpose>,
     /// What its keys may do [default: challenges]; user scopes let a key enrol devices
     #[arg(long, value_name = "SCOPE", value_delimiter = ',')]
     pub scope: Vec<Scope>,

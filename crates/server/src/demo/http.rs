@@ -56,12 +56,7 @@ impl Http {
     ///
     /// # Errors
     /// What went wrong on the way, in one line.
-    pub async fn send(
-        &self,
-        method: &str,
-        path: &str,
-        body: Value,
-    ) -> Result<Reply, String> {
+    pub async fn send(&self, method: &str, path: &str, body: Value) -> Result<Reply, String> {
         let body = if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) };
         let request = http::Request::builder()
             .method(method)

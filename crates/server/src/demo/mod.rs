@@ -36,7 +36,7 @@ pub async fn set_up(app: &App) -> Result<(), app::Error> {
     let tenant = app.find_tenant(None).await?.id;
     let new = NewIntegration {
         name: INTEGRATION.to_owned(),
-        purpose: Purpose::SignIn,
+        purposes: vec![Purpose::SignIn],
         methods: Methods::ALL,
         scopes: vec![Scope::Challenges],
         verifies_first_factor: true,

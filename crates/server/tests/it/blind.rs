@@ -121,7 +121,7 @@ async fn set_up(app: &App) -> Known {
     let tenant = app.find_tenant(None).await.unwrap().id;
     let new = NewIntegration {
         name: "Payroll".to_owned(),
-        purpose: Purpose::SignIn,
+        purposes: vec![Purpose::SignIn],
         methods: Methods::ALL,
         scopes: vec![Scope::Challenges],
         verifies_first_factor: false,

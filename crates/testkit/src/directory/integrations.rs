@@ -63,7 +63,7 @@ pub(super) async fn an_integration_comes_back_as_it_went(mut world: World) {
     second.verifies_first_factor = true;
     second.reveal_users = true;
     second.scopes = domain::directory::Scope::ALL.to_vec();
-    second.purpose = domain::challenge::Purpose::HelpDesk;
+    second.purposes = domain::challenge::Purpose::ALL.to_vec();
     second.methods = domain::challenge::Methods::PUSH;
     let key = world.fixture.api_key(&second);
     let change = Change::CreateIntegration(second.clone(), key.clone());

@@ -57,7 +57,7 @@ pub async fn directory_suite(make: impl AsyncFn() -> Backend) {
         tickets::of_racing_enrolments_with_one_ticket_one_wins,
         tickets::a_user_has_no_more_devices_than_allowed,
         tickets::a_claimed_ticket_ends_with_its_time,
-        tickets::the_fifth_wrong_code_cancels,
+        tickets::the_fifth_wrong_code_ends_the_code_alone,
         tickets::wrong_codes_of_others_count_for_nobody_else,
         tickets::racing_codes_get_five_tries,
     );
