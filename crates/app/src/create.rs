@@ -173,18 +173,21 @@ impl App {
             }),
             (None, _) if reveal => Err(Error::UserUnknown),
             // an id that is unknown here may be somebody's in another tenant: it is never used itself
-            (None, UserRef::Id(id)) => Ok(self.nobody(tenant, id.to_string())),
-            (None, UserRef::Name(name)) => Ok(self.nobody(tenant, name.clone())),
+            (None, UserRef::Id(id)) => self.nobody(tenant, id.to_string()).await,
+            (None, UserRef::Name(name)) => self.nobody(tenant, name.clone()).await,
         }
     }
 
     /// The stand-in of somebody whom the tenant doesn't know.
-    fn nobody(&self, tenant: TenantId, name: String) -> Target {
+    async fn nobody(&self, tenant: TenantId, name: String) -> Result<Target, Error> {
         let parts: [&[u8]; 2] = [tenant.as_bytes(), name.as_bytes()];
         let mac = self.vault.mac(MacKey::UnknownUser, &parts);
         let mut id = [0; UserId::LEN];
         id.copy_from_slice(&mac[..UserId::LEN]);
-        Target { id: UserId::from_bytes(id), name, record: None }
+        let id = UserId::from_bytes(id);
+        // there is nobody to find, but to find somebody takes time
+        self.directory.user(tenant, UserRef::Id(id)).await?;
+        Ok(Target { id, name, record: None })
     }
 
     fn valid_cookie(

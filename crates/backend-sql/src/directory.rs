@@ -27,13 +27,14 @@ impl Inner {
         &self,
         id: UserId,
     ) -> Result<Option<Arc<UserRecord>>, StoreError> {
-        if let Some(record) = self.memory.people.user(id) {
-            return Ok(Some(record));
+        if let Some(known) = self.memory.people.user(id) {
+            return Ok(known);
         }
         let generation = self.memory.people.generation();
         let record = self.read_user(id).await.map_err(unavailable)?.map(Arc::new);
-        if let Some(record) = &record {
-            self.memory.people.learn_user(generation, record);
+        match &record {
+            Some(record) => self.memory.people.learn_user(generation, record),
+            None => self.memory.people.learn_no_user(generation, id),
         }
         Ok(record)
     }
@@ -67,7 +68,7 @@ impl Inner {
                 let user = row.map(|row| id(&row, "id", UserId::from_slice)).transpose();
                 let user = user.map_err(unavailable)?;
                 if user.is_none() {
-                    self.memory.people.learn_nobody(generation, key);
+                    self.memory.people.learn_no_name(generation, key);
                 }
                 user
             }

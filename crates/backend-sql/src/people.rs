@@ -18,6 +18,8 @@ struct Known {
     users: HashMap<UserId, Arc<UserRecord>>,
     /// `None`: there is nobody of that name. Kept too, so that asking for nobody takes as long as for somebody.
     names: HashMap<(TenantId, String), Option<UserId>>,
+    /// Ids that are nobody's, such as those that stand in for unknown names. Kept for the same reason.
+    nobody: HashMap<UserId, ()>,
     devices: HashMap<DeviceId, UserId>,
     keys: HashMap<[u8; 32], Arc<KeyOwner>>,
     integrations: HashMap<IntegrationId, Arc<Integration>>,
@@ -61,8 +63,12 @@ impl People {
         self.look(|known| known.generation)
     }
 
-    pub(crate) fn user(&self, id: UserId) -> Option<Arc<UserRecord>> {
-        self.look(|known| known.users.get(&id).cloned())
+    /// The outer `None`: not known whether there is such a user.
+    pub(crate) fn user(&self, id: UserId) -> Option<Option<Arc<UserRecord>>> {
+        self.look(|known| match known.users.get(&id) {
+            Some(record) => Some(Some(Arc::clone(record))),
+            None => known.nobody.get(&id).map(|()| None),
+        })
     }
 
     /// The outer `None`: not known whether there is such a name.
@@ -102,8 +108,12 @@ impl People {
         });
     }
 
-    pub(crate) fn learn_nobody(&self, generation: u64, key: (TenantId, String)) {
+    pub(crate) fn learn_no_name(&self, generation: u64, key: (TenantId, String)) {
         self.learn(generation, |known| keep(&mut known.names, key, None));
+    }
+
+    pub(crate) fn learn_no_user(&self, generation: u64, id: UserId) {
+        self.learn(generation, |known| keep(&mut known.nobody, id, ()));
     }
 
     pub(crate) fn learn_key(&self, generation: u64, owner: &Arc<KeyOwner>) {
@@ -124,7 +134,11 @@ impl People {
             match stale {
                 Stale::Nothing => return,
                 Stale::User(id) => drop(known.users.remove(id)),
-                Stale::Name(tenant, name) => drop(known.names.remove(&(*tenant, name.clone()))),
+                // a new user: one of these ids may be theirs now
+                Stale::Name(tenant, name) => {
+                    known.names.remove(&(*tenant, name.clone()));
+                    known.nobody.clear();
+                }
                 Stale::Keys => known.keys.clear(),
             }
             known.generation += 1;
