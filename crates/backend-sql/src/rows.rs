@@ -191,7 +191,6 @@ pub(crate) async fn user_record(
         .bind(id)
         .fetch_optional(&mut *conn)
         .await?;
-    let Some(found) = found else { return Ok(None) };
     let devices = sqlx::query("SELECT * FROM devices WHERE user_id = $1 ORDER BY made")
         .bind(id)
         .fetch_all(&mut *conn)
@@ -208,6 +207,8 @@ pub(crate) async fn user_record(
         .bind(id)
         .fetch_all(conn)
         .await?;
+    // only now: of nobody it takes as long
+    let Some(found) = found else { return Ok(None) };
     Ok(Some(UserRecord {
         user: user(&found)?,
         devices: all(&devices, device)?,
