@@ -56,7 +56,7 @@ async fn an_integration_has_what_it_was_registered_with() {
     for (body, field) in [
         (json!({ "name": "" }), "name"),
         (json!({ "name": "c", "kind": "entra" }), "kind"),
-        (json!({ "name": "c", "purposes": ["fun"] }), "purposes"),
+        (json!({ "name": "c", "purposes": ["fun"] }), "purposes[0]"),
         (json!({ "name": "c", "scopes": ["all"] }), "scopes"),
         (json!({ "name": "c", "methods": [] }), "methods"),
         (json!({ "name": "c", "colour": 1 }), "colour"),
