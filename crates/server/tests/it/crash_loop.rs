@@ -38,7 +38,7 @@ fn seed() -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_that_was_said_is_lost_by_a_kill() {
     // a directory's checks take longer as its past grows: several shorter lives see more kills
-    let (lives, kills) = if is_full() { (8, 25) } else { (1, 8) };
+    let (lives, kills) = if is_full() { (20, 10) } else { (1, 8) };
     let (mut tally, mut checked) = (Tally::default(), Vec::new());
     for life in 0..lives {
         checked.push(live(seed() + life, kills, &mut tally).await);

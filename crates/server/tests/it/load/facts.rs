@@ -101,6 +101,10 @@ impl Facts {
         self.decided[self.places[id]].collected = collected;
     }
 
+    pub(super) fn is_collected(&self, id: &str) -> bool {
+        self.decided[self.places[id]].collected == Collected::Yes
+    }
+
     pub(super) fn enrolled(&mut self, user: &str, account: &Account) {
         let (user, account) = (user.to_owned(), account.clone());
         self.devices.push(Enrolled { user, account, revoked: Revoked::No, run: self.run });

@@ -233,6 +233,10 @@ async fn collect(
     since: Timestamp,
     collecting: &mut bool,
 ) -> Result<(), Lost> {
+    if told.lock().is_collected(&asked.id) {
+        // by who looked whether it still can be
+        return Ok(());
+    }
     let again = std::mem::replace(collecting, true);
     told.lock().collected(&asked.id, Collected::Asked);
     let body = json!({"browser_session": asked.session});
