@@ -5,12 +5,19 @@
 
 use std::time::Duration;
 
+use authenticator_native::Account;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
+use serde_json::{Value, json};
+use server::clock;
 use server::demo::child::ChildServer;
+use server::demo::http::Http;
+use server::demo::phone::enrol;
+use server::demo::raw_device::RawDevice;
+use statement::Timestamp;
 use tokio::time::{sleep, timeout};
 
-use crate::child::{Home, integrate, is_full};
+use crate::child::{Asked, Home, integrate, is_full, request, state};
 use crate::load::{Cast, Checked, Site, Told, Which, free_guesses_leave_the_right_code};
 
 /// A clean stop, with time to spare.
@@ -86,6 +93,45 @@ async fn a_kill_during_the_first_start_does_no_harm() {
     }
     eprintln!("first start: {kills} kills, {before_ready} of them before it was ready");
     assert!(before_ready > 0, "some kills must come before it is ready");
+}
+
+/// Time goes on while nobody serves: what should have expired has, once, and an answer comes too late.
+#[tokio::test]
+async fn what_ran_out_while_nobody_served_is_expired() {
+    let home = Home::new("crash-expiry");
+    let server = home.serve().await;
+    let key = integrate(&server).await;
+    let http = Http::new(&server.url, &key);
+    let account = enrol(&http, "alice").await.unwrap();
+    let mut device = RawDevice::connect(account.clone()).await.unwrap();
+    let session = "a-browser-session-----";
+    let mut body = request("alice", session);
+    body["ttl_s"] = json!(30);
+    let reply = http.send("POST", "/v1/challenges", body).await.unwrap();
+    let expires: jiff::Timestamp = reply.text("expires_at").parse().unwrap();
+    let asked = Asked::read(&reply, session);
+    let (challenge, document) = device.prompt().await.unwrap();
+    let answer = device.approval(challenge, &document, &asked.number);
+    server.kill().await.unwrap();
+    let expires = u64::try_from(expires.as_millisecond()).unwrap();
+    // wait: nobody tells of the end of half a minute while the server is down
+    sleep(Timestamp::from_millis(expires).since(clock::now())).await;
+
+    let server = home.serve().await;
+    let http = Http::new(&server.url, &key);
+    let account = Account { server: server.url.parse().unwrap(), ..account };
+    let mut device = RawDevice::connect(account).await.unwrap();
+    let told = device.answer(answer).await.unwrap();
+    assert!(matches!(told.as_str(), "late" | "expired"), "{told}");
+    assert_eq!(state(&http, &asked).await, "expired");
+    let redeem = json!({"browser_session": session});
+    let redeem = http.send("POST", &asked.path("/redeem"), redeem).await.unwrap();
+    assert_eq!(redeem.outcome(), "409 not_approved");
+    let path = "/v1/events?type=challenge_decided";
+    let decided = http.send("GET", path, Value::Null).await.unwrap();
+    let decided = decided.body["data"].as_array().unwrap().clone();
+    assert_eq!(decided.len(), 1, "{decided:?}");
+    assert_eq!(decided[0]["decision"], "expired");
 }
 
 /// One data directory from its first start to a clean stop.
