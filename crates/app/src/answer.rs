@@ -89,7 +89,9 @@ impl App {
             return self.refuse(connected, answer.challenge, "forged").await;
         }
         match record.state {
-            State::Pending => self.decide(call, user, device, record.challenge, answer).await,
+            State::Pending => {
+                self.decide(call, connected, user, device, record.challenge, answer).await
+            }
             State::Decided(decided) => {
                 let late_report = answer.decision == AnswerDecision::Report
                     && decided.decision == Decision::Approved
@@ -121,6 +123,7 @@ impl App {
     async fn decide(
         &self,
         call: &mut Call,
+        connected: &Connected,
         user: &UserRecord,
         device: &Device,
         challenge: Arc<Challenge>,
@@ -156,28 +159,13 @@ impl App {
             }
             Some(Settled::Already(decided)) => AnswerResult::Settled(State::Decided(*decided)),
             Some(Settled::Late) => AnswerResult::Late,
-            _ => return self.refuse_unsettled(device, &challenge).await,
+            _ => return self.refuse(connected, challenge.id, "revoked").await,
         };
         let approved = matches!(
             result,
             AnswerResult::Settled(State::Decided(d)) if d.decision == Decision::Approved
         );
         Ok(Answered { result, totp_rebind: approved && needs_totp(user) })
-    }
-
-    async fn refuse_unsettled(
-        &self,
-        device: &Device,
-        challenge: &Challenge,
-    ) -> Result<Answered, StoreError> {
-        let entry = Entry::new(challenge.tenant, Event::AnswerRefused).with(|public| {
-            public.challenge = Some(challenge.id);
-            public.user = Some(challenge.user);
-            public.device = Some(device.id);
-            public.cause = Some("revoked".to_owned());
-        });
-        self.ledger.record(entry).await?;
-        Ok(only(AnswerResult::Refused))
     }
 
     /// What follows from a settled answer and may fail without unsettling it: alarms, and a device that
