@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use domain::attempts::{Attempts, Counter, Refusal};
+use domain::attempts::{Attempts, Budgets, Counter, Lane, Refusal};
 use domain::audit::{Entry, Event};
 use domain::challenge::{Challenge, Decision, Method, Proof, State};
 use domain::directory::UserRecord;
@@ -20,10 +20,16 @@ use zeroize::Zeroizing;
 use crate::settle::decided_entry;
 use crate::{App, Call, Caller, ChallengeView, Error};
 
-/// What a code proved, and what accepting it uses up.
+/// What a code proved, where its try was counted, and what accepting it uses up.
 struct Passed {
     proof: Proof,
+    counter: Counter,
     effect: Effect,
+}
+
+/// Which budget a code for this challenge is counted in.
+const fn lane(challenge: &Challenge) -> Lane {
+    if challenge.is_familiar() { Lane::Own } else { Lane::Unknown }
 }
 
 impl App {
@@ -53,7 +59,7 @@ impl App {
             }
             _ => return Err(Error::CodeWrong),
         };
-        let Some(Passed { proof, effect }) = passed else {
+        let Some(Passed { proof, counter, effect }) = passed else {
             return Err(Error::CodeWrong);
         };
         let settle = Settle {
@@ -72,8 +78,13 @@ impl App {
                 self.ledger.record(failed_entry(&challenge, proof.method(), cause)).await?;
                 return Err(Error::CodeWrong);
             }
+            // a right code that was of no use costs nothing
+            Some(Settled::Already(_)) => self.uncount(counter).await?,
             // by the ledger's clock it is over: say so, not that it is pending
-            Some(Settled::Late) => self.expire(call, &challenge).await?,
+            Some(Settled::Late) => {
+                self.uncount(counter).await?;
+                self.expire(call, &challenge).await?;
+            }
             Some(Settled::Settled(_)) if proof.method() == Method::RecoveryCode => {
                 let text = "A recovery code was used to sign in. If it wasn't you, tell your \
                             administrator now.";
@@ -91,13 +102,14 @@ impl App {
         record: Option<&UserRecord>,
         code: &str,
     ) -> Result<Option<Passed>, Error> {
-        let counter = Counter::Totp(challenge.user);
+        let (lane, budgets) = (lane(challenge), self.budgets());
+        let counter = Counter::Totp(challenge.user, lane);
         let factor = record.and_then(|r| r.totp.as_ref()).filter(|totp| !totp.locked);
-        let attempts = match self.ledger.count_attempt(counter).await? {
+        let attempts = match self.ledger.count_attempt(counter, budgets).await? {
             Counted::Counted(attempts) => attempts,
             Counted::Refused(refusal) => {
                 // whoever reached the cap may not have come to lock: unlocked it could never be bound anew
-                if refusal == Refusal::Locked && factor.is_some() {
+                if refusal == Refusal::Locked && lane == Lane::Own && factor.is_some() {
                     self.lock_totp(challenge).await?;
                 }
                 return Ok(None);
@@ -111,23 +123,24 @@ impl App {
         let step = totp::check(&secret, code, last_step, call.now);
         if let (Some(factor), Some(step)) = (factor, step) {
             let proof = Proof::Totp(factor.id);
-            let effect = Effect::BurnStep { factor: factor.id, step };
-            return Ok(Some(Passed { proof, effect }));
+            let effect = Effect::BurnStep { factor: factor.id, step, lane, budgets };
+            return Ok(Some(Passed { proof, counter, effect }));
         }
         self.ledger.record(failed_entry(challenge, Method::Totp, "wrong")).await?;
         if factor.is_some() {
-            self.after_failure(call, challenge, counter, attempts).await?;
+            self.after_failure(call, challenge, lane, attempts).await?;
         }
         Ok(None)
     }
 
-    /// Locks a factor at its cap, and tells the owner of failures that add up (OWASP: a failed second
-    /// factor after a right password is worth knowing).
+    /// Locks a factor at the cap of its own lane, and tells the owner of failures that add up (OWASP: a failed
+    /// second factor after a right password is worth knowing). Another lane at its cap is dead by itself:
+    /// a stranger can't lock what the person uses.
     async fn after_failure(
         &self,
         call: &Call,
         challenge: &Challenge,
-        counter: Counter,
+        lane: Lane,
         attempts: Attempts,
     ) -> Result<(), Error> {
         if attempts.tells_owner() {
@@ -138,10 +151,21 @@ impl App {
             );
             self.tell_notice(call, challenge, NoticeKind::RepeatedFailures, &text);
         }
-        if attempts.is_locked(counter) {
+        let counter = Counter::Totp(challenge.user, lane);
+        if lane == Lane::Own && attempts.is_locked(counter, &self.budgets()) {
             self.lock_totp(challenge).await?;
         }
         Ok(())
+    }
+
+    /// What the lanes of TOTP codes allow.
+    #[expect(clippy::unused_self, reason = "a policy sets them")]
+    pub(crate) const fn budgets(&self) -> Budgets {
+        Budgets::DEFAULT
+    }
+
+    async fn uncount(&self, counter: Counter) -> Result<(), StoreError> {
+        self.ledger.uncount_attempt(counter, self.budgets()).await
     }
 
     async fn lock_totp(&self, challenge: &Challenge) -> Result<(), Error> {
@@ -172,7 +196,8 @@ impl App {
             return Ok(None);
         };
         let counter = Counter::RecoveryCode(challenge.user, code.id);
-        if !matches!(self.ledger.count_attempt(counter).await?, Counted::Counted(_)) {
+        let counted = self.ledger.count_attempt(counter, self.budgets()).await?;
+        if !matches!(counted, Counted::Counted(_)) {
             return Ok(None);
         }
         let secret = Zeroizing::new(code.secret.to_vec());
@@ -182,7 +207,7 @@ impl App {
             return Ok(None);
         }
         let effect = Effect::SpendCode { code: code.id };
-        Ok(Some(Passed { proof: Proof::RecoveryCode(stored.factor), effect }))
+        Ok(Some(Passed { proof: Proof::RecoveryCode(stored.factor), counter, effect }))
     }
 
     /// Opens the TOTP secret of a challenge's user.

@@ -10,6 +10,7 @@ use ports::{Change, DirectoryError};
 use sqlx::{Connection as _, Row as _, SqliteConnection};
 use statement::{DeviceId, IntegrationId, TicketId, Timestamp, UserId};
 
+use crate::attempts::forgive_totp;
 use crate::audit::Prepared;
 use crate::batch::Batch;
 use crate::codec::{counter, id, int};
@@ -17,7 +18,6 @@ use crate::memory::Memory;
 use crate::people::Stale;
 use crate::rows::{CANCELLED, CLAIMED, OPEN, USED};
 use crate::settle::raise_epoch;
-use crate::simple_writes::forget_attempts;
 use crate::writer::Job;
 
 /// Live keys of an integration: the old one and its successor.
@@ -380,7 +380,7 @@ async fn put_totp(conn: &mut SqliteConnection, user: UserId, totp: &TotpFactor) 
     .bind(int(totp.created.millis()))
     .execute(&mut *conn)
     .await?;
-    forget_attempts(conn, Counter::Totp(user)).await?;
+    forgive_totp(conn, user).await?;
     Ok(Stale::User(user))
 }
 
@@ -436,7 +436,7 @@ async fn reset_user(conn: &mut SqliteConnection, user: UserId, at: Timestamp) ->
     exactly_one(&done)?;
     raise_epoch(conn, user).await?;
     delete_codes(conn, user).await?;
-    forget_attempts(conn, Counter::Totp(user)).await?;
+    forgive_totp(conn, user).await?;
     sqlx::query("DELETE FROM totp WHERE user_id = $1")
         .bind(user.as_bytes().as_slice())
         .execute(&mut *conn)

@@ -204,7 +204,7 @@ fn proof(row: &SqliteRow) -> sqlx::Result<Option<Proof>> {
 /// A counter's key: its kind, whose it is, and what of theirs, so that all of one user's lie together.
 pub(crate) fn counter(counter: Counter) -> Vec<u8> {
     match counter {
-        Counter::Totp(user) => [&[1], user.as_bytes().as_slice()].concat(),
+        Counter::Totp(user, lane) => [&[1], user.as_bytes().as_slice(), &[lane.code()]].concat(),
         Counter::RecoveryCode(user, code) => [&[2], user.as_bytes().as_slice(), &code].concat(),
         Counter::Device(device) => [&[3], device.as_bytes().as_slice()].concat(),
     }

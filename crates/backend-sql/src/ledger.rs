@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::attempts::Counter;
+use domain::attempts::{Budgets, Counter};
 use domain::audit::Entry;
 use domain::challenge::{Challenge, Collect, Decided, Decision, Proof, State};
 use domain::directory::UserRecord;
@@ -14,14 +14,13 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 use statement::{ChallengeId, TenantId};
 
+use crate::attempts::{CountAttempt, UncountAttempt};
 use crate::audit::{Prepared, last_checkpoint};
 use crate::batch::OpenRow;
 use crate::codec::{self, CHALLENGE_COLUMNS, bytes, id, int, unavailable};
 use crate::redeem::RedeemOnce;
 use crate::settle::{Lapse, SettleAll};
-use crate::simple_writes::{
-    Anchor, CountAttempt, OpenChallenge, REPLAY_LIFE, Record, Remember, opened,
-};
+use crate::simple_writes::{Anchor, OpenChallenge, REPLAY_LIFE, Record, Remember, opened};
 use crate::slots::HotWrite;
 use crate::{Inner, events};
 
@@ -158,8 +157,20 @@ impl Ledger for Inner {
         })
     }
 
-    fn count_attempt(&self, counter: Counter) -> BoxFuture<'_, Result<Counted, StoreError>> {
-        Box::pin(self.writer.write(CountAttempt(counter)))
+    fn count_attempt(
+        &self,
+        counter: Counter,
+        budgets: Budgets,
+    ) -> BoxFuture<'_, Result<Counted, StoreError>> {
+        Box::pin(self.writer.write(CountAttempt(counter, budgets)))
+    }
+
+    fn uncount_attempt(
+        &self,
+        counter: Counter,
+        budgets: Budgets,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.writer.write(UncountAttempt(counter, budgets)))
     }
 
     fn due(&self, limit: u32) -> BoxFuture<'_, Result<Vec<Arc<Challenge>>, StoreError>> {

@@ -5,6 +5,7 @@
 //! Architecture invariant: memory follows the disk, never the other way round. Only the writer changes what is
 //! kept in memory, after its commit and before anybody is told.
 
+mod attempts;
 mod audit;
 mod batch;
 mod changes;

@@ -6,13 +6,13 @@ use ports::{Effect, Settle, Settled, StoreError};
 use sqlx::Row as _;
 use statement::{ChallengeId, EventId, UserId};
 
+use crate::attempts::{after_totp, forget};
 use crate::audit::Prepared;
 use crate::batch::Batch;
 use crate::codec::{int, uint};
 use crate::memory::Memory;
 use crate::people::Stale;
 use crate::records::erased;
-use crate::simple_writes::forget_attempts;
 use crate::working::{Challenged, Wanted};
 use crate::writer::Job;
 
@@ -124,7 +124,7 @@ async fn effect_refusal(
     effect: Effect,
 ) -> sqlx::Result<Option<Settled>> {
     match effect {
-        Effect::BurnStep { factor, step } => {
+        Effect::BurnStep { factor, step, .. } => {
             let row =
                 sqlx::query("SELECT last_step, locked FROM totp WHERE id = $1 AND user_id = $2")
                     .bind(factor.as_bytes().as_slice())
@@ -158,13 +158,13 @@ async fn effect_refusal(
 /// Applies an effect whose condition was checked in this transaction.
 async fn apply(batch: &mut Batch<'_>, user: UserId, effect: Effect) -> sqlx::Result<()> {
     match effect {
-        Effect::BurnStep { factor, step } => {
+        Effect::BurnStep { factor, step, lane, budgets } => {
             sqlx::query("UPDATE totp SET last_step = $2 WHERE id = $1")
                 .bind(factor.as_bytes().as_slice())
                 .bind(int(step))
                 .execute(&mut *batch.conn)
                 .await?;
-            forget_attempts(batch.conn, Counter::Totp(user)).await
+            after_totp(batch, user, lane, &budgets).await
         }
         Effect::SpendCode { code } => {
             sqlx::query("UPDATE recovery_codes SET used = 1 WHERE user_id = $1 AND id = $2")
@@ -172,9 +172,9 @@ async fn apply(batch: &mut Batch<'_>, user: UserId, effect: Effect) -> sqlx::Res
                 .bind(code.as_slice())
                 .execute(&mut *batch.conn)
                 .await?;
-            forget_attempts(batch.conn, Counter::RecoveryCode(user, code)).await
+            forget(batch.conn, Counter::RecoveryCode(user, code)).await
         }
-        Effect::Reset(counter) => forget_attempts(batch.conn, counter).await,
+        Effect::Reset(counter) => forget(batch.conn, counter).await,
         Effect::KillCookie(cookie) => {
             sqlx::query(
                 "INSERT INTO killed_cookies (user_id, cookie)

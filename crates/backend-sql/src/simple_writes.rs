@@ -1,17 +1,16 @@
-//! The writes that judge little: open, count, record, remember, flush, checkpoint.
+//! The writes that judge little: open, record, remember, flush, checkpoint.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::attempts::{Attempts, Counter};
 use domain::challenge::State;
-use ports::{Counted, LedgerRecord, Opened, ReplayKey};
-use sqlx::{Row as _, SqliteConnection};
+use ports::{LedgerRecord, Opened, ReplayKey};
+use sqlx::SqliteConnection;
 use statement::{EventId, TenantId, Timestamp};
 
 use crate::audit::Prepared;
 use crate::batch::{Batch, OpenRow};
-use crate::codec::{self, int, time};
+use crate::codec::int;
 use crate::memory::Memory;
 use crate::slots::HotWrite;
 use crate::writer::Job;
@@ -161,65 +160,6 @@ pub(crate) async fn prune_replays(
     .bind(new * PRUNED_REPLAYS)
     .execute(conn)
     .await?;
-    Ok(())
-}
-
-/// Counts a try before anything is compared.
-pub(crate) struct CountAttempt(pub(crate) Counter);
-
-impl Job for CountAttempt {
-    type Done = Counted;
-
-    async fn run(&self, batch: &mut Batch<'_>) -> sqlx::Result<Counted> {
-        let attempts = read_attempts(batch.conn, self.0).await?;
-        match attempts.count(self.0, batch.now) {
-            Ok(counted) => {
-                write_attempts(batch.conn, self.0, counted).await?;
-                Ok(Counted::Counted(counted))
-            }
-            Err(refusal) => Ok(Counted::Refused(refusal)),
-        }
-    }
-}
-
-async fn read_attempts(conn: &mut SqliteConnection, counter: Counter) -> sqlx::Result<Attempts> {
-    let row = sqlx::query("SELECT failures, not_before FROM attempts WHERE counter = $1")
-        .bind(codec::counter(counter))
-        .fetch_optional(conn)
-        .await?;
-    row.map_or(Ok(Attempts::default()), |row| {
-        Ok(Attempts {
-            failures: row.try_get("failures")?,
-            not_before: time(row.try_get("not_before")?),
-        })
-    })
-}
-
-async fn write_attempts(
-    conn: &mut SqliteConnection,
-    counter: Counter,
-    attempts: Attempts,
-) -> sqlx::Result<()> {
-    sqlx::query(
-        "INSERT INTO attempts (counter, failures, not_before) VALUES ($1, $2, $3)
-         ON CONFLICT (counter) DO UPDATE SET failures = excluded.failures, not_before = excluded.not_before",
-    )
-    .bind(codec::counter(counter))
-    .bind(attempts.failures)
-    .bind(int(attempts.not_before.millis()))
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-pub(crate) async fn forget_attempts(
-    conn: &mut SqliteConnection,
-    counter: Counter,
-) -> sqlx::Result<()> {
-    sqlx::query("DELETE FROM attempts WHERE counter = $1")
-        .bind(codec::counter(counter))
-        .execute(conn)
-        .await?;
     Ok(())
 }
 

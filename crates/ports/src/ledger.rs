@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::attempts::{Attempts, Counter, Refusal};
+use domain::attempts::{Attempts, Budgets, Counter, Lane, Refusal};
 use domain::audit::{Entry, Private, Public};
 use domain::challenge::{Challenge, Decided, Decision, Proof, State};
 use domain::cookie::CookieId;
@@ -66,20 +66,24 @@ pub enum Replay {
 /// What a decision does beside deciding, in the same transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Accepts a TOTP step: it must be newer than the last one, the factor must not be locked; the counter
-    /// of the user's codes is reset.
+    /// Accepts a TOTP step: it must be newer than the last one, the factor must not be locked. No failure in
+    /// any lane is consecutive any more, and the lane's own try is given back; its other tries stay spent.
     BurnStep {
         /// The factor.
         factor: FactorId,
         /// The step.
         step: u64,
+        /// Where its try was counted.
+        lane: Lane,
+        /// By which numbers.
+        budgets: Budgets,
     },
     /// Uses up a recovery code, which must be unused, and resets its counter.
     SpendCode {
         /// Its public id.
         code: [u8; 5],
     },
-    /// Forgets counted failures.
+    /// Forgets all that was counted.
     Reset(Counter),
     /// Kills one device cookie.
     KillCookie(CookieId),
@@ -255,7 +259,18 @@ pub trait Ledger: Send + Sync {
     ) -> BoxFuture<'_, Result<bool, StoreError>>;
 
     /// Counts a try before anything is compared. On a refusal nothing is written.
-    fn count_attempt(&self, counter: Counter) -> BoxFuture<'_, Result<Counted, StoreError>>;
+    fn count_attempt(
+        &self,
+        counter: Counter,
+        budgets: Budgets,
+    ) -> BoxFuture<'_, Result<Counted, StoreError>>;
+
+    /// Takes back a counted try that turned out right and was of no use: the sign-in was decided or over.
+    fn uncount_attempt(
+        &self,
+        counter: Counter,
+        budgets: Budgets,
+    ) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Open challenges that expired at or before the ledger's now, oldest first.
     fn due(&self, limit: u32) -> BoxFuture<'_, Result<Vec<Arc<Challenge>>, StoreError>>;

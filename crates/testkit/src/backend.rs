@@ -4,7 +4,7 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-use domain::attempts::Counter;
+use domain::attempts::{Budgets, Counter};
 use domain::audit::Event;
 use domain::directory::Device;
 use ports::{AuditFilter, AuditRow, Change, Counted, Directory, Hot, Ledger, Vault};
@@ -98,7 +98,7 @@ impl World {
     }
     /// How many failures are counted, found out by one more.
     pub(crate) async fn failures(&self, counter: Counter) -> u16 {
-        let counted = self.backend.ledger.count_attempt(counter).await;
+        let counted = self.backend.ledger.count_attempt(counter, Budgets::DEFAULT).await;
         match counted.expect("counts") {
             Counted::Counted(attempts) => attempts.failures - 1,
             Counted::Refused(refusal) => panic!("{refusal}"),

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use app::{Error, NewFactor};
-use domain::attempts::{FREE_FAILURES, HARD_CAP};
+use app::{Caller, Created, Error, NewFactor};
+use domain::attempts::{Budgets, DAY};
 use domain::audit::Event;
 use domain::challenge::{Decision, Method, State};
 use domain::totp;
@@ -12,7 +12,37 @@ use ports::UserRef;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
-use crate::world::{OPERATOR, World, decision, told};
+use crate::world::{Device, OPERATOR, World, decision, told};
+
+const BUDGETS: Budgets = Budgets::DEFAULT;
+
+/// A browser that holds a device cookie.
+pub(crate) struct Browser {
+    cookie: String,
+}
+
+impl Browser {
+    /// One that a push was approved for more than a day ago.
+    pub(crate) async fn own(world: &World, app: &Caller, name: &str, device: &Device) -> Self {
+        let first = world.create(app, name, "own").await;
+        world.approve(device, &first).await;
+        let receipt = world.redeem(app, first.view.id, "own").await.expect("a receipt");
+        world.pass(DAY + Duration::from_secs(3600));
+        Self { cookie: receipt.device_cookie }
+    }
+
+    pub(crate) async fn create(
+        &self,
+        world: &World,
+        app: &Caller,
+        name: &str,
+        session: &str,
+    ) -> Created {
+        let mut request = world.request(name, session);
+        request.context.device_cookie = Some(self.cookie.clone());
+        world.create_with(app, request).await.expect("a challenge")
+    }
+}
 
 async fn submit(
     world: &World,
@@ -91,14 +121,16 @@ async fn fifty_parallel_sessions_share_one_budget() {
     let filter =
         app::EventFilter { event: Some(Event::CodeFailed), limit: 1_000, ..Default::default() };
     let compared = world.app.events(world.tenant, filter).await.expect("events").len();
-    assert_eq!(compared, usize::from(FREE_FAILURES), "compared at one instant");
-    // the budget is spent: the right code reads as wrong until the delay is over
+    let budget = BUDGETS.unknown.day;
+    assert_eq!(compared, usize::from(budget.burst), "compared at one instant");
+    // the budget is spent: the right code reads as wrong until a try has come back
     let right = totp::code(&alice.device.totp, world.now());
     let (app, id) = &targets[0];
     assert_eq!(submit(&world, app, *id, &right).await, Err(Error::CodeWrong));
-    world.pass(Duration::from_secs(6));
+    world.pass(DAY / u32::from(budget.refill));
     let right = totp::code(&alice.device.totp, world.now());
-    assert_eq!(submit(&world, app, *id, &right).await, Ok(Decision::Approved));
+    let created = world.create(app, "alice", "later").await;
+    assert_eq!(submit(&world, app, created.view.id, &right).await, Ok(Decision::Approved));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -150,19 +182,18 @@ async fn guessing_unknown_recovery_codes_costs_the_owner_nothing() {
 }
 
 #[tokio::test]
-async fn fifty_failures_lock_totp_and_an_approved_push_brings_it_back() {
+async fn failures_from_ones_own_browser_lock_totp_and_an_approved_push_brings_it_back() {
     let world = World::new().await;
     let (app, alice) = (world.integration("vpn").await, world.enrolled("alice").await);
-    let mut failures = 0;
-    while failures < HARD_CAP {
-        world.pass(Duration::from_secs(3600));
-        let created = world.create(&app, "alice", &format!("s{failures}")).await;
+    let own = Browser::own(&world, &app, "alice", &alice.device).await;
+    for n in 0..BUDGETS.own.cap {
+        world.pass(DAY / u32::from(BUDGETS.own.day.refill));
+        let created = own.create(&world, &app, "alice", &format!("s{n}")).await;
         let wrong = wrong_code(&alice.device.totp, &world);
         assert_eq!(submit(&world, &app, created.view.id, &wrong).await, Err(Error::CodeWrong));
-        failures += 1;
     }
     world.pass(Duration::from_secs(100 * 3600));
-    let created = world.create(&app, "alice", "late").await;
+    let created = own.create(&world, &app, "alice", "late").await;
     let right = totp::code(&alice.device.totp, world.now());
     assert_eq!(submit(&world, &app, created.view.id, &right).await, Err(Error::CodeWrong));
     // nothing is given to a device that only connects
@@ -176,10 +207,65 @@ async fn fifty_failures_lock_totp_and_an_approved_push_brings_it_back() {
     let secret = world.app.rebind_totp(&mut world.call(), connected).await.expect("the store");
     let secret = secret.expect("a new secret");
     assert_ne!(*secret, *alice.device.totp);
-    let created = world.create(&app, "alice", "new").await;
+    let created = own.create(&world, &app, "alice", "new").await;
     let code = totp::code(&secret, world.now());
     assert_eq!(submit(&world, &app, created.view.id, &code).await, Ok(Decision::Approved));
     // and only once
     let again = world.app.rebind_totp(&mut world.call(), connected).await.expect("the store");
     assert!(again.is_none());
+}
+
+#[tokio::test]
+async fn a_stranger_at_the_cap_locks_nothing_and_costs_the_person_none_of_their_tries() {
+    let world = World::new().await;
+    let (app, alice) = (world.integration("vpn").await, world.enrolled("alice").await);
+    let own = Browser::own(&world, &app, "alice", &alice.device).await;
+    let budget = BUDGETS.unknown;
+    for n in 0..budget.cap {
+        world.pass(DAY / u32::from(budget.day.refill));
+        let created = world.create(&app, "alice", &format!("s{n}")).await;
+        let wrong = wrong_code(&alice.device.totp, &world);
+        assert_eq!(submit(&world, &app, created.view.id, &wrong).await, Err(Error::CodeWrong));
+    }
+    world.pass(DAY);
+    let right = totp::code(&alice.device.totp, world.now());
+    let stranger = world.create(&app, "alice", "stranger").await;
+    assert_eq!(submit(&world, &app, stranger.view.id, &right).await, Err(Error::CodeWrong));
+    // all of their own are left: the burst but one wrong, then a right one
+    for n in 1..BUDGETS.own.day.burst {
+        let created = own.create(&world, &app, "alice", &format!("own{n}")).await;
+        let wrong = wrong_code(&alice.device.totp, &world);
+        assert_eq!(submit(&world, &app, created.view.id, &wrong).await, Err(Error::CodeWrong));
+    }
+    let created = own.create(&world, &app, "alice", "right").await;
+    assert_eq!(submit(&world, &app, created.view.id, &right).await, Ok(Decision::Approved));
+    // which revives the other lane too
+    world.pass(Duration::from_secs(60));
+    let right = totp::code(&alice.device.totp, world.now());
+    let stranger = world.create(&app, "alice", "stranger").await;
+    assert_eq!(submit(&world, &app, stranger.view.id, &right).await, Ok(Decision::Approved));
+}
+
+#[tokio::test]
+async fn a_right_code_that_comes_too_late_or_after_the_decision_costs_nothing() {
+    let world = World::new().await;
+    let (app, alice) = (world.integration("vpn").await, world.enrolled("alice").await);
+    for n in 0..10 {
+        let created = world.create(&app, "alice", &format!("late{n}")).await;
+        let right = totp::code(&alice.device.totp, world.now());
+        // judged before the end, stored after it
+        let mut call = world.call();
+        world.pass(Duration::from_secs(600));
+        let view = world.app.submit_code(&mut call, &app, created.view.id, &right).await;
+        assert_eq!(decision(view.expect("a view").state), Decision::Expired);
+    }
+    for n in 0..10 {
+        world.pass(Duration::from_secs(60));
+        let id = world.create(&app, "alice", &format!("twice{n}")).await.view.id;
+        let right = totp::code(&alice.device.totp, world.now());
+        // both are compared before either is stored
+        let (first, second) =
+            tokio::join!(submit(&world, &app, id, &right), submit(&world, &app, id, &right));
+        assert_eq!((first, second), (Ok(Decision::Approved), Ok(Decision::Approved)));
+    }
 }

@@ -156,7 +156,7 @@ async fn another_tenants_user_id_is_nobody_and_spends_nothing_of_theirs() {
     let decoy = world.create_with(&foreign, request.clone()).await.expect("a decoy").view.id;
     let again = world.create_with(&foreign, request).await.expect("the same").view.id;
     assert_eq!(again, decoy);
-    for _ in 0..domain::attempts::FREE_FAILURES {
+    for _ in 0..domain::attempts::Budgets::DEFAULT.unknown.day.bound() {
         let tried = world.app.submit_code(&mut world.call(), &foreign, decoy, "000000").await;
         assert_eq!(tried.unwrap_err(), Error::CodeWrong);
     }

@@ -6,10 +6,11 @@ use std::task::Poll;
 use std::time::Duration;
 
 use app::Error;
-use domain::attempts::HARD_CAP;
+use domain::attempts::{Budgets, DAY};
 use domain::challenge::State;
 use domain::totp;
 
+use crate::codes::Browser;
 use crate::world::{World, told};
 
 /// Runs `work` for so many polls at most, then drops it. `None` if that cut it off.
@@ -62,18 +63,21 @@ async fn a_totp_factor_at_its_cap_is_locked_by_the_next_try_if_the_last_one_hung
         let name = format!("user{polls}");
         let person = world.enrolled(&name).await;
         let secret = &person.device.totp;
+        let own = Browser::own(&world, &app, &name, &person.device).await;
+        let budget = Budgets::DEFAULT.own;
+        let pause = DAY / u32::from(budget.day.refill);
         let wrong = |world: &World| {
             let now = world.now();
             let near = [0, 30].map(|ago| totp::code(secret, now.minus(Duration::from_secs(ago))));
             (0..).map(|n| format!("{n:06}")).find(|code| !near.contains(code)).expect("a code")
         };
         let mut done = false;
-        for n in 1..=HARD_CAP {
-            world.pass(Duration::from_secs(3600));
-            let id = world.create(&app, &name, &format!("s{n}")).await.view.id;
+        for n in 1..=budget.cap {
+            world.pass(pause);
+            let id = own.create(&world, &app, &name, &format!("s{n}")).await.view.id;
             let (mut call, code) = (world.call(), wrong(&world));
             let tried = world.app.submit_code(&mut call, &app, id, &code);
-            if n < HARD_CAP {
+            if n < budget.cap {
                 assert_eq!(tried.await.unwrap_err(), Error::CodeWrong);
             } else {
                 done = cut_after(polls, tried).await.is_some();
@@ -81,8 +85,8 @@ async fn a_totp_factor_at_its_cap_is_locked_by_the_next_try_if_the_last_one_hung
         }
         // one more, if the cut came before the count, and then one that meets the cap
         for n in 0..2 {
-            world.pass(Duration::from_secs(3600));
-            let id = world.create(&app, &name, &format!("t{n}")).await.view.id;
+            world.pass(pause);
+            let id = own.create(&world, &app, &name, &format!("t{n}")).await.view.id;
             let (mut call, code) = (world.call(), wrong(&world));
             let tried = world.app.submit_code(&mut call, &app, id, &code).await;
             assert_eq!(tried.unwrap_err(), Error::CodeWrong);

@@ -141,7 +141,9 @@ CREATE TABLE hot (
 CREATE TABLE attempts (
     counter BLOB PRIMARY KEY NOT NULL,
     failures INTEGER NOT NULL,
-    not_before INTEGER NOT NULL
+    not_before INTEGER NOT NULL,
+    day INTEGER NOT NULL,
+    month INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 -- either a challenge or a status

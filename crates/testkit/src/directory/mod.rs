@@ -39,7 +39,7 @@ pub async fn directory_suite(make: impl AsyncFn() -> Backend) {
         people::of_racing_users_of_one_name_one_is_made,
         people::users_are_listed_in_order_page_by_page,
         people::a_revoked_device_stays_known_and_raises_the_epoch,
-        people::a_totp_secret_takes_the_old_one_s_place_and_resets_its_counter,
+        people::a_totp_secret_takes_the_old_one_s_place_and_its_caps_start_anew,
         people::a_totp_factor_locks_once,
         people::recovery_codes_take_the_old_ones_place,
         people::a_reset_takes_everything,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::attempts::Counter;
+use domain::attempts::{Counter, Lane};
 use domain::audit::Event;
 use domain::challenge::Methods;
 use domain::directory::{TotpFactor, User, UserRecord};
@@ -150,12 +150,12 @@ pub(super) async fn a_revoked_device_stays_known_and_raises_the_epoch(mut world:
     assert_eq!(world.own().await, after, "once is all there is");
 }
 
-pub(super) async fn a_totp_secret_takes_the_old_one_s_place_and_resets_its_counter(
+pub(super) async fn a_totp_secret_takes_the_old_one_s_place_and_its_caps_start_anew(
     mut world: World,
 ) {
     let first = world.put_totp().await;
     assert_eq!(world.own().await.totp.as_ref(), Some(&first));
-    let counter = Counter::Totp(world.fixture.user.id);
+    let counter = Counter::Totp(world.fixture.user.id, Lane::Own);
     for expected in 0..3 {
         assert_eq!(world.failures(counter).await, expected);
     }

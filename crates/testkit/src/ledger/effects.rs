@@ -1,6 +1,6 @@
 //! What a decision does beside deciding: all of it, or none.
 
-use domain::attempts::Counter;
+use domain::attempts::{Budgets, Counter, Lane};
 use domain::audit::Event;
 use domain::challenge::{Challenge, Decision, Proof, State};
 use domain::directory::{Device, StoredCode, TotpFactor};
@@ -29,7 +29,12 @@ impl World {
     fn by_totp(&self, challenge: &Challenge, factor: &TotpFactor, step: u64) -> Settle {
         Settle {
             proof: Some(Proof::Totp(factor.id)),
-            effects: vec![Effect::BurnStep { factor: factor.id, step }],
+            effects: vec![Effect::BurnStep {
+                factor: factor.id,
+                step,
+                lane: Lane::Own,
+                budgets: Budgets::DEFAULT,
+            }],
             ..self.decision(challenge, Decision::Approved)
         }
     }
@@ -43,7 +48,7 @@ impl World {
     }
 
     async fn try_once(&self, counter: Counter) -> Counted {
-        let counted = self.backend.ledger.count_attempt(counter).await;
+        let counted = self.backend.ledger.count_attempt(counter, Budgets::DEFAULT).await;
         counted.expect("counts")
     }
 
@@ -61,7 +66,7 @@ const fn is_settled(settled: Settled) -> bool {
 
 pub(super) async fn a_totp_step_is_accepted_once_and_never_an_older_one(mut world: World) {
     let factor = world.with_totp().await;
-    let counter = Counter::Totp(world.fixture.user.id);
+    let counter = Counter::Totp(world.fixture.user.id, Lane::Own);
     for _ in 0..3 {
         world.try_once(counter).await;
     }
@@ -164,7 +169,7 @@ pub(super) async fn racing_uses_of_one_step_pass_once(mut world: World) {
 
 pub(super) async fn counted_failures_are_forgotten(mut world: World) {
     let device = world.enrol().await;
-    let [counter, other] = [Counter::Device(device.id), Counter::Totp(device.user)];
+    let [counter, other] = [Counter::Device(device.id), Counter::Totp(device.user, Lane::Own)];
     for counter in [counter, counter, other] {
         world.try_once(counter).await;
     }

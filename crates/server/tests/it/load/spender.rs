@@ -1,15 +1,18 @@
-//! A guesser: takes a new user's first four wrong codes each time, one short of a pause.
+//! A guesser: takes a new user's wrong codes each time, all but one that are free.
 
 use std::convert::Infallible;
 
 use authenticator_native::Account;
-use domain::attempts::FREE_FAILURES;
+use domain::attempts::Budgets;
 use serde_json::json;
 use server::clock;
 use statement::Timestamp;
 
 use super::{Lost, Site, Told};
 use crate::child::Asked;
+
+/// Tries that a browser without a device cookie has at once. One more comes back after half a day.
+pub(super) const FREE: u16 = Budgets::DEFAULT.unknown.day.burst;
 
 pub(crate) struct Spender {
     name: String,
@@ -36,7 +39,7 @@ impl Spender {
             let session = format!("{user:-<22}");
             let asked = site.ask(&user, &session).await?;
             let spent = told.lock().spending(&user, &account);
-            for _ in 1..FREE_FAILURES {
+            for _ in 1..FREE {
                 guess(site, &asked, &account).await?;
                 told.lock().spent(spent);
             }

@@ -2,19 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
 
-use domain::attempts::FREE_FAILURES;
 use serde_json::{Value, json};
 use server::clock;
 
 use super::coder::shown;
 use super::facts::{Collected, Decided, Enrolled, FRESH, Facts, Revoked, Spent, Used};
-use super::spender::guess;
+use super::spender::{FREE, guess};
 use super::{Lost, Site, Told};
 
-/// The pause after five failures is five seconds; this much of it is left to slow machines.
-const PAUSE: Duration = Duration::from_secs(4);
 /// Of what was said long ago one in so many is looked at.
 const SAMPLE: usize = 10;
 
@@ -37,8 +33,6 @@ pub(crate) struct Checked {
     pub(crate) revoked: usize,
     pub(crate) codes: usize,
     pub(crate) budgets: usize,
-    /// Where the machine was too slow to tell.
-    pub(crate) budgets_skipped: usize,
     pub(crate) events: usize,
 }
 
@@ -47,7 +41,7 @@ impl fmt::Display for Checked {
         write!(
             f,
             "held: {} decisions, {} receipts ({} given after a restart), {} enrolments, \
-             {} revocations, {} used codes, {} spent budgets ({} not told in time), {} events",
+             {} revocations, {} used codes, {} spent budgets, {} events",
             self.decisions,
             self.receipts,
             self.collected_later,
@@ -55,7 +49,6 @@ impl fmt::Display for Checked {
             self.revoked,
             self.codes,
             self.budgets,
-            self.budgets_skipped,
             self.events
         )
     }
@@ -71,7 +64,6 @@ impl Told {
     ) -> Result<(), Lost> {
         let mut facts = std::mem::take(&mut *self.lock());
         let run = facts.run;
-        // first: the pause runs out
         for spent in facts.spent.iter().filter(|spent| spent.run == run) {
             budget_holds(site, spent, checked).await?;
         }
@@ -166,19 +158,13 @@ async fn code_is_used(site: &Site, used: &Used, checked: &mut Checked) -> Result
 async fn budget_holds(site: &Site, spent: &Spent, checked: &mut Checked) -> Result<(), Lost> {
     let session = format!("{:-<22}", format!("{}-check", spent.user));
     let asked = site.ask(&spent.user, &session).await?;
-    let mut last = clock::now();
-    for _ in spent.failures..FREE_FAILURES {
-        last = clock::now();
+    for _ in spent.failures..FREE {
         guess(site, &asked, &spent.account).await?;
     }
     let body = json!({"code": shown(&spent.account).digits});
     let reply = site.send("POST", &asked.path("/code"), body).await?;
-    if clock::now().since(last) > PAUSE {
-        checked.budgets_skipped += 1;
-    } else {
-        assert_eq!(reply.outcome(), "422 code_wrong", "the budget of {} was spent", spent.user);
-        checked.budgets += 1;
-    }
+    assert_eq!(reply.outcome(), "422 code_wrong", "the budget of {} was spent", spent.user);
+    checked.budgets += 1;
     Ok(())
 }
 
@@ -189,7 +175,7 @@ pub(crate) async fn free_guesses_leave_the_right_code(
 ) -> Result<(), Lost> {
     let account = site.enrol("hal", told).await?;
     let asked = site.ask("hal", "hal-has-one-guess-left").await?;
-    for _ in 1..FREE_FAILURES {
+    for _ in 1..FREE {
         guess(site, &asked, &account).await?;
     }
     let body = json!({"code": shown(&account).digits});
