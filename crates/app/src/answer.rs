@@ -7,10 +7,11 @@ use domain::attempts::Counter;
 use domain::audit::{Entry, Event};
 use domain::challenge::{Challenge, Collect, Decision, Proof, State};
 use domain::directory::{Device, UserRecord};
-use domain::guard::{self, Alert, Release};
+use domain::guard::{self, Alert, AlertKind, Reason, Release, Severity};
 use ports::{Change, DirectoryError, Effect, HotUser, Settle, Settled, StoreError, UserRef};
 use statement::{AnswerDecision, ChallengeId};
 
+use crate::guarding::About;
 use crate::settle::decided_entry;
 use crate::{App, Call, Connected};
 
@@ -135,19 +136,18 @@ impl App {
         let number = self.number_of(&challenge)?;
         let meaning =
             domain::answer::read(&challenge, &number, answer.decision, &answer.number, &others);
-        if meaning.decision == Decision::Approved {
-            let release =
-                guard::judge_approval(&self.settings.guard, &hot.cell, &challenge, call.now);
-            if release == Release::Withheld {
-                let entry = decided_entry(&challenge, Decision::Approved, None);
-                let entry = entry.with(|public| {
-                    public.event = Event::AnswerWithheld;
-                    public.decision = None;
-                    public.device = Some(device.id);
-                });
-                self.ledger.record(entry).await?;
-                return Ok(only(AnswerResult::Withheld));
-            }
+        if meaning.decision == Decision::Approved
+            && self.withholds(call, user, &challenge, hot).await?
+        {
+            let entry = decided_entry(&challenge, Decision::Approved, None);
+            let entry = entry.with(|public| {
+                public.event = Event::AnswerWithheld;
+                public.decision = None;
+                public.device = Some(device.id);
+                public.reasons = vec![Reason::DeniedLately];
+            });
+            self.ledger.record(entry).await?;
+            return Ok(only(AnswerResult::Withheld));
         }
         let items = settle_items(&challenge, device, &meaning, &others);
         let answers = self.settle_and_tell(call, items).await?;
@@ -168,6 +168,45 @@ impl App {
         Ok(Answered { result, totp_rebind: approved && needs_totp(user) })
     }
 
+    /// Whether a right answer is not released. If so, the cell says so durably before anybody is told: from now
+    /// on a code for this challenge is counted in a budget of its own.
+    async fn withholds(
+        &self,
+        call: &mut Call,
+        user: &UserRecord,
+        challenge: &Challenge,
+        mut hot: HotUser,
+    ) -> Result<bool, StoreError> {
+        let policy = self.policy(challenge.tenant, challenge.integration);
+        let now = guard::seconds(call.now);
+        for _ in 0..crate::live::MAX_TRIES {
+            let mut cell = hot.cell.clone();
+            cell.memory = cell.memory.at(policy, now);
+            let Some(opened) = cell.open.iter_mut().find(|open| open.id == challenge.id) else {
+                return Ok(false);
+            };
+            let release = cell.memory.judge_approval(
+                policy,
+                &opened.charge,
+                !needs_totp(user),
+                user.user.break_glass,
+                now,
+            );
+            if release == Release::Released {
+                return Ok(false);
+            }
+            opened.withheld = true;
+            let alerts = cell.memory.withheld(policy, now);
+            let (tenant, user) = (challenge.tenant, challenge.user);
+            if self.store_cell(call, tenant, user, hot.version, cell).await? {
+                self.raise(About::challenge(challenge), alerts, None).await?;
+                return Ok(true);
+            }
+            hot = self.hot.load(tenant, user).await?;
+        }
+        Err(StoreError::Overloaded)
+    }
+
     /// What follows from a settled answer and may fail without unsettling it: alarms, and a device that
     /// reached its cap.
     async fn after_settled(
@@ -181,21 +220,15 @@ impl App {
     ) -> Result<(), StoreError> {
         let mut alerts = Vec::new();
         if meaning.crossed.is_some() {
-            alerts.push(Alert::ConcurrentLogin);
+            let kind = AlertKind::ConcurrentLogin;
+            alerts.push(Alert::user(kind, Severity::High));
         }
         let hot = self.hot.load(challenge.tenant, challenge.user).await?;
         if let Some(alert) = self.note_counter(call, hot, challenge, device, counter).await? {
             alerts.push(alert);
         }
-        for alert in alerts {
-            let entry = Entry::new(challenge.tenant, Event::Alert).with(|public| {
-                public.challenge = Some(challenge.id);
-                public.user = Some(challenge.user);
-                public.device = Some(device.id);
-                public.alert = Some(alert);
-            });
-            self.ledger.record(entry).await?;
-        }
+        let about = About { device: Some(device.id), ..About::challenge(challenge) };
+        self.raise(about, alerts, None).await?;
         if counts_against_device(challenge, meaning) {
             self.cap_device(call, user, device).await?;
         }
@@ -223,7 +256,7 @@ impl App {
         }
         let alert = entry.with(|public| {
             public.event = Event::Alert;
-            public.alert = Some(Alert::ReportedLate);
+            public.alert = Some(Alert::user(AlertKind::ReportedLate, Severity::High));
             public.cause = None;
         });
         match self.directory.apply(Change::EndCookies(challenge.user), vec![alert]).await {

@@ -5,12 +5,12 @@ mod check;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::audit::{Entry, Event};
+use domain::audit::{Entry, Event, Judgement};
 use domain::challenge::{Challenge, Decision, Methods, Mode, Purpose, State};
 use domain::cookie::{CookieId, DeviceCookie};
 use domain::create::{self, Detail, Plan, Slot};
 use domain::directory::UserRecord;
-use domain::guard::{self, Facts, Verdict};
+use domain::guard::{Asker, Facts, Verdict, seconds};
 use domain::number::{DEFAULT_DIGITS, Number};
 use ports::{
     Hint, HotChange, HotError, HotUser, MacKey, Open, Opened, Replay, ReplayKey, SealFor,
@@ -21,6 +21,7 @@ use statement::{ChallengeId, TenantId, Timestamp, UserId};
 use self::check::Wanted;
 pub(crate) use self::check::session_hash;
 use crate::document::Document;
+use crate::guarding::{About, judgement};
 use crate::live::MAX_TRIES;
 use crate::settle::plain;
 use crate::{App, Call, Caller, ChallengeView, Error};
@@ -216,24 +217,31 @@ impl App {
         hot: HotUser,
     ) -> Result<Option<Created>, Error> {
         let Attempt { caller, wanted, target, cookie, .. } = *attempt;
+        let tenant = caller.tenant();
         let slot = Slot {
             integration: caller.integration().id,
             session: wanted.session,
             request: wanted.request,
         };
+        let cookie = cookie.as_ref().map(<[u8; 16]>::as_slice);
+        let (origin, asker) = self.origin(caller, target.id, &wanted.place, cookie);
         let facts = Facts {
             enrolled: target.record.as_ref().is_some_and(|record| record.is_enrolled()),
             first_factor: wanted.first_factor,
-            cookie,
             methods: wanted.methods,
+            purpose: wanted.purpose,
+            origin,
+            break_glass: target.record.as_ref().is_some_and(|record| record.user.break_glass),
+            around: self.around(tenant, &asker, call.now),
         };
-        let plan =
-            create::plan(&self.settings.guard, &hot.cell, &hot.live, &slot, &facts, call.now);
+        let policy = self.policy(tenant, caller.integration().id);
+        let plan = create::plan(policy, &hot.cell, &hot.live, &slot, &facts, call.now);
         match plan {
             Plan::Merge(open) => self.merge(call, attempt, open).await,
             Plan::New { verdict, supersedes, forgets } => {
                 let superseded = self.supersede(&hot, &supersedes).await?;
-                self.open_new(call, attempt, hot, verdict, superseded, forgets).await
+                let new = New { verdict, superseded, forgets, facts, asker };
+                self.open_new(call, attempt, hot, new).await
             }
         }
     }
@@ -292,27 +300,31 @@ impl App {
         call: &mut Call,
         attempt: &Attempt<'_>,
         hot: HotUser,
-        verdict: Verdict,
-        superseded: Vec<(Arc<Challenge>, Option<domain::challenge::Decided>)>,
-        forgets: Vec<ChallengeId>,
+        new: New,
     ) -> Result<Option<Created>, Error> {
-        let Attempt { caller, target, replay, .. } = *attempt;
+        let Attempt { caller, wanted, target, replay, .. } = *attempt;
+        let New { verdict, superseded, forgets, facts, asker } = new;
         let gone = |id: &ChallengeId| superseded.iter().any(|(c, _)| c.id == *id);
         let stays = hot.live.iter().filter(|c| !c.is_past(call.now) && !gone(&c.id));
         let taken: Vec<Number> = self.numbers_of(stays).into_iter().map(|(_, n)| n).collect();
         let (challenge, number) = self.make(call, attempt, &verdict, &taken);
         let challenge = Arc::new(challenge);
         let mut cell = hot.cell.clone();
+        let policy = self.policy(caller.tenant(), caller.integration().id);
         for (older, decided) in &superseded {
-            let applied = decided.and_then(|d| guard::applied(cell.clone(), older.id, &d));
-            cell = applied.unwrap_or(cell);
+            let applied = decided.and_then(|d| cell.clone().settle(policy, older.id, &d, false));
+            cell = applied.map_or(cell, |(cell, ..)| cell);
         }
+        let (cell, raised) = cell.open(policy, &challenge, &facts, asker, &verdict);
+        let level = cell.memory.level(policy, seconds(call.now));
+        let score = cell.memory.shown_score(policy);
+        let verdict = Verdict { level, score, ..verdict };
         let past = hot.live.iter().filter(|c| c.is_past(call.now)).map(|c| c.id);
         let change = HotChange {
             tenant: caller.tenant(),
             user: target.id,
             version: hot.version,
-            cell: guard::opened(cell, &challenge),
+            cell,
             add: vec![Arc::clone(&challenge)],
             remove: past.chain(superseded.iter().map(|(c, _)| c.id)).chain(forgets).collect(),
             op_id: call.random(),
@@ -323,7 +335,8 @@ impl App {
             Err(HotError::Conflict(_)) => return Ok(None),
             Err(HotError::Store(error)) => return Err(error.into()),
         };
-        let audit = created_entry(attempt, &challenge, &verdict);
+        let judged = judgement(&facts, &verdict, wanted.ttl);
+        let audit = created_entry(attempt, &challenge, &verdict, judged);
         let open =
             Open { challenge: Arc::clone(&challenge), replay, audit, rider: committed.rider };
         if self.ledger.open(open).await? == Opened::Replayed {
@@ -333,6 +346,12 @@ impl App {
             let hint = Hint::Prompt(Arc::clone(&challenge));
             self.courier.tell_user(challenge.tenant, challenge.user, hint);
         }
+        let mut alerts = verdict.alerts.clone();
+        alerts.extend(raised);
+        if challenge.mode != Mode::Decoy && challenge.first_factor {
+            alerts.extend(self.note_opened(&challenge, &asker, &verdict));
+        }
+        self.raise(About::challenge(&challenge), alerts, wanted.address.as_deref()).await?;
         Ok(Some(Created {
             view: ChallengeView::pending(&challenge),
             number: Some(number),
@@ -397,9 +416,19 @@ impl App {
             signing_key,
             first_factor: wanted.first_factor,
             cookie,
+            familiarity: verdict.familiarity,
         };
         (challenge, number)
     }
+}
+
+/// A challenge that is to be made, with what it stands on.
+struct New {
+    verdict: Verdict,
+    superseded: Vec<(Arc<Challenge>, Option<domain::challenge::Decided>)>,
+    forgets: Vec<ChallengeId>,
+    facts: Facts,
+    asker: Asker,
 }
 
 /// What one try to create stands on.
@@ -412,7 +441,12 @@ struct Attempt<'a> {
     replay: Option<ReplayKey>,
 }
 
-fn created_entry(attempt: &Attempt<'_>, challenge: &Challenge, verdict: &Verdict) -> Entry {
+fn created_entry(
+    attempt: &Attempt<'_>,
+    challenge: &Challenge,
+    verdict: &Verdict,
+    judged: Judgement,
+) -> Entry {
     Entry::new(challenge.tenant, Event::ChallengeCreated)
         .with(|public| {
             public.challenge = Some(challenge.id);
@@ -421,6 +455,7 @@ fn created_entry(attempt: &Attempt<'_>, challenge: &Challenge, verdict: &Verdict
             public.mode = Some(challenge.mode);
             public.purpose = Some(challenge.purpose);
             public.reasons.clone_from(&verdict.reasons);
+            public.guard = Some(judged);
         })
         .privately(|private| {
             private.name = Some(attempt.target.name.clone());

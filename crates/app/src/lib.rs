@@ -13,6 +13,7 @@ mod error;
 mod events;
 mod factors;
 mod gateway;
+mod guarding;
 mod live;
 mod management;
 mod redeem;
@@ -92,6 +93,7 @@ pub struct App {
     courier: Arc<dyn Courier>,
     vault: Arc<dyn Vault>,
     decided: [AtomicU64; Decision::ALL.len()],
+    tenants: guarding::Tenants,
 }
 
 impl App {
@@ -99,8 +101,8 @@ impl App {
     #[must_use]
     pub fn new(settings: Settings, ports: Ports) -> Self {
         let Ports { hot, ledger, directory, courier, vault } = ports;
-        let decided = Default::default();
-        Self { settings, hot, ledger, directory, courier, vault, decided }
+        let (decided, tenants) = (Default::default(), guarding::Tenants::default());
+        Self { settings, hot, ledger, directory, courier, vault, decided, tenants }
     }
 
     /// How many challenges this process has decided, by decision: for metrics.

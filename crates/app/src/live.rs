@@ -8,11 +8,19 @@ use domain::number::Number;
 use ports::{Committed, HotChange, HotError, HotUser, Rider, SealFor, Settle, Settled, StoreError};
 use statement::{ChallengeId, TenantId, UserId};
 
+use crate::guarding::About;
 use crate::{App, Call};
 
 /// How often a change is tried anew when somebody else changed the same user first. Each try that fails
 /// means that another one got through, so this many losses in a row mean a flood on one user.
 pub(crate) const MAX_TRIES: usize = 64;
+
+/// An outcome that was applied to a cell, and the alerts that it raised.
+struct Applied {
+    opened: guard::Opened,
+    decided: Decided,
+    alerts: Vec<guard::Alert>,
+}
 
 impl App {
     /// Loads a user's hot state. Whatever the cell lists as open but the ledger has decided, or should have,
@@ -42,7 +50,7 @@ impl App {
         hot: &HotUser,
     ) -> Result<Vec<(ChallengeId, Option<Decided>)>, StoreError> {
         let mut stale = Vec::new();
-        for id in &hot.cell.open {
+        for id in hot.cell.open.iter().map(|open| &open.id) {
             if hot.live.iter().any(|c| c.id == *id && !c.is_past(call.now)) {
                 let record = self.ledger.lookup(*id).await?;
                 if let Some(State::Decided(decided)) = record.map(|record| record.state) {
@@ -90,16 +98,7 @@ impl App {
         outcomes: &[(ChallengeId, Option<Decided>)],
     ) -> Result<HotUser, StoreError> {
         for _ in 0..MAX_TRIES {
-            let mut cell = hot.cell.clone();
-            for (id, decided) in outcomes {
-                cell = match decided {
-                    Some(decided) => guard::applied(cell.clone(), *id, decided).unwrap_or(cell),
-                    None => {
-                        cell.open.retain(|open| open != id);
-                        cell
-                    }
-                };
-            }
+            let (cell, applied) = self.apply(tenant, &hot, outcomes);
             let remove: Vec<ChallengeId> = hot
                 .live
                 .iter()
@@ -121,6 +120,7 @@ impl App {
                     self.flush(rider).await?;
                     let mut live = hot.live;
                     live.retain(|challenge| !remove.contains(&challenge.id));
+                    self.tell_applied(tenant, user, applied).await?;
                     return Ok(HotUser { version, cell, live });
                 }
                 Err(HotError::Conflict(_)) => hot = self.hot.load(tenant, user).await?,
@@ -128,6 +128,49 @@ impl App {
             }
         }
         Err(StoreError::Overloaded)
+    }
+
+    /// The cell with outcomes applied, and what follows beyond it.
+    fn apply(
+        &self,
+        tenant: TenantId,
+        hot: &HotUser,
+        outcomes: &[(ChallengeId, Option<Decided>)],
+    ) -> (guard::Cell, Vec<Applied>) {
+        let mut cell = hot.cell.clone();
+        let mut applied = Vec::new();
+        for (id, decided) in outcomes {
+            let Some(opened) = cell.opened(*id).copied() else { continue };
+            let policy = self.policy(tenant, opened.integration);
+            let Some(decided) = decided else {
+                cell.undo(policy, *id);
+                continue;
+            };
+            let outage = self.is_outage(tenant, decided.at);
+            if let Some((next, opened, alerts)) = cell.clone().settle(policy, *id, decided, outage)
+            {
+                cell = next;
+                applied.push(Applied { opened, decided: *decided, alerts });
+            }
+        }
+        (cell, applied)
+    }
+
+    /// Once outcomes are applied: what spans users, and alerts.
+    async fn tell_applied(
+        &self,
+        tenant: TenantId,
+        user: UserId,
+        applied: Vec<Applied>,
+    ) -> Result<(), StoreError> {
+        for Applied { opened, decided, mut alerts } in applied {
+            let policy = self.policy(tenant, opened.integration);
+            alerts.extend(self.note_outcome(tenant, policy, &opened, &decided));
+            let (integration, challenge) = (opened.integration, Some(opened.id));
+            let about = About { tenant, user, integration, challenge, device: None };
+            self.raise(about, alerts, None).await?;
+        }
+        Ok(())
     }
 
     /// Stores a commit that no ledger write carries, where the backend asks for that.
@@ -147,8 +190,29 @@ impl App {
         version: u64,
         cell: guard::Cell,
     ) -> Result<bool, StoreError> {
+        self.put_cell(call, (tenant, user, version), cell, true).await
+    }
+
+    /// Stores a cell that says what nothing else does; `false` if the state moved on.
+    pub(crate) async fn store_cell(
+        &self,
+        call: &mut Call,
+        tenant: TenantId,
+        user: UserId,
+        version: u64,
+        cell: guard::Cell,
+    ) -> Result<bool, StoreError> {
+        self.put_cell(call, (tenant, user, version), cell, false).await
+    }
+
+    async fn put_cell(
+        &self,
+        call: &mut Call,
+        (tenant, user, version): (TenantId, UserId, u64),
+        cell: guard::Cell,
+        derived: bool,
+    ) -> Result<bool, StoreError> {
         let (add, remove, op_id) = (Vec::new(), Vec::new(), call.random());
-        let derived = true;
         let change = HotChange { tenant, user, version, cell, add, remove, op_id, derived };
         match self.hot.commit(change).await {
             Ok(Committed { rider, .. }) => self.flush(rider).await.map(|()| true),

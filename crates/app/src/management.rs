@@ -243,6 +243,7 @@ impl App {
             tenant,
             name: name.clone(),
             epoch: 0,
+            break_glass: false,
             reset: None,
             created: call.now,
         };

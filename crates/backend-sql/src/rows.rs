@@ -125,6 +125,7 @@ fn user(row: &SqliteRow) -> sqlx::Result<User> {
         tenant: id(row, "tenant", TenantId::from_slice)?,
         name: row.try_get("name")?,
         epoch: row.try_get("epoch")?,
+        break_glass: row.try_get("break_glass")?,
         reset: maybe_time(row, "reset_at")?,
         created: time(row.try_get("created")?),
     })

@@ -64,7 +64,7 @@ pub(crate) struct Keyring {
     receipt_jwks: String,
     audit: SigningKey,
     sealers: Vec<Sealer>,
-    macs: [Hmac<Sha256>; 3],
+    macs: [Hmac<Sha256>; 4],
     pepper: Hmac<Sha256>,
     stretches: Arc<Semaphore>,
     waiting: AtomicUsize,
@@ -237,6 +237,7 @@ impl Keyring {
                 mac("countersign/mac/device-cookie/v1"),
                 mac("countersign/mac/shard/v1"),
                 mac("countersign/mac/unknown-user/v1"),
+                mac("countersign/mac/place/v1"),
             ],
             pepper,
             stretches: Arc::new(Semaphore::new(STRETCHES)),
@@ -296,6 +297,7 @@ impl Vault for Keyring {
             MacKey::DeviceCookie => self.macs[0].clone(),
             MacKey::Shard => self.macs[1].clone(),
             MacKey::UnknownUser => self.macs[2].clone(),
+            MacKey::Place => self.macs[3].clone(),
         };
         for part in parts {
             mac.update(part);

@@ -1,10 +1,10 @@
 //! What the audit says: one entry per change, written in the change's own transaction.
 
 use serde::{Deserialize, Serialize};
-use statement::{ChallengeId, DeviceId, IntegrationId, TenantId, TicketId, UserId};
+use statement::{ChallengeId, DeviceId, IntegrationId, TenantId, TicketId, Timestamp, UserId};
 
 use crate::challenge::{Decision, Method, Mode, Purpose};
-use crate::guard::{Alert, Reason};
+use crate::guard::{Alert, Around, Familiarity, Origin, Reason, Scope};
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -126,9 +126,32 @@ pub struct Public {
     pub alert: Option<Alert>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<Reason>,
+    /// What the guard stood on, and where the user stood after it: enough to judge again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard: Option<Judgement>,
     /// Why, in one word: `forged`, `foreign`, `wrong_session`, `hard_cap`, ..
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
+}
+
+/// What the guard stood on. Tags are keyed hashes: they tell places apart and name none.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Judgement {
+    /// Where the request came from.
+    pub origin: Origin,
+    /// How familiar that was.
+    pub familiarity: Familiarity,
+    /// What was known beyond the user.
+    #[serde(default, skip_serializing_if = "Around::is_calm")]
+    pub around: Around,
+    /// How alarmed the guard was.
+    pub level: u8,
+    /// The number behind the level.
+    pub score: f32,
+    /// Whether a first factor was vouched for.
+    pub first_factor: bool,
+    /// How long the challenge lives, in seconds.
+    pub ttl_s: u32,
 }
 
 /// The erasable part: what names a person or their place.
@@ -185,6 +208,7 @@ impl Entry {
             factor: None,
             alert: None,
             reasons: Vec::new(),
+            guard: None,
             cause: None,
         };
         Self { tenant, public, private: Private::default() }
@@ -202,5 +226,24 @@ impl Entry {
     pub fn privately(mut self, change: impl FnOnce(&mut Private)) -> Self {
         change(&mut self.private);
         self
+    }
+}
+
+impl Alert {
+    /// What is the same for alerts about the same thing on the same day: kind, whom it is about, and the day
+    /// (UTC).
+    #[must_use]
+    pub fn dedupe_key(&self, public: &Public, at: Timestamp) -> String {
+        let about = match self.scope {
+            Scope::User => public.user.map(|user| user.to_string()),
+            Scope::Integration => public.integration.map(|id| id.to_string()),
+            Scope::Address | Scope::Network | Scope::Organisation => None,
+        };
+        let day = at.seconds() / 86_400;
+        let kind = self.kind.name();
+        match about {
+            Some(about) => format!("{kind}:{about}:{day}"),
+            None => format!("{kind}:{day}"),
+        }
     }
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use statement::{ChallengeId, DeviceId, FactorId, IntegrationId, TenantId, Timestamp, UserId};
 
 use crate::cookie::CookieId;
+use crate::guard::Familiarity;
 
 /// Shortest life of a challenge.
 pub const MIN_TTL: Duration = Duration::from_secs(30);
@@ -218,13 +219,15 @@ pub struct Challenge {
     pub first_factor: bool,
     /// The valid device cookie that came with it: what makes its context familiar.
     pub cookie: Option<CookieId>,
+    /// How familiar the place was that it came from.
+    pub familiarity: Familiarity,
 }
 
 impl Challenge {
     /// Whether its context is known to be the user's own.
     #[must_use]
-    pub const fn is_familiar(&self) -> bool {
-        self.cookie.is_some()
+    pub fn is_familiar(&self) -> bool {
+        self.familiarity.is_known()
     }
 
     /// Whether a person can answer it on a device.

@@ -10,7 +10,7 @@ use crate::guard::{self, Verdict};
 /// How many challenges of one user are remembered for merging. Above it the newest decoy is forgotten; it still
 /// expires by itself. About twice the most that can be real, so that nobody meets it by accident and there is
 /// a decoy to forget. All count, and the oldest stay: a user who has none but decoys is merged like any other.
-pub const MAX_REMEMBERED: usize = 24;
+pub const MAX_REMEMBERED: usize = 48;
 /// At most this many details.
 pub const MAX_DETAILS: usize = 8;
 /// Longest label of a detail, in characters.
@@ -91,8 +91,14 @@ pub fn plan(
         return Plan::Merge(Arc::clone(open));
     }
     let supersedes = live().filter(same_session).map(|challenge| challenge.id).collect();
-    let others = live().filter(|challenge| !same_session(challenge)).map(Arc::as_ref);
-    let verdict = guard::judge_create(policy, cell, others, facts, now);
+    // decoys are not in the cell: nobody can answer them
+    let beside = cell.open.iter().filter(|open| {
+        live().any(|challenge| challenge.id == open.id && !same_session(&challenge))
+    });
+    let beside = beside.map(|open| &open.charge);
+    let now_s = guard::seconds(now);
+    let memory = cell.memory.at(policy, now_s);
+    let verdict = guard::judge_create(policy, &memory, beside, facts, now_s);
     let stay = live().filter(|challenge| !same_session(challenge));
     let surplus = (stay.clone().count() + 1).saturating_sub(MAX_REMEMBERED);
     let decoys = stay.rev().filter(|challenge| challenge.mode == Mode::Decoy);

@@ -176,6 +176,8 @@ pub struct User {
     pub name: String,
     /// Raised by a report, revocation or reset: ends all older device cookies.
     pub epoch: u32,
+    /// Whether they are for emergencies: never rung by strangers, never refused, each use an alert.
+    pub break_glass: bool,
     /// When their factors were last reset.
     pub reset: Option<Timestamp>,
     /// When they were made.

@@ -12,6 +12,7 @@ pub mod cookie;
 pub mod create;
 pub mod directory;
 pub mod guard;
+pub mod lab;
 pub mod number;
 pub mod receipt;
 pub mod recovery;

@@ -2,6 +2,7 @@
 
 use app::{ChallengeView, Created, EventView, NewFactor, NewTicket, TicketView, UserView};
 use data_encoding::HEXLOWER;
+use domain::audit::Public;
 use domain::challenge::{self, Decision, Method, Methods, Purpose};
 use domain::directory::{Device, User, UserRecord};
 use http_limits::Problem;
@@ -275,7 +276,12 @@ pub(crate) fn event(view: EventView) -> rest::Event {
         purpose: public.purpose.map(purpose),
         decision: public.decision.map(decision),
         factor: public.factor.map(method),
-        alert: public.alert.map(word),
+        alert: public.alert.map(|raised| alert(raised, &public, at)),
+        guard: public.guard.map(|judged| rest::Judgement {
+            familiarity: judged.familiarity.name().to_owned(),
+            level: judged.level,
+            score: judged.score,
+        }),
         reasons: public.reasons.into_iter().map(word).collect(),
         cause: public.cause,
         private: private.map(|private| rest::EventPrivate {
@@ -285,6 +291,17 @@ pub(crate) fn event(view: EventView) -> rest::Event {
             by: private.by,
             reason: private.reason,
         }),
+    }
+}
+
+fn alert(alert: domain::guard::Alert, public: &Public, at: Timestamp) -> rest::Alert {
+    rest::Alert {
+        dedupe_key: alert.dedupe_key(public, at),
+        kind: alert.kind.name().to_owned(),
+        severity: alert.severity.name().to_owned(),
+        scope: word(alert.scope),
+        technique: alert.kind.technique().map(str::to_owned),
+        next_step: alert.kind.next_step().to_owned(),
     }
 }
 

@@ -27,6 +27,8 @@ pub enum MacKey {
     Shard,
     /// The stand-in ids of unknown users.
     UnknownUser,
+    /// Places, as the guard remembers them.
+    Place,
 }
 
 /// A sealed value that doesn't open: changed, moved, or sealed under a key that is gone.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use domain::audit::{Entry, Event};
 use domain::challenge::{Challenge, DEFAULT_TTL, Methods, Mode, Purpose};
 use domain::directory::{ApiKey, Device, Integration, Scope, StoredCode, Tenant, TotpFactor, User};
+use domain::guard::{Asker, Charge, Familiarity, Opened};
 use domain::recovery::CODES;
 use domain::ticket::{self, Claim, Ticket, TicketState};
 use rand::rngs::StdRng;
@@ -14,6 +15,13 @@ use statement::{
 };
 
 use crate::TestClock;
+
+/// What a cell keeps of an open challenge that cost nothing.
+#[must_use]
+pub fn opened(id: ChallengeId, integration: IntegrationId) -> Opened {
+    let (charge, asker) = (Charge::default(), Asker::default());
+    Opened { id, integration, charge, asker, withheld: false }
+}
 
 /// A tenant with an integration and a user, and whatever else is drawn from its seed.
 pub struct Fixture {
@@ -187,6 +195,7 @@ impl Fixture {
             signing_key: 1,
             first_factor: true,
             cookie: Some(self.bytes()),
+            familiarity: Familiarity::Own,
         }
     }
 
@@ -227,6 +236,7 @@ fn user(rng: &mut StdRng, tenant: TenantId, clock: &TestClock) -> User {
         tenant,
         name: format!("alice {:02x}{:02x}{:02x}", id[0], id[1], id[2]),
         epoch: 0,
+        break_glass: false,
         reset: None,
         created: clock.now(),
     }

@@ -19,7 +19,7 @@ pub use backend::Backend;
 pub use clock::TestClock;
 pub use courier::courier_suite;
 pub use directory::directory_suite;
-pub use fixture::Fixture;
+pub use fixture::{Fixture, opened};
 pub use hot::hot_suite;
 pub use ledger::ledger_suite;
 pub use rules::{race, within};

@@ -370,8 +370,42 @@ pub struct ResetFactors {
     pub reason: Option<String>,
 }
 
-/// An event of the sign-in log. docs/events.md describes the types and what each carries.
+/// Something that security staff should look at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Alert {
+    /// What it is about, such as `bombing`, `spray` or `code_guessing`; docs/events.md has all.
+    #[schema(example = "bombing")]
+    pub kind: String,
+    /// `low`, `medium` or `high`.
+    #[schema(example = "medium")]
+    pub severity: String,
+    /// About whom: `user`, `address`, `network`, `integration` or `organisation`.
+    #[schema(example = "user")]
+    pub scope: String,
+    /// Alerts with the same key are about the same thing.
+    pub dedupe_key: String,
+    /// The MITRE ATT&CK technique.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "T1621")]
+    pub technique: Option<String>,
+    /// What to do next.
+    pub next_step: String,
+}
+
+/// What the guard stood on when a challenge was made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Judgement {
+    /// How familiar the place was: `nowhere`, `unknown`, `near`, `known` or `own`.
+    #[schema(example = "known")]
+    pub familiarity: String,
+    /// How alarmed the guard was: 0 calm, 1 silent elsewhere, 2 alerted, 3 confirmed.
+    pub level: u8,
+    /// The number behind the level.
+    pub score: f32,
+}
+
+/// An event of the sign-in log. docs/events.md describes the types and what each carries.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[expect(missing_docs, reason = "ids by the name of their kind")]
 pub struct Event {
     /// Its id, which is also a cursor: `cursor` takes the last one that you have seen.
@@ -415,7 +449,11 @@ pub struct Event {
     /// What security staff should look at.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    pub alert: Option<String>,
+    pub alert: Option<Alert>,
+    /// What the guard stood on when the challenge was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub guard: Option<Judgement>,
     /// Why the challenge rang, or didn't.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,

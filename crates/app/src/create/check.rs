@@ -5,6 +5,7 @@ use std::time::Duration;
 use domain::challenge::{DEFAULT_TTL, MAX_TTL, MIN_TTL, Methods, Purpose};
 use domain::create::{self, Detail};
 use domain::directory::is_plain;
+use domain::guard::Place;
 use ports::UserRef;
 use statement::{Timestamp, sha256};
 
@@ -26,6 +27,7 @@ pub(super) struct Wanted {
     pub(super) methods: Methods,
     pub(super) ttl: Duration,
     pub(super) details: Vec<Detail>,
+    pub(super) place: Place,
     pub(super) address: Option<String>,
     pub(super) browser: Option<String>,
 }
@@ -74,6 +76,7 @@ pub(super) fn check(
         methods,
         ttl,
         details: request.details.clone(),
+        place: Place { ip: request.context.ip, asn: None, country: None },
         address: request.context.ip.map(|ip| ip.to_string()),
         browser: agent.map(reduce_agent),
     })

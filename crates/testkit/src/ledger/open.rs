@@ -11,6 +11,7 @@ use statement::UserId;
 
 use super::count;
 use crate::backend::World;
+use crate::fixture::opened;
 use crate::rules::{race, within};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -84,7 +85,7 @@ pub(super) async fn the_rider_becomes_durable_with_its_challenge(mut world: Worl
 
 fn addition(world: &mut World, challenge: &Arc<domain::challenge::Challenge>) -> HotChange {
     let mut cell = Cell::default();
-    cell.open.push(challenge.id);
+    cell.open.push(opened(challenge.id, challenge.integration));
     HotChange {
         tenant: challenge.tenant,
         user: challenge.user,

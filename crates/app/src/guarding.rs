@@ -1,0 +1,203 @@
+//! Between requests and the guard: where they come from, what spans users, and what is told.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use domain::audit::{Entry, Event, Judgement};
+use domain::challenge::{Challenge, Decided, Decision};
+use domain::guard::{
+    Alert, Around, Asker, Facts, Opened, Origin, Place, Policy, Sources, Verdict, seconds,
+};
+use ports::{MacKey, StoreError};
+use statement::{IntegrationId, TenantId, Timestamp, UserId};
+
+use crate::{App, Caller};
+
+/// What spans the users of each tenant. In memory alone: a restart forgets it, and nothing per user is in it.
+#[derive(Default)]
+pub(crate) struct Tenants(Mutex<HashMap<TenantId, Sources>>);
+
+impl Tenants {
+    fn lock(&self) -> MutexGuard<'_, HashMap<TenantId, Sources>> {
+        // counts are worth keeping even if somebody panicked between two of them
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// About whom an alert is.
+#[derive(Clone, Copy)]
+pub(crate) struct About {
+    pub(crate) tenant: TenantId,
+    pub(crate) user: UserId,
+    pub(crate) integration: IntegrationId,
+    pub(crate) challenge: Option<statement::ChallengeId>,
+    pub(crate) device: Option<statement::DeviceId>,
+}
+
+impl About {
+    pub(crate) const fn challenge(challenge: &Challenge) -> Self {
+        Self {
+            tenant: challenge.tenant,
+            user: challenge.user,
+            integration: challenge.integration,
+            challenge: Some(challenge.id),
+            device: None,
+        }
+    }
+}
+
+impl App {
+    /// The policy that holds for an integration.
+    pub(crate) fn policy(&self, _tenant: TenantId, _integration: IntegrationId) -> &Policy {
+        &self.settings.guard
+    }
+
+    /// Where a request comes from: as the user's memory has it, and as counted over users.
+    pub(crate) fn origin(
+        &self,
+        caller: &Caller,
+        user: UserId,
+        place: &Place,
+        cookie: Option<&[u8]>,
+    ) -> (Origin, Asker) {
+        let tenant = caller.tenant();
+        let integration = caller.integration().id;
+        let mac = |parts: &[&[u8]]| {
+            let mac = self.vault.mac(MacKey::Place, parts);
+            u64::from_be_bytes([mac[0], mac[1], mac[2], mac[3], mac[4], mac[5], mac[6], mac[7]])
+        };
+        let origin = Origin::new(place, cookie, |kind, bytes| {
+            let whose: [&[u8]; 5] = [
+                kind.as_bytes(),
+                tenant.as_bytes(),
+                user.as_bytes(),
+                integration.as_bytes(),
+                bytes,
+            ];
+            short(mac(&whose))
+        });
+        let shared = |bytes: [u8; 9]| mac(&[b"source", tenant.as_bytes(), &bytes]);
+        let id = integration.as_bytes();
+        let asker = Asker {
+            address: place.address().map(shared),
+            network: place.network().map(shared),
+            integration: u64::from_be_bytes([
+                id[0], id[1], id[2], id[3], id[4], id[5], id[6], id[7],
+            ]),
+            user: short(mac(&[b"user", tenant.as_bytes(), user.as_bytes()])),
+        };
+        (origin, asker)
+    }
+
+    /// What is known beyond the user about a request.
+    pub(crate) fn around(&self, tenant: TenantId, asker: &Asker, now: Timestamp) -> Around {
+        let tenants = self.tenants.lock();
+        tenants.get(&tenant).map(|sources| sources.around(asker, seconds(now))).unwrap_or_default()
+    }
+
+    /// Notes a challenge that was opened.
+    pub(crate) fn note_opened(
+        &self,
+        challenge: &Challenge,
+        asker: &Asker,
+        verdict: &Verdict,
+    ) -> Vec<Alert> {
+        let policy = self.policy(challenge.tenant, challenge.integration);
+        let rang = verdict.mode == domain::challenge::Mode::Ring;
+        let now = seconds(challenge.created);
+        let mut tenants = self.tenants.lock();
+        let sources = tenants.entry(challenge.tenant).or_default();
+        sources.asked(policy, asker, verdict.familiarity, rang, now)
+    }
+
+    /// Whether prompts of a tenant time out everywhere.
+    pub(crate) fn is_outage(&self, tenant: TenantId, at: Timestamp) -> bool {
+        let tenants = self.tenants.lock();
+        tenants.get(&tenant).is_some_and(|sources| sources.is_outage(seconds(at)))
+    }
+
+    /// Notes how a challenge ended, for what spans users.
+    pub(crate) fn note_outcome(
+        &self,
+        tenant: TenantId,
+        policy: &Policy,
+        opened: &Opened,
+        decided: &Decided,
+    ) -> Vec<Alert> {
+        let (charge, asker) = (&opened.charge, &opened.asker);
+        let now = seconds(decided.at);
+        let mut tenants = self.tenants.lock();
+        let sources = tenants.entry(tenant).or_default();
+        match decided.decision {
+            Decision::Approved => {
+                sources.passed(policy, asker, charge.familiarity, charge.rang, now);
+                Vec::new()
+            }
+            Decision::Expired if charge.rang => {
+                sources.timed_out(policy, asker, charge.familiarity, now)
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether a source may still send recovery codes that nobody has.
+    pub(crate) fn may_send_junk(
+        &self,
+        policy: &Policy,
+        tenant: TenantId,
+        asker: &Asker,
+        now: Timestamp,
+    ) -> bool {
+        let mut tenants = self.tenants.lock();
+        tenants.entry(tenant).or_default().junk(policy, asker, seconds(now))
+    }
+
+    /// Writes alerts down, where security staff and webhooks read them.
+    pub(crate) async fn raise(
+        &self,
+        about: About,
+        alerts: Vec<Alert>,
+        address: Option<&str>,
+    ) -> Result<(), StoreError> {
+        for alert in alerts {
+            let entry = Entry::new(about.tenant, Event::Alert).with(|public| {
+                public.challenge = about.challenge;
+                public.device = about.device;
+                public.integration = Some(about.integration);
+                // what is about many users points at none
+                if alert.scope == domain::guard::Scope::User {
+                    public.user = Some(about.user);
+                }
+                public.alert = Some(alert);
+            });
+            let entry = entry.privately(|private| private.address = address.map(str::to_owned));
+            tracing::warn!(
+                kind = alert.kind.name(),
+                severity = alert.severity.name(),
+                "the guard raised an alert"
+            );
+            self.ledger.record(entry).await?;
+        }
+        Ok(())
+    }
+}
+
+/// What an audit row says of a decision of the guard.
+pub(crate) fn judgement(facts: &Facts, verdict: &Verdict, ttl: std::time::Duration) -> Judgement {
+    Judgement {
+        origin: facts.origin,
+        familiarity: verdict.familiarity,
+        around: facts.around,
+        level: verdict.level,
+        score: verdict.score,
+        first_factor: facts.first_factor,
+        ttl_s: u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX),
+    }
+}
+
+/// A short tag that is never zero, which stands for nobody.
+#[expect(clippy::cast_possible_truncation, reason = "the low half of a MAC is as good as any")]
+const fn short(mac: u64) -> u32 {
+    let tag = mac as u32;
+    if tag == 0 { 1 } else { tag }
+}

@@ -1,0 +1,605 @@
+//! What follows from what is remembered: whether a request rings, and whether an approval is given out.
+
+use serde::{Deserialize, Serialize};
+
+use super::alert::{Alert, AlertKind, Severity};
+use super::decay::Seconds;
+use super::memory::Memory;
+use super::origin::{Familiarity, Origin};
+use super::policy::Policy;
+use super::reason::Reason;
+use crate::challenge::{Decision, Method, Methods, Mode, Purpose};
+
+/// What is known beyond the user at the moment of a decision. Approximate and per node, so each decision's
+/// audit entry records it, and a replay reads it from there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Around {
+    /// The address asks many users without success.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub address_hot: bool,
+    /// The network does.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub network_hot: bool,
+    /// Many users are asked from unknown places without success.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub organisation_hot: bool,
+    /// Prompts time out everywhere.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub outage: bool,
+}
+
+impl Around {
+    /// Whether there is nothing to record.
+    #[must_use]
+    pub fn is_calm(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What is known about a request when it comes in.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts {
+    /// Whether the user exists and has a factor.
+    pub enrolled: bool,
+    /// Whether the caller vouches for a first factor of the last ten minutes.
+    pub first_factor: bool,
+    /// The ways to pass that the challenge will offer.
+    pub methods: Methods,
+    /// Why it is asked for.
+    pub purpose: Purpose,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// Whether the user is for emergencies.
+    pub break_glass: bool,
+    /// What is known beyond the user.
+    pub around: Around,
+}
+
+/// What the guard keeps of an open challenge, to apply its outcome once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Charge {
+    /// Where it came from.
+    pub origin: Origin,
+    /// How familiar that was.
+    pub familiarity: Familiarity,
+    /// Whether the device alerted.
+    pub rang: bool,
+    /// What it added to the sums.
+    pub weight: f32,
+    /// When.
+    pub at: Seconds,
+    /// How much its failure counts: purposes that open another door count more.
+    pub factor: f32,
+    /// Whether a first factor was vouched for.
+    pub first_factor: bool,
+}
+
+/// What the guard says of a request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    /// How the challenge reaches its user.
+    pub mode: Mode,
+    /// How alarmed the guard is about this user: 0 calm, 1 silent elsewhere, 2 alerted, 3 confirmed.
+    pub level: u8,
+    /// The number behind the level.
+    pub score: f32,
+    /// How familiar its place is.
+    pub familiarity: Familiarity,
+    /// Why.
+    pub reasons: Vec<Reason>,
+    /// What security staff should see.
+    pub alerts: Vec<Alert>,
+}
+
+/// Whether a right answer is given out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Release {
+    /// Yes.
+    Released,
+    /// No: outside it stays pending, until a code passes on the same challenge.
+    Withheld,
+}
+
+/// Whether a new device, a reset or new codes take effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EnrolmentDecision {
+    /// At once.
+    Allow,
+    /// After a while.
+    Wait,
+    /// When a second operator agrees.
+    SecondApprover,
+}
+
+impl Memory {
+    /// How alarmed the guard is.
+    #[must_use]
+    pub fn level(&self, policy: &Policy, now: Seconds) -> u8 {
+        if now < self.hold_until {
+            self.held_level
+        } else {
+            let raised = self.score(policy) >= policy.silent_at
+                || self.nowhere_score(policy) >= policy.nowhere_silent_at;
+            u8::from(raised)
+        }
+    }
+
+    /// The number behind the level.
+    #[must_use]
+    pub fn shown_score(&self, policy: &Policy) -> f32 {
+        self.score(policy).max(self.nowhere_score(policy))
+    }
+}
+
+/// Judges a request. `beside` are the user's other live challenges that will stay, without decoys; `memory`
+/// is brought up to date already.
+#[must_use]
+pub fn judge_create<'a>(
+    policy: &Policy,
+    memory: &Memory,
+    beside: impl Iterator<Item = &'a Charge> + Clone,
+    facts: &Facts,
+    now: Seconds,
+) -> Verdict {
+    let familiarity = memory.familiarity(policy, &facts.origin, now);
+    let (mode, reason) = mode(policy, memory, beside.clone(), facts, familiarity, now);
+    let mut reasons = vec![reason, from(familiarity)];
+    let mut alerts = Vec::new();
+    if mode != Mode::Decoy {
+        if collides(beside, facts, familiarity) {
+            reasons.push(Reason::Collision);
+        }
+        if facts.around.outage {
+            reasons.push(Reason::Outage);
+        }
+        if facts.break_glass && facts.first_factor {
+            alerts.push(Alert::user(AlertKind::BreakGlass, Severity::High));
+        }
+    }
+    let (level, score) = (memory.level(policy, now), memory.shown_score(policy));
+    Verdict { mode, level, score, familiarity, reasons, alerts }
+}
+
+const fn from(familiarity: Familiarity) -> Reason {
+    match familiarity {
+        Familiarity::Nowhere => Reason::FromNowhere,
+        Familiarity::Unknown => Reason::FromUnknown,
+        Familiarity::Near => Reason::FromNear,
+        Familiarity::Known => Reason::FromKnown,
+        Familiarity::Own => Reason::FromOwn,
+    }
+}
+
+/// Whether a stranger asks while the person's own sign-in rings.
+fn collides<'a>(
+    mut beside: impl Iterator<Item = &'a Charge>,
+    facts: &Facts,
+    familiarity: Familiarity,
+) -> bool {
+    facts.first_factor
+        && !familiarity.is_known()
+        && beside.any(|other| other.rang && other.familiarity.is_known())
+}
+
+fn mode<'a>(
+    policy: &Policy,
+    memory: &Memory,
+    beside: impl Iterator<Item = &'a Charge> + Clone,
+    facts: &Facts,
+    familiarity: Familiarity,
+    now: Seconds,
+) -> (Mode, Reason) {
+    if !facts.enrolled {
+        return (Mode::Decoy, Reason::NotEnrolled);
+    }
+    if is_full(policy, beside.clone(), facts, familiarity) {
+        return (Mode::Decoy, Reason::LiveBound);
+    }
+    if !facts.methods.has(Method::Push) {
+        return (Mode::Silent, Reason::PushNotOffered);
+    }
+    if !facts.first_factor {
+        return (Mode::Silent, Reason::NoFirstFactor);
+    }
+    let rings = beside.clone().filter(|other| other.rang);
+    // a person who starts again at the same known place looks at the newer page
+    let again = familiarity.is_known()
+        && rings.clone().any(|other| other.origin.context() == facts.origin.context());
+    let most = rings.map(|other| other.familiarity).max();
+    if most.is_some_and(|most| familiarity <= most && !again) {
+        return (Mode::Silent, Reason::AnotherRings);
+    }
+    if let Some(reason) = silence(policy, memory, facts, familiarity, now) {
+        return (Mode::Silent, reason);
+    }
+    (Mode::Ring, if most.is_some() { Reason::MoreFamiliar } else { Reason::Clear })
+}
+
+/// Whether the user has as many live challenges as such a request may find. Each place has its own share, and
+/// known places theirs, so that no flood uses up the person's.
+fn is_full<'a>(
+    policy: &Policy,
+    beside: impl Iterator<Item = &'a Charge> + Clone,
+    facts: &Facts,
+    familiarity: Familiarity,
+) -> bool {
+    let count = |limit: f32, counts: &dyn Fn(&Charge) -> bool| {
+        beside.clone().filter(|other| counts(other)).count() >= Policy::count(limit)
+    };
+    if !facts.first_factor {
+        return count(policy.live_without_first_factor, &|other| !other.first_factor);
+    }
+    let place = facts.origin.context();
+    let same = |other: &Charge| other.first_factor && other.origin.context() == place;
+    if familiarity.is_known() {
+        return count(policy.live_per_place, &same)
+            || count(policy.live_known, &|other| other.familiarity.is_known());
+    }
+    count(policy.live_per_place, &same)
+        || count(policy.live_elsewhere, &|other| {
+            other.first_factor && !other.familiarity.is_known()
+        })
+}
+
+/// Why the guard keeps it silent.
+fn silence(
+    policy: &Policy,
+    memory: &Memory,
+    facts: &Facts,
+    familiarity: Familiarity,
+    now: Seconds,
+) -> Option<Reason> {
+    if familiarity.is_known() {
+        return memory.is_looping(policy, familiarity).then_some(Reason::Looping);
+    }
+    let held = now < memory.hold_until;
+    let nowhere = familiarity == Familiarity::Nowhere;
+    let checks = [
+        (facts.break_glass, Reason::BreakGlass),
+        (held && memory.held_level >= 3, Reason::Contained),
+        (held && !nowhere, Reason::Held),
+        (!nowhere && memory.score(policy) >= policy.silent_at, Reason::Raised),
+        (nowhere && memory.nowhere_score(policy) >= policy.nowhere_silent_at, Reason::NowhereSpent),
+        (facts.around.address_hot, Reason::AddressHot),
+        (facts.around.network_hot, Reason::NetworkHot),
+        (facts.around.organisation_hot, Reason::OrganisationHot),
+    ];
+    checks.into_iter().find_map(|(holds, reason)| holds.then_some(reason))
+}
+
+impl Memory {
+    /// Notes that a challenge was opened: a ring is charged as a time-out when it rings. Decoys, and what nobody
+    /// vouched for, leave no trace: whoever doesn't know the password must not be able to raise a level.
+    #[must_use]
+    pub fn opened(
+        &mut self,
+        policy: &Policy,
+        facts: &Facts,
+        verdict: &Verdict,
+        now: Seconds,
+    ) -> (Charge, Vec<Alert>) {
+        let familiarity = verdict.familiarity;
+        let rang = verdict.mode == Mode::Ring;
+        let mut factor = match familiarity {
+            Familiarity::Near => policy.near_factor,
+            Familiarity::Unknown if self.is_new(policy) => policy.new_user_factor,
+            _ => 1.0,
+        };
+        let sensitive =
+            matches!(facts.purpose, Purpose::Enrolment | Purpose::Reset | Purpose::HelpDesk);
+        if sensitive && !familiarity.is_known() {
+            factor *= policy.sensitive_factor;
+        }
+        let counts = facts.first_factor
+            && facts.methods.has(Method::Push)
+            && verdict.mode != Mode::Decoy
+            && !(rang && facts.around.outage && familiarity.is_known());
+        let base = match (rang, familiarity.is_known()) {
+            (true, true) => 1.0,
+            (true, false) => policy.ring,
+            (false, true) => policy.loop_silent,
+            (false, false) => policy.silent,
+        };
+        let weight = if counts { base * factor } else { 0.0 };
+        let charge = Charge {
+            origin: facts.origin,
+            familiarity,
+            rang,
+            weight,
+            at: now,
+            factor,
+            first_factor: facts.first_factor,
+        };
+        if !counts {
+            return (charge, Vec::new());
+        }
+        self.add(policy, &facts.origin, familiarity, weight, false);
+        if verdict.reasons.contains(&Reason::Collision) {
+            self.add(policy, &facts.origin, familiarity, policy.collision * factor, true);
+        }
+        if !rang && !familiarity.is_known() {
+            self.silent = self.silent.saturating_add(1);
+        }
+        let alerts = self.raise(policy, familiarity, facts.around, now);
+        (charge, alerts)
+    }
+
+    /// Raises what the score asks for, once; each further try from elsewhere begins the hold anew.
+    fn raise(
+        &mut self,
+        policy: &Policy,
+        familiarity: Familiarity,
+        around: Around,
+        now: Seconds,
+    ) -> Vec<Alert> {
+        if familiarity.is_known() {
+            return self.raise_loop(policy, now);
+        }
+        let hold = now + Policy::seconds(policy.hold_s);
+        if now < self.hold_until {
+            // a containment by people ends when they said
+            if self.held_level == 2 {
+                self.hold_until = hold;
+            }
+            return Vec::new();
+        }
+        let score = self.shown_score(policy);
+        let waited = self.raised_at != 0
+            && now.saturating_sub(self.raised_at) >= Policy::seconds(policy.grace_s);
+        let raised = score >= policy.alert_at_once || (score >= policy.alert_at && waited);
+        if !raised || around.outage {
+            return Vec::new();
+        }
+        self.held_level = 2;
+        self.hold_until = hold;
+        vec![Alert::user(AlertKind::Bombing, Severity::Medium)]
+    }
+
+    fn raise_loop(&mut self, policy: &Policy, now: Seconds) -> Vec<Alert> {
+        if !self.is_looping(policy, Familiarity::Known) || !self.once_a_day(0, now) {
+            return Vec::new();
+        }
+        vec![Alert::user(AlertKind::IntegrationLoop, Severity::Low)]
+    }
+
+    /// Whether something that is told once a day has not been told today.
+    fn once_a_day(&mut self, which: usize, now: Seconds) -> bool {
+        let today = Self::day(now);
+        let is_new = self.alerted[which] != today;
+        self.alerted[which] = today;
+        is_new
+    }
+
+    /// Judges a right answer before it is settled: after a denial or report of something from elsewhere, an
+    /// approval from elsewhere needs a code as well. Only a user who has a code that works (`has_code`) can be
+    /// asked for one: nobody with an enrolled device is ever locked out.
+    #[must_use]
+    pub fn judge_approval(
+        &self,
+        policy: &Policy,
+        charge: &Charge,
+        has_code: bool,
+        break_glass: bool,
+        now: Seconds,
+    ) -> Release {
+        let denied = self.denied_at != 0
+            && now.saturating_sub(self.denied_at) < Policy::seconds(policy.denial_memory_s);
+        let contained = now < self.hold_until && self.held_level >= 3;
+        let strange = !charge.familiarity.is_known();
+        if strange && (denied || contained) && has_code && !break_glass {
+            Release::Withheld
+        } else {
+            Release::Released
+        }
+    }
+
+    /// What a withheld approval means: the attack is confirmed.
+    pub fn withheld(&mut self, policy: &Policy, now: Seconds) -> Vec<Alert> {
+        let confirmed = now < self.hold_until && self.held_level >= 3;
+        self.hold(3, now + Policy::seconds(policy.hold_s));
+        let is_new = !confirmed;
+        if is_new { vec![Alert::user(AlertKind::Bombing, Severity::High)] } else { Vec::new() }
+    }
+
+    fn hold(&mut self, level: u8, until: Seconds) {
+        self.held_level = self.held_level.max(level);
+        self.hold_until = self.hold_until.max(until);
+    }
+
+    /// Takes back what a challenge cost that never came to be.
+    pub fn undo(&mut self, policy: &Policy, charge: &Charge) {
+        let paid = (charge.weight, charge.at);
+        self.take_back(policy, &charge.origin, charge.familiarity, paid, false);
+    }
+
+    /// Applies the outcome of a challenge.
+    #[must_use]
+    pub fn settled(
+        &mut self,
+        policy: &Policy,
+        charge: &Charge,
+        decision: Decision,
+        outage: bool,
+        now: Seconds,
+    ) -> Vec<Alert> {
+        if now >= self.hold_until {
+            self.held_level = 0;
+        }
+        match decision {
+            Decision::Approved => {
+                self.approved(policy, charge, now);
+                Vec::new()
+            }
+            Decision::Denied => self.refused(policy, charge, policy.denial, now),
+            Decision::Reported => self.reported(policy, charge, now),
+            Decision::Mismatch => {
+                self.top_up(policy, charge, policy.mismatch, false);
+                Vec::new()
+            }
+            // time-outs that everybody has say nothing about this user
+            Decision::Expired if outage => {
+                self.undo(policy, charge);
+                Vec::new()
+            }
+            Decision::Expired | Decision::Cancelled | Decision::Superseded => Vec::new(),
+        }
+    }
+
+    /// A success that proves possession.
+    pub(super) fn approved(&mut self, policy: &Policy, charge: &Charge, now: Seconds) {
+        let paid = (charge.weight, charge.at);
+        self.take_back(policy, &charge.origin, charge.familiarity, paid, true);
+        let recognisable = charge.familiarity != Familiarity::Nowhere;
+        if recognisable {
+            self.learn(policy, &charge.origin, charge.familiarity.is_known());
+        }
+        // a hold that nothing but this place had earned ends with it
+        let denied = self.denied_at != 0
+            && now.saturating_sub(self.denied_at) < Policy::seconds(policy.denial_memory_s);
+        if self.held_level == 2 && !denied && self.score(policy) < policy.silent_at {
+            self.hold_until = 0;
+            self.held_level = 0;
+        }
+    }
+
+    fn refused(
+        &mut self,
+        policy: &Policy,
+        charge: &Charge,
+        weight: f32,
+        now: Seconds,
+    ) -> Vec<Alert> {
+        self.top_up(policy, charge, weight, true);
+        if charge.familiarity.is_known() {
+            self.forget_cookie(&charge.origin);
+        } else {
+            self.denied_at = now;
+            self.distrust(policy, &charge.origin);
+        }
+        Vec::new()
+    }
+
+    fn reported(&mut self, policy: &Policy, charge: &Charge, now: Seconds) -> Vec<Alert> {
+        let alerts = self.refused(policy, charge, policy.report, now);
+        let confirmed = now < self.hold_until && self.held_level >= 3;
+        self.denied_at = now;
+        self.hold(3, now + Policy::seconds(policy.hold_s));
+        if confirmed { alerts } else { vec![Alert::user(AlertKind::Bombing, Severity::High)] }
+    }
+
+    /// Raises what a challenge has cost to what its outcome costs. `kept`: no later success takes it back.
+    fn top_up(&mut self, policy: &Policy, charge: &Charge, weight: f32, kept: bool) {
+        if charge.familiarity.is_known() {
+            // a wrong number at home is a typing error; a report never lowers service at home
+            if kept && weight < policy.report {
+                let more = policy.loop_denial;
+                self.add(policy, &charge.origin, charge.familiarity, more, true);
+            }
+            return;
+        }
+        if kept {
+            let paid = (charge.weight, charge.at);
+            self.take_back(policy, &charge.origin, charge.familiarity, paid, false);
+            let whole = weight * charge.factor;
+            self.add(policy, &charge.origin, charge.familiarity, whole, true);
+        } else {
+            let more = (weight * charge.factor - charge.weight).max(0.0);
+            self.add(policy, &charge.origin, charge.familiarity, more, false);
+        }
+    }
+
+    /// Notes a wrong code, and says whether somebody guesses: `spent` says that the budget of such tries is.
+    pub fn code_failed(
+        &mut self,
+        policy: &Policy,
+        origin: &Origin,
+        spent: bool,
+        now: Seconds,
+    ) -> Vec<Alert> {
+        let familiarity = self.familiarity(policy, origin, now);
+        if !familiarity.is_known() && !spent {
+            self.add(policy, origin, familiarity, policy.wrong_code, false);
+        }
+        let mut alerts = Vec::new();
+        if spent && self.once_a_day(1, now) {
+            alerts.push(Alert::user(AlertKind::CodeGuessing, Severity::Medium));
+        }
+        if !familiarity.is_known() {
+            alerts.extend(self.raise(policy, familiarity, Around::default(), now));
+        }
+        alerts
+    }
+
+    /// A right code that no challenge was open for.
+    pub fn code_passed(&mut self, policy: &Policy, origin: &Origin, now: Seconds) {
+        let familiarity = self.familiarity(policy, origin, now);
+        let charge = Charge {
+            origin: *origin,
+            familiarity,
+            rang: false,
+            weight: 0.0,
+            at: now,
+            factor: 1.0,
+            first_factor: true,
+        };
+        self.approved(policy, &charge, now);
+    }
+
+    /// A report of something that was decided before: the decision stays, the guard acts.
+    pub fn reported_late(
+        &mut self,
+        policy: &Policy,
+        charge: Option<&Charge>,
+        now: Seconds,
+    ) -> Vec<Alert> {
+        let confirmed = now < self.hold_until && self.held_level >= 3;
+        if let Some(charge) = charge {
+            self.distrust(policy, &charge.origin);
+        }
+        self.denied_at = now;
+        self.hold(3, now + Policy::seconds(policy.hold_s));
+        if confirmed {
+            Vec::new()
+        } else {
+            vec![Alert::user(AlertKind::ReportedLate, Severity::High)]
+        }
+    }
+
+    /// Whether a new device, a reset or new codes take effect now.
+    #[must_use]
+    pub fn judge_enrolment(
+        &self,
+        policy: &Policy,
+        now: Seconds,
+    ) -> (EnrolmentDecision, Vec<Alert>) {
+        let alert = |severity| vec![Alert::user(AlertKind::EnrolmentUnderAttack, severity)];
+        match self.level(policy, now) {
+            0 => (EnrolmentDecision::Allow, Vec::new()),
+            1 => (EnrolmentDecision::Wait, alert(Severity::Medium)),
+            _ => (EnrolmentDecision::SecondApprover, alert(Severity::High)),
+        }
+    }
+
+    /// An operator says that the attack is over: failures are forgotten, what is familiar stays.
+    pub fn clear(&mut self) {
+        self.forgive_all();
+    }
+
+    /// An operator contains the user: other places neither ring nor pass without a code.
+    pub fn contain(&mut self, policy: &Policy, now: Seconds) {
+        self.hold(3, now + Policy::seconds(policy.contain_s));
+    }
+
+    /// How many silent challenges the person should be told of, at most once a day.
+    pub fn digest(&mut self, policy: &Policy, now: Seconds) -> Option<u16> {
+        let days = u16::try_from(Policy::seconds(policy.digest_s).div_ceil(86_400)).unwrap_or(1);
+        let today = Self::day(now);
+        if self.silent == 0 || today < self.digest_day.saturating_add(days) {
+            return None;
+        }
+        self.digest_day = today;
+        Some(std::mem::take(&mut self.silent))
+    }
+}

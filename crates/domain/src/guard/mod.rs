@@ -1,0 +1,25 @@
+//! The guard: what is remembered against bombing and guessing, and what follows from it.
+//!
+//! It contains the attacker's context and never the person: known places keep ringing, other places go silent,
+//! and what is silent is still answered by opening the app. Everything is a fading sum of weighted events in a
+//! fixed small value per user ([`Memory`]), so that the same events give the same decisions, bit for bit.
+
+mod alert;
+mod cell;
+mod decay;
+mod judge;
+mod memory;
+mod origin;
+mod policy;
+mod reason;
+mod sources;
+
+pub use alert::{Alert, AlertKind, Scope, Severity};
+pub use cell::{Cell, DeviceTag, Opened, REBIND_WINDOW, device_tag, seconds};
+pub use decay::{Seconds, fade};
+pub use judge::{Around, Charge, EnrolmentDecision, Facts, Release, Verdict, judge_create};
+pub use memory::{MAX_NETWORKS, MAX_PLACES, Memory};
+pub use origin::{Familiarity, Origin, Place, SourceKey, Tag};
+pub use policy::{KNOBS, Knob, Policy, PolicyError};
+pub use reason::Reason;
+pub use sources::{Asker, MAX_SOURCES, Sources, UserTag};

@@ -1,0 +1,429 @@
+//! Users, their live challenges and time.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use statement::Timestamp;
+
+use super::names::{Map, asker, network_name, origin};
+use super::{Caller, Judged, LabError, MAX_TTL_MS, Op, Raised, Said, Word};
+use crate::attempts::{Attempts, Budgets, Lane};
+use crate::challenge::{Decision, Method, Methods, Mode, Purpose};
+use crate::guard::{
+    Alert, Asker, Charge, EnrolmentDecision, Facts, Memory, Policy, Reason, Release, Scope,
+    Seconds, Sources, judge_create, seconds,
+};
+
+/// Longest name or id, in bytes.
+const MAX_NAME: usize = 256;
+
+/// A live challenge.
+#[derive(Clone, Debug)]
+pub(super) struct Live {
+    pub(super) id: String,
+    pub(super) caller: Caller,
+    pub(super) asker: Asker,
+    pub(super) purpose: Purpose,
+    pub(super) expires: u64,
+    pub(super) charge: Charge,
+    pub(super) withheld: bool,
+}
+
+/// A user.
+#[derive(Clone, Debug)]
+pub(super) struct User {
+    pub(super) factors: Methods,
+    pub(super) break_glass: bool,
+    pub(super) memory: Memory,
+    pub(super) lanes: [Attempts; Lane::ALL.len()],
+    pub(super) live: Vec<Live>,
+}
+
+impl Default for User {
+    fn default() -> Self {
+        Self {
+            factors: Methods::PUSH.with(Method::Totp),
+            break_glass: false,
+            memory: Memory::default(),
+            lanes: [Attempts::default(); Lane::ALL.len()],
+            live: Vec::new(),
+        }
+    }
+}
+
+/// What became of an id.
+#[derive(Clone, Debug)]
+pub(super) enum Known {
+    /// A challenge of this user that lives, or expired unnoticed.
+    Live(String),
+    /// A challenge of this user that ended.
+    Ended(String, Decision),
+    /// A decoy of this user.
+    Decoy(String),
+    /// Merged, or no challenge at all.
+    Other,
+}
+
+/// The guard alone.
+#[derive(Clone, Debug)]
+pub struct Lab {
+    pub(super) policy: Policy,
+    pub(super) budgets: Budgets,
+    pub(super) sources: Sources,
+    pub(super) users: Map<User>,
+    pub(super) ids: Map<Known>,
+    expiries: BinaryHeap<Reverse<(u64, u64, String)>>,
+    opened: u64,
+    last: u64,
+}
+
+impl Lab {
+    /// A fresh one.
+    #[must_use]
+    pub fn new(policy: Policy) -> Self {
+        Self {
+            policy,
+            budgets: Budgets::default(),
+            sources: Sources::default(),
+            users: Map::default(),
+            ids: Map::default(),
+            expiries: BinaryHeap::new(),
+            opened: 0,
+            last: 0,
+        }
+    }
+
+    /// How many users have been seen.
+    #[must_use]
+    pub fn users(&self) -> usize {
+        self.users.len()
+    }
+
+    /// Bytes of what is remembered per user.
+    #[must_use]
+    pub const fn bytes_per_user(&self) -> usize {
+        size_of::<Memory>()
+    }
+
+    /// One event in, one answer out. `t` is milliseconds since the epoch.
+    ///
+    /// # Errors
+    /// [`LabError`]; nothing has changed then.
+    pub fn step(&mut self, t: u64, op: Op) -> Result<Said, LabError> {
+        if t < self.last {
+            return Err(LabError::TimeGoesBack { t, last: self.last });
+        }
+        self.check(t, &op)?;
+        self.last = t;
+        self.expire(t);
+        let now = seconds(Timestamp::from_millis(t));
+        Ok(match op {
+            Op::Push { id, caller, purpose, ttl_ms } => {
+                Said::Judged(self.push(t, now, id, caller, purpose, ttl_ms))
+            }
+            Op::Outcome { id, outcome } => Said::Judged(self.outcome(now, id, outcome)),
+            Op::Totp { id, for_challenge, caller, valid } => {
+                Said::Judged(self.totp(t, id, for_challenge, &caller, valid))
+            }
+            Op::Recovery { id, for_challenge, caller, code_known } => {
+                Said::Judged(self.recovery(now, id, for_challenge, &caller, code_known))
+            }
+            Op::Pull { user } => {
+                let live = self.users.get(&user).into_iter().flat_map(|user| &user.live);
+                Said::Pending(live.map(|live| live.id.clone()).collect())
+            }
+            Op::User { user, factors, break_glass } => {
+                let user = self.users.entry(user).or_default();
+                user.factors = factors;
+                user.break_glass = break_glass;
+                Said::Nothing
+            }
+            Op::Enrol { user } | Op::Reset { user } => self.enrolment(now, user),
+            Op::Clear { user, .. } => {
+                let user = self.users.entry(user).or_default();
+                user.memory.clear();
+                Self::level(&self.policy, user, now)
+            }
+            Op::Contain { user, .. } => {
+                let user = self.users.entry(user).or_default();
+                user.memory = user.memory.at(&self.policy, now);
+                user.memory.contain(&self.policy, now);
+                Self::level(&self.policy, user, now)
+            }
+            Op::Restart => {
+                self.sources = Sources::default();
+                Said::Nothing
+            }
+        })
+    }
+
+    fn level(policy: &Policy, user: &User, now: Seconds) -> Said {
+        let memory = user.memory.at(policy, now);
+        Said::Level { level: memory.level(policy, now), score: memory.shown_score(policy) }
+    }
+
+    /// Whether an event can be.
+    fn check(&self, t: u64, op: &Op) -> Result<(), LabError> {
+        let named = |name: &'static str, text: &str| {
+            let fits = !text.is_empty() && text.len() <= MAX_NAME;
+            if fits { Ok(()) } else { Err(LabError::Length(name)) }
+        };
+        let is_new = |id: &String| {
+            named("id", id)?;
+            let used = self.ids.contains_key(id);
+            if used { Err(LabError::UsedBefore(id.clone())) } else { Ok(()) }
+        };
+        match op {
+            Op::Push { id, caller, ttl_ms, .. } => {
+                named("user", &caller.user)?;
+                named("integration", &caller.integration)?;
+                if *ttl_ms == 0 || *ttl_ms > MAX_TTL_MS {
+                    return Err(LabError::Ttl(*ttl_ms));
+                }
+                is_new(id)
+            }
+            Op::Outcome { id, outcome } => self.check_outcome(t, id, *outcome),
+            Op::Totp { id, for_challenge, caller, .. }
+            | Op::Recovery { id, for_challenge, caller, .. } => {
+                named("user", &caller.user)?;
+                is_new(id)?;
+                let Some(challenge) = for_challenge else { return Ok(()) };
+                match self.ids.get(challenge) {
+                    None | Some(Known::Other) => Err(LabError::Unknown(challenge.clone())),
+                    Some(Known::Live(user) | Known::Ended(user, _) | Known::Decoy(user)) => {
+                        let own = *user == caller.user;
+                        if own { Ok(()) } else { Err(LabError::Foreign(challenge.clone())) }
+                    }
+                }
+            }
+            Op::Pull { user }
+            | Op::User { user, .. }
+            | Op::Enrol { user }
+            | Op::Reset { user }
+            | Op::Clear { user, .. }
+            | Op::Contain { user, .. } => named("user", user),
+            Op::Restart => Ok(()),
+        }
+    }
+
+    fn check_outcome(&self, t: u64, id: &String, outcome: Decision) -> Result<(), LabError> {
+        let ended = |as_what: Decision| {
+            // what ends by itself may be told again
+            let by_itself = matches!(as_what, Decision::Expired | Decision::Superseded);
+            if by_itself && outcome == as_what {
+                Ok(())
+            } else {
+                Err(LabError::Ended { id: id.clone(), ended: as_what.name() })
+            }
+        };
+        match self.ids.get(id) {
+            None | Some(Known::Other | Known::Decoy(_)) => Err(LabError::Unknown(id.clone())),
+            Some(Known::Ended(_, decision)) => ended(*decision),
+            Some(Known::Live(user)) => {
+                let live = self.users.get(user).into_iter().flat_map(|user| &user.live);
+                let past = live.into_iter().any(|live| live.id == *id && live.expires <= t);
+                if past { ended(Decision::Expired) } else { Ok(()) }
+            }
+        }
+    }
+
+    /// Ends what has expired, in the order of time.
+    fn expire(&mut self, t: u64) {
+        while let Some(Reverse((at, ..))) = self.expiries.peek()
+            && *at <= t
+            && let Some(Reverse((at, _, id))) = self.expiries.pop()
+        {
+            if let Some(Known::Live(user)) = self.ids.get(&id) {
+                let user = user.clone();
+                let now = seconds(Timestamp::from_millis(at));
+                // told to nobody: no line asked
+                self.end(now, &user, &id, Decision::Expired);
+            }
+        }
+    }
+
+    /// Ends a live challenge.
+    pub(super) fn end(
+        &mut self,
+        now: Seconds,
+        name: &str,
+        id: &str,
+        decision: Decision,
+    ) -> Vec<Raised> {
+        let Some(user) = self.users.get_mut(name) else { return Vec::new() };
+        let Some(at) = user.live.iter().position(|live| live.id == id) else { return Vec::new() };
+        let live = user.live.remove(at);
+        let familiarity = live.charge.familiarity;
+        let mut raised = Vec::new();
+        if decision == Decision::Approved {
+            self.sources.passed(&self.policy, &live.asker, familiarity, live.charge.rang, now);
+        }
+        if decision == Decision::Expired && live.charge.rang {
+            let alerts = self.sources.timed_out(&self.policy, &live.asker, familiarity, now);
+            raised = name_all(&live.caller, alerts);
+        }
+        let outage = self.sources.is_outage(now);
+        user.memory = user.memory.at(&self.policy, now);
+        let alerts = user.memory.settled(&self.policy, &live.charge, decision, outage, now);
+        raised.extend(name_all(&live.caller, alerts));
+        self.ids.insert(live.id, Known::Ended(name.to_owned(), decision));
+        raised
+    }
+
+    fn push(
+        &mut self,
+        t: u64,
+        now: Seconds,
+        id: String,
+        caller: Caller,
+        purpose: Purpose,
+        ttl_ms: u64,
+    ) -> Judged {
+        let user = self.users.entry(caller.user.clone()).or_default();
+        let same = user.live.iter().find(|live| {
+            live.caller.session.is_some()
+                && live.caller.session == caller.session
+                && live.caller.integration == caller.integration
+        });
+        if let Some(live) = same {
+            let other = live.id.clone();
+            if live.purpose == purpose {
+                let memory = user.memory.at(&self.policy, now);
+                let (level, score) =
+                    (memory.level(&self.policy, now), memory.shown_score(&self.policy));
+                self.ids.insert(id.clone(), Known::Other);
+                let (reasons, alerts) = (Vec::new(), Vec::new());
+                let into = Some(other);
+                return Judged { id, decision: Word::Merge, into, level, score, reasons, alerts };
+            }
+            self.end(now, &caller.user, &other, Decision::Superseded);
+        }
+        self.open(t, now, id, caller, purpose, ttl_ms)
+    }
+
+    fn open(
+        &mut self,
+        t: u64,
+        now: Seconds,
+        id: String,
+        caller: Caller,
+        purpose: Purpose,
+        ttl_ms: u64,
+    ) -> Judged {
+        let asker = asker(&caller);
+        let user = self.users.entry(caller.user.clone()).or_default();
+        user.memory = user.memory.at(&self.policy, now);
+        let facts = Facts {
+            enrolled: !user.factors.is_empty(),
+            first_factor: true,
+            methods: user.factors,
+            purpose,
+            origin: origin(&caller),
+            break_glass: user.break_glass,
+            around: self.sources.around(&asker, now),
+        };
+        let beside = user.live.iter().map(|live| &live.charge);
+        let verdict = judge_create(&self.policy, &user.memory, beside, &facts, now);
+        let mut alerts = name_all(&caller, verdict.alerts.clone());
+        let decision = match verdict.mode {
+            Mode::Ring => Word::Ring,
+            Mode::Silent => Word::Silent,
+            Mode::Decoy => Word::Decoy,
+        };
+        if decision == Word::Decoy {
+            self.ids.insert(id.clone(), Known::Decoy(caller.user));
+        } else {
+            let (charge, raised) = user.memory.opened(&self.policy, &facts, &verdict, now);
+            alerts.extend(name_all(&caller, raised));
+            let rang = charge.rang;
+            let raised = self.sources.asked(&self.policy, &asker, verdict.familiarity, rang, now);
+            alerts.extend(name_all(&caller, raised));
+            let expires = t.saturating_add(ttl_ms);
+            self.ids.insert(id.clone(), Known::Live(caller.user.clone()));
+            self.expiries.push(Reverse((expires, self.opened, id.clone())));
+            self.opened += 1;
+            let (id, withheld) = (id.clone(), false);
+            user.live.push(Live { id, caller, asker, purpose, expires, charge, withheld });
+        }
+        let level = user.memory.level(&self.policy, now);
+        let score = user.memory.shown_score(&self.policy);
+        let (into, reasons) = (None, verdict.reasons);
+        Judged { id, decision, into, level, score, reasons, alerts }
+    }
+
+    fn outcome(&mut self, now: Seconds, id: String, outcome: Decision) -> Judged {
+        let owner = match self.ids.get(&id) {
+            Some(Known::Live(user) | Known::Ended(user, _)) => user.clone(),
+            _ => String::new(),
+        };
+        let mut judged = Judged {
+            id: id.clone(),
+            decision: Word::None,
+            into: None,
+            level: 0,
+            score: 0.0,
+            reasons: Vec::new(),
+            alerts: Vec::new(),
+        };
+        let user = self.users.entry(owner.clone()).or_default();
+        user.memory = user.memory.at(&self.policy, now);
+        let has_code = user.factors.has(Method::Totp);
+        if let Some(live) = user.live.iter_mut().find(|live| live.id == id)
+            && outcome == Decision::Approved
+        {
+            judged.decision = Word::Release;
+            let memory = &mut user.memory;
+            let release =
+                memory.judge_approval(&self.policy, &live.charge, has_code, user.break_glass, now);
+            if release == Release::Withheld {
+                judged.decision = Word::Withhold;
+                judged.reasons = vec![Reason::DeniedLately];
+                live.withheld = true;
+                let alerts = memory.withheld(&self.policy, now);
+                judged.alerts = name_all(&live.caller, alerts);
+            }
+        }
+        if judged.decision != Word::Withhold {
+            judged.alerts = self.end(now, &owner, &id, outcome);
+        }
+        self.stand(now, &owner, &mut judged);
+        judged
+    }
+
+    /// Writes down where the user stands.
+    pub(super) fn stand(&mut self, now: Seconds, user: &str, judged: &mut Judged) {
+        let Some(user) = self.users.get(user) else { return };
+        let memory = user.memory.at(&self.policy, now);
+        judged.level = memory.level(&self.policy, now);
+        judged.score = memory.shown_score(&self.policy);
+    }
+
+    fn enrolment(&mut self, now: Seconds, name: String) -> Said {
+        let user = self.users.entry(name.clone()).or_default();
+        user.memory = user.memory.at(&self.policy, now);
+        let (decision, alerts) = user.memory.judge_enrolment(&self.policy, now);
+        let wait_ms = if decision == EnrolmentDecision::Wait {
+            u64::from(Policy::seconds(self.policy.enrolment_wait_s)) * 1000
+        } else {
+            0
+        };
+        let about = |alert| Raised { alert, user: Some(name.clone()), source: None };
+        let alerts = alerts.into_iter().map(about).collect();
+        Said::Enrolment { decision, wait_ms, alerts }
+    }
+}
+
+/// Alerts with whom or what they are about.
+pub(super) fn name_all(caller: &Caller, alerts: Vec<Alert>) -> Vec<Raised> {
+    let name = |alert: Alert| {
+        let (user, source) = match alert.scope {
+            Scope::User => (Some(caller.user.clone()), None),
+            Scope::Address => (None, caller.place.ip.map(|ip| ip.to_string())),
+            Scope::Network => (None, network_name(&caller.place)),
+            Scope::Integration => (None, Some(caller.integration.clone())),
+            Scope::Organisation => (None, Some("organisation".to_owned())),
+        };
+        Raised { alert, user, source }
+    };
+    alerts.into_iter().map(name).collect()
+}
