@@ -150,24 +150,27 @@ impl App {
         (self.vault.identity(), self.vault.certified())
     }
 
-    /// Checks a device's login.
+    /// Checks a device's login. One that is refused is written down, at most once a minute for each device:
+    /// somebody plays with its id. An id that no device has is only noise.
     ///
     /// # Errors
     /// [`LoginError`].
-    pub async fn login(&self, _call: &mut Call, login: Login) -> Result<Connected, LoginError> {
+    pub async fn login(&self, call: &mut Call, login: Login) -> Result<Connected, LoginError> {
         let record = self.directory.device_owner(login.device).await?;
         let record = record.ok_or(LoginError::Refused)?;
-        let mut active = record.active_devices();
-        let device =
-            active.find(|device| device.id == login.device && device.tenant == login.tenant);
+        let device = record.devices.iter().find(|device| device.id == login.device);
         let device = device.ok_or(LoginError::Refused)?;
-        let statement = statement::Login {
-            server: &self.vault.identity().identity_hash(),
-            tenant: device.tenant,
-            device: device.id,
-            nonce: &login.nonce,
-        };
-        statement.verify(&device.key, &login.signature).map_err(|_| LoginError::Refused)?;
+        if let Err(cause) = self.check_login(device, &login) {
+            if self.refused_logins.note(device.id, call.now) {
+                let entry = Entry::new(device.tenant, Event::LoginRefused).with(|public| {
+                    public.user = Some(device.user);
+                    public.device = Some(device.id);
+                    public.cause = Some(cause.to_owned());
+                });
+                self.ledger.record(entry).await?;
+            }
+            return Err(LoginError::Refused);
+        }
         Ok(Connected {
             tenant: device.tenant,
             user: device.user,
@@ -176,6 +179,22 @@ impl App {
             organisation: self.organisation(device.tenant).await?,
             totp_rebind: needs_totp(&record),
         })
+    }
+
+    /// Whether a login is this device's; why not, if it isn't.
+    fn check_login(&self, device: &Device, login: &Login) -> Result<(), &'static str> {
+        let statement = statement::Login {
+            server: &self.vault.identity().identity_hash(),
+            tenant: device.tenant,
+            device: device.id,
+            nonce: &login.nonce,
+        };
+        let is_signed = statement.verify(&device.key, &login.signature).is_ok();
+        match (is_signed && login.tenant == device.tenant, device.revoked) {
+            (false, _) => Err("forged"),
+            (true, Some(_)) => Err("revoked"),
+            (true, None) => Ok(()),
+        }
     }
 
     /// The tenant's name where there are several; the word never shows where there is one.

@@ -15,6 +15,7 @@ mod factors;
 mod gateway;
 mod guarding;
 mod live;
+mod logins;
 mod management;
 mod redeem;
 mod replay;
@@ -94,6 +95,7 @@ pub struct App {
     vault: Arc<dyn Vault>,
     decided: [AtomicU64; Decision::ALL.len()],
     tenants: guarding::Tenants,
+    refused_logins: logins::RefusedLogins,
 }
 
 impl App {
@@ -102,7 +104,8 @@ impl App {
     pub fn new(settings: Settings, ports: Ports) -> Self {
         let Ports { hot, ledger, directory, courier, vault } = ports;
         let (decided, tenants) = (Default::default(), guarding::Tenants::default());
-        Self { settings, hot, ledger, directory, courier, vault, decided, tenants }
+        let refused_logins = logins::RefusedLogins::default();
+        Self { settings, hot, ledger, directory, courier, vault, decided, tenants, refused_logins }
     }
 
     /// How many challenges this process has decided, by decision: for metrics.

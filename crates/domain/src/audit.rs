@@ -33,11 +33,12 @@ pub enum Event {
     IntegrationCreated,
     KeyCreated,
     KeyRevoked,
+    LoginRefused,
 }
 
 impl Event {
     /// All events.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::ChallengeCreated,
         Self::ChallengeDecided,
         Self::ChallengeRedeemed,
@@ -60,6 +61,7 @@ impl Event {
         Self::IntegrationCreated,
         Self::KeyCreated,
         Self::KeyRevoked,
+        Self::LoginRefused,
     ];
 
     /// Its name in the API.
@@ -88,6 +90,7 @@ impl Event {
             Self::IntegrationCreated => "integration_created",
             Self::KeyCreated => "key_created",
             Self::KeyRevoked => "key_revoked",
+            Self::LoginRefused => "login_refused",
         }
     }
 

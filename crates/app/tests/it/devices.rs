@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use app::{Claim, EnrolError, Error, TicketProof, TicketRequest};
+use domain::audit::Event;
 use domain::challenge::{Decision, State};
 use ports::{Hint, UserRef};
-use statement::{EnrolClaim, EnrolConfirm, SigningKey, ticket_code_hash};
+use statement::{DeviceId, EnrolClaim, EnrolConfirm, SigningKey, ticket_code_hash};
 
 use crate::world::{OPERATOR, World, decision, told};
 
@@ -180,6 +181,42 @@ async fn a_reset_removes_everything_and_the_user_can_enrol_anew() {
     let view = world.app.user(world.tenant, user()).await.expect("a user");
     assert!(!view.enrolled);
     world.enrol("alice", None).await.expect("no reason is needed for a user without a factor");
+}
+
+/// Refused logins that were written down: of which device, and why.
+async fn refused_logins(world: &World) -> Vec<(DeviceId, String)> {
+    let event = Some(Event::LoginRefused);
+    let filter = app::EventFilter { event, limit: 1_000, ..Default::default() };
+    let rows = world.app.events(world.tenant, filter).await.expect("events");
+    let told = rows.into_iter().map(|row| (row.public.device, row.public.cause));
+    told.map(|(device, cause)| (device.expect("a device"), cause.expect("a cause"))).collect()
+}
+
+#[tokio::test]
+async fn refused_logins_of_a_device_are_told_once_a_minute() {
+    let world = World::new().await;
+    let (alice, bob) = (world.enrolled("alice").await.device, world.enrolled("bob").await.device);
+    let refused = async |key, device| {
+        assert_eq!(world.login(key, device).await.unwrap_err(), app::LoginError::Refused);
+    };
+    refused(&bob.key, DeviceId::from_bytes([1; 16])).await;
+    assert_eq!(refused_logins(&world).await, []);
+    for _ in 0..20 {
+        refused(&bob.key, alice.id).await;
+        world.pass(Duration::from_secs(1));
+    }
+    let forged = |device: DeviceId| (device, "forged".to_owned());
+    assert_eq!(refused_logins(&world).await, [forged(alice.id)]);
+    refused(&alice.key, bob.id).await;
+    assert_eq!(refused_logins(&world).await, [forged(alice.id), forged(bob.id)]);
+    assert!(world.login(&alice.key, alice.id).await.is_ok());
+    world.pass(Duration::from_secs(60));
+    let revoked =
+        world.app.revoke_device(&mut world.call(), &OPERATOR, world.tenant, alice.id).await;
+    assert_eq!(revoked, Ok(()));
+    refused(&alice.key, alice.id).await;
+    let expected = [forged(alice.id), forged(bob.id), (alice.id, "revoked".to_owned())];
+    assert_eq!(refused_logins(&world).await, expected);
 }
 
 #[tokio::test]
