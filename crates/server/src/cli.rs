@@ -11,7 +11,7 @@ use clap_complete::Shell;
 
 pub use admin::{
     Admin, Device, Factor, FactorType, Integration, Key, Keys, Listing, Method, NewIntegration,
-    Noun, OfUser, Purpose, Scope, Tenant, Ticket, User,
+    Noun, OfUser, Purpose, Scope, Tenant, Ticket, User, Webhook,
 };
 
 const EXAMPLES: &str = "\
@@ -54,6 +54,9 @@ pub enum Command {
     /// Check that nobody has tampered with the audit trail
     #[command(subcommand)]
     Audit(Audit),
+    /// Drive the guard alone, on virtual time, without a server
+    #[command(subcommand)]
+    Guard(Guard),
     /// Look for what is wrong and name the next step
     Doctor(Where),
     /// Check or show the settings
@@ -67,9 +70,6 @@ pub enum Command {
         /// For which shell
         shell: Shell,
     },
-    /// Comes in a later version
-    #[command(hide = true)]
-    Guard(Later),
     /// Comes in a later version
     #[command(hide = true)]
     Backup(Later),
@@ -207,6 +207,22 @@ pub enum ConfigCommand {
     },
 }
 
+/// `guard`.
+#[derive(Debug, Subcommand)]
+pub enum Guard {
+    /// Read events as JSON lines from stdin and print a decision for each
+    #[command(
+        after_help = "Example: echo '{\"t\":0,\"op\":\"push\",\"id\":\"c1\",\"user\":\"u1\"}' | countersign guard \
+        lab\n\nOps: push, outcome, totp, recovery, pull, user, enrol, reset, clear, contain, restart. Time is `t`, \
+        milliseconds that never decrease; a bad line is answered with an error and changes nothing."
+    )]
+    Lab {
+        /// TOML file with numbers that differ from the defaults
+        #[arg(long, value_name = "FILE")]
+        policy: Option<PathBuf>,
+    },
+}
+
 /// Whatever is said to a command that isn't built.
 #[derive(Debug, Args)]
 pub struct Later {
@@ -235,7 +251,6 @@ impl Command {
     pub fn later(&self) -> Option<&'static str> {
         match self {
             Self::Demo(Demo { attack: true, .. }) => Some("`demo --attack` comes with the guard"),
-            Self::Guard(_) => Some("`guard` comes with the guard, in a later version"),
             Self::Backup(_) => Some("`backup` comes in a later version"),
             Self::Restore(_) => Some("`restore` comes in a later version"),
             Self::Migrate(_) => {

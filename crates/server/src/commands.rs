@@ -8,7 +8,7 @@ use crate::cli::{Cli, Command, ConfigCommand, Where, visible};
 use crate::config::{self, Issues, Loaded, Sources};
 use crate::exit::Exit;
 use crate::listener::raise_open_files;
-use crate::{admin_commands, audit_commands, clock, doctor, serve_commands};
+use crate::{admin_commands, audit_commands, clock, doctor, guard, serve_commands};
 
 /// The program: reads the command line and runs it.
 #[must_use]
@@ -45,7 +45,8 @@ pub fn main() -> Exit {
         Command::Why(command) => run(admin_commands::why(command, json)),
         Command::Audit(command) => run(audit_commands::audit(command, json)),
         // answered above
-        Command::Guard(_) | Command::Backup(_) | Command::Restore(_) | Command::Migrate(_) => {
+        Command::Guard(command) => guard::guard(&command),
+        Command::Backup(_) | Command::Restore(_) | Command::Migrate(_) => {
             Exit::Usage
         }
     }
