@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::admin_client::{ClientError, Reply, Transport};
 use crate::cli::{
     Admin, Device, Events, Factor, Integration, Key, Listing, NewIntegration, Noun, Tenant, Ticket,
-    User, Where, Why, api_name,
+    User, Webhook, Where, Why, api_name,
 };
 use crate::commands::{settings, show};
 use crate::exit::Exit;
@@ -19,6 +19,9 @@ use crate::{clock, qr};
 
 /// How often `events --follow` looks for more.
 const FOLLOW: Duration = Duration::from_secs(1);
+
+/// Where the running server's webhooks are.
+const WEBHOOKS: &str = "/webhooks";
 
 /// Lists up to this length, such as methods and scopes, stay on their line.
 const SHORT_LIST: usize = 4;
@@ -150,7 +153,18 @@ fn asked(noun: Noun) -> Ask {
         Noun::Device(Device::Revoke { device }) => {
             Ask::delete(format!("/devices/{}", encode(&device)))
         }
+        Noun::Webhook(webhook) => about_webhook(webhook),
         Noun::Keys { .. } => Ask::get("/keys"),
+    }
+}
+
+fn about_webhook(webhook: Webhook) -> Ask {
+    let path = |name: &str, verb: &str| format!("{WEBHOOKS}/{}{verb}", encode(name));
+    match webhook {
+        Webhook::List => Ask::get(WEBHOOKS),
+        Webhook::Show { name } => Ask::get(path(&name, "")),
+        Webhook::Test { name } => Ask::post(path(&name, "/test"), json!({})),
+        Webhook::Enable { name } => Ask::post(path(&name, "/enable"), json!({})),
     }
 }
 
@@ -253,6 +267,11 @@ pub(crate) async fn send(place: &Where, ask: Ask) -> Result<Reply, Exit> {
     let socket = Transport::socket(&config.data);
     match socket.request(ask.method.clone(), &target, body).await {
         Ok(reply) => return Ok(reply),
+        // only a running server sends any
+        Err(error @ ClientError::NotRunning(_)) if ask.path.starts_with(WEBHOOKS) => {
+            eprintln!("error: {error}");
+            return Err(Exit::Unreachable);
+        }
         Err(ClientError::NotRunning(_)) => {}
         Err(error) => {
             eprintln!("error: {error}");

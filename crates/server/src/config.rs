@@ -13,6 +13,7 @@ use statement::{ServerUrl, UrlError};
 use toml::de::{DeTable, DeValue};
 
 use crate::config_keys::{KEYS, Key, Value};
+use crate::webhooks::{self, Endpoint, Wrong};
 
 /// What environment variables start with.
 const ENV_PREFIX: &str = "COUNTERSIGN__";
@@ -58,6 +59,8 @@ pub struct Config {
     pub log_level: String,
     /// Its form.
     pub log_format: LogFormat,
+    /// Who is told of events.
+    pub webhooks: Vec<Endpoint>,
 }
 
 impl Default for Config {
@@ -72,6 +75,7 @@ impl Default for Config {
             tls_key: None,
             log_level: "info".to_owned(),
             log_format: LogFormat::Text,
+            webhooks: Vec::new(),
         }
     }
 }
@@ -224,6 +228,9 @@ impl Loader {
         let Some(key) = KEYS.iter().find(|key| key.name == name) else {
             let message = match suggestion(name) {
                 Some(known) => format!("is not a setting; did you mean `{known}`?"),
+                None if name.starts_with("webhooks") => {
+                    "are [[webhooks]] tables of the configuration file".to_owned()
+                }
                 None => "is not a setting; docs/configuration.md lists them".to_owned(),
             };
             return self.issue(origin, Some(name), message);
@@ -267,6 +274,14 @@ impl Loader {
             let at = origin(name.span());
             match value.get_ref() {
                 DeValue::Table(inner) => self.table(&format!("{full}."), inner, origin),
+                DeValue::Array(tables) if full == "webhooks" => {
+                    let (endpoints, wrong) = webhooks::read(tables, name.span());
+                    self.loaded.config.webhooks = endpoints;
+                    self.loaded.origins.insert("webhooks", at);
+                    for Wrong { span, key, message } in wrong {
+                        self.issue(origin(span), Some(&key), message);
+                    }
+                }
                 DeValue::Array(items) => {
                     let items: Option<Vec<String>> =
                         items.iter().map(|item| scalar(item.get_ref())).collect();
@@ -361,8 +376,8 @@ impl Loaded {
         self.origins.get(name).cloned().unwrap_or(Origin::Default)
     }
 
-    /// The settings in effect as a TOML file, each with where it came from. No setting is a secret: keys are
-    /// named by file.
+    /// The settings in effect as a TOML file, each with where it came from. Nothing secret is among them: keys
+    /// are named by file, and webhooks are shown without what may be secret.
     #[must_use]
     pub fn print(&self) -> String {
         let mut out = String::new();
@@ -379,12 +394,21 @@ impl Loaded {
                 None => writeln!(out, "# {name}: {}", key.about),
             };
         }
+        for endpoint in &self.config.webhooks {
+            let _ = write!(out, "\n[[webhooks]]\n{}", endpoint.shown());
+        }
         out
     }
 
     /// The same as JSON: `{key: {value, from}}`.
     #[must_use]
     pub fn json(&self) -> serde_json::Value {
+        let entry = |key: &str, value| {
+            let from = self.origin(key).to_string();
+            (key.to_owned(), serde_json::json!({ "value": value, "from": from }))
+        };
+        let webhooks = self.config.webhooks.iter().map(Endpoint::shown);
+        let webhooks = serde_json::json!(webhooks.collect::<Vec<_>>());
         KEYS.iter()
             .map(|key| {
                 let value = match (key.show)(&self.config) {
@@ -394,10 +418,9 @@ impl Loaded {
                     Some(value) => value.as_str().into(),
                     None => serde_json::Value::Null,
                 };
-                let from = self.origin(key.name).to_string();
-                let entry = serde_json::json!({ "value": value, "from": from });
-                (key.name.to_owned(), entry)
+                entry(key.name, value)
             })
+            .chain([entry("webhooks", webhooks)])
             .collect::<serde_json::Map<_, _>>()
             .into()
     }

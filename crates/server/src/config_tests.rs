@@ -134,6 +134,39 @@ fn settings_that_contradict_each_other_are_told() {
 }
 
 #[test]
+fn webhooks_are_read_with_all_that_is_wrong_and_shown_without_secrets() {
+    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let file = format!(
+        "[[webhooks]]\nname = 'soc'\nurl = 'https://soc.example/hook?k=v'\nsecret = '{secret}'\n\
+         [[webhooks]]\nname = 'siem'\nurl = 'https://siem.example'\nsecret_file = 'f'\n\
+         types = ['alert', 'challenge_decided']\n"
+    );
+    let loaded = load_from(&file, &[], None).unwrap();
+    let names: Vec<_> = loaded.config.webhooks.iter().map(|webhook| &webhook.name).collect();
+    assert_eq!(names, ["soc", "siem"]);
+    for shown in [loaded.print(), loaded.json().to_string(), format!("{:?}", loaded.config)] {
+        assert!(shown.contains("https://soc.example/..") && shown.contains("siem"), "{shown}");
+        assert!(!shown.contains("MfKQ9r8GKYqr") && !shown.contains("k=v"), "{shown}");
+    }
+    refuses(
+        "[[webhooks]]\nname = 'x'\nurl = 'http://x.example'\n\n[[webhooks]]\nnmae = 'y'\n",
+        &[("COUNTERSIGN__WEBHOOKS__NAME", "x")],
+        &[
+            "c.toml:3: `webhooks.url` must be https; plain http only to this machine, with \
+             allow_private = true",
+            "c.toml:1: `webhooks.secret_file` is required, or `secret`",
+            "c.toml:6: `webhooks.nmae` is not a setting of a webhook; those are name, tenant, url, \
+             secret, secret_file, types, allow_private, ca_file",
+            "c.toml:5: `webhooks.secret_file` is required, or `secret`",
+            "c.toml:5: `webhooks.name` is required",
+            "c.toml:5: `webhooks.url` is required",
+            "COUNTERSIGN__WEBHOOKS__NAME: `webhooks.name` are [[webhooks]] tables of the \
+             configuration file",
+        ],
+    );
+}
+
+#[test]
 fn what_is_printed_can_be_read_again() {
     let file = "listen = '127.0.0.1:9'\ntrusted_proxies = ['10.0.0.0/8']\n[tls]\ncert = 'a \"b'\nkey = 'k'\n";
     let loaded = load_from(file, &[], None).unwrap();

@@ -11,6 +11,7 @@ use crate::admin_client::{ClientError, Transport};
 use crate::config::{Issues, Loaded};
 use crate::data_dir::{holder, open_to_others, socket_path};
 use crate::tls::TlsConfig;
+use crate::webhooks;
 
 /// Descriptors below which a server can't hold even a small company's devices.
 const FEW_OPEN_FILES: u64 = 4_096;
@@ -94,6 +95,7 @@ pub async fn examine(loaded: Result<Loaded, Issues>, now: Timestamp, open_files:
     findings.push(clock(now));
     findings.push(descriptors(open_files));
     findings.push(directory(data));
+    findings.extend(webhooks::doctor::examine(&loaded.config.webhooks, data));
     let (server, runs) = server(data).await;
     findings.push(server);
     let next = if !data.exists() {

@@ -29,6 +29,7 @@ use crate::data_dir::{DataDir, DataDirError};
 use crate::listener::{BindError, Listener, raise_open_files};
 use crate::operations::{self, Readiness};
 use crate::tls::{TlsConfig, TlsError};
+use crate::webhooks::{Pace, SetupError, Webhooks};
 
 /// How often expired challenges are swept up: the promise is two seconds.
 const SWEEP: Duration = Duration::from_millis(500);
@@ -54,6 +55,8 @@ pub enum StartError {
     Socket(#[from] SocketError),
     #[error(transparent)]
     Tls(#[from] TlsError),
+    #[error(transparent)]
+    Webhook(#[from] SetupError),
     #[error("public_url: {0}")]
     PublicUrl(#[from] statement::UrlError),
     #[error("metrics: {0}")]
@@ -127,6 +130,7 @@ pub struct Node {
     router: Router,
     admin: Router,
     gateway: Gateway,
+    webhooks: Webhooks,
     metrics: metrics_exporter_prometheus::PrometheusHandle,
     stop: watch::Sender<bool>,
 }
@@ -147,6 +151,7 @@ impl Node {
         let origin = config.origin(public.local_addr())?;
         let core = Core::open(&config.data, origin).await?;
         let app = Arc::clone(&core.app);
+        let webhooks = Webhooks::open(&config.webhooks, &config.data, Pace::default())?;
         let socket = AdminSocket::bind(&config.data)?;
         let (stop, stopping) = watch::channel(false);
         let calls: Arc<dyn Fn() -> Call + Send + Sync> = Arc::new(clock::call);
@@ -170,8 +175,20 @@ impl Node {
             hosts: local.then(|| local_hosts(public.local_addr())),
         };
         let router = front(router, fronted);
-        let admin = admin_router(rest).layer(from_fn(name_operator));
-        Ok(Self { core, app, public, operations, socket, router, admin, gateway, metrics, stop })
+        let admin = admin_router(rest).merge(webhooks.router()).layer(from_fn(name_operator));
+        Ok(Self {
+            core,
+            app,
+            public,
+            operations,
+            socket,
+            router,
+            admin,
+            gateway,
+            webhooks,
+            metrics,
+            stop,
+        })
     }
 
     /// Where it listens, with its scheme.
@@ -189,12 +206,13 @@ impl Node {
     /// Serves until `until` resolves, then drains: no new connection, requests finish, devices are told when to
     /// come back, the audit is anchored.
     pub async fn run(self, until: impl Future<Output = ()>) {
-        let Self { core, app, public, operations, socket, router, admin, gateway, metrics, stop } =
-            self;
+        let Self { core, app, public, operations, socket, router, admin, .. } = self;
+        let Self { gateway, webhooks, metrics, stop, .. } = self;
         let ask = readiness(core.store.clone(), stop.subscribe());
         let health = operations::router(metrics, ask);
         let mut work = JoinSet::new();
         work.spawn(sweep(Arc::clone(&app), stop.subscribe()));
+        webhooks.run(&app, &stop.subscribe(), &mut work);
         work.spawn(checkpoint(app, stop.subscribe()));
         let (keep_health, healthy) = watch::channel(false);
         let health = tokio::spawn(operations.run(health, healthy));

@@ -55,6 +55,9 @@ pub enum Noun {
     /// Enrolled authenticators
     #[command(subcommand)]
     Device(Device),
+    /// Receivers that are told of events; docs/webhooks.md
+    #[command(subcommand)]
+    Webhook(Webhook),
     /// The server's public keys and their fingerprint
     Keys {
         /// List or show
@@ -78,6 +81,28 @@ pub enum Tenant {
     Show {
         /// Its name or id
         tenant: String,
+    },
+}
+
+/// `admin webhook`.
+#[derive(Debug, Subcommand)]
+pub enum Webhook {
+    /// List all, and how they are
+    List,
+    /// Show one
+    Show {
+        /// Its name in the settings
+        name: String,
+    },
+    /// Send it a signed message of type `test`
+    Test {
+        /// Its name in the settings
+        name: String,
+    },
+    /// Try again at once, also where it was disabled
+    Enable {
+        /// Its name in the settings
+        name: String,
     },
 }
 

@@ -18,4 +18,5 @@ mod rest;
 mod secrecy;
 mod socket;
 mod stop;
+mod webhooks;
 mod world;
