@@ -117,13 +117,7 @@ impl Memory {
     /// How alarmed the guard is.
     #[must_use]
     pub fn level(&self, policy: &Policy, now: Seconds) -> u8 {
-        if now < self.hold_until {
-            self.held_level
-        } else {
-            let raised = self.score(policy) >= policy.silent_at
-                || self.nowhere_score(policy) >= policy.nowhere_silent_at;
-            u8::from(raised)
-        }
+        if now < self.hold_until { self.held_level } else { u8::from(self.is_raised(policy)) }
     }
 
     /// The number behind the level.
@@ -302,6 +296,9 @@ impl Memory {
             (false, true) => policy.loop_silent,
             (false, false) => policy.silent,
         };
+        let retries =
+            familiarity == Familiarity::Nowhere && verdict.reasons.contains(&Reason::AnotherRings);
+        let base = if retries { base * policy.nowhere_retry } else { base };
         let weight = if counts { base * factor } else { 0.0 };
         let charge = Charge {
             origin: facts.origin,
@@ -345,11 +342,20 @@ impl Memory {
             }
             return Vec::new();
         }
-        let score = self.shown_score(policy);
+        if around.outage {
+            return Vec::new();
+        }
         let waited = self.raised_at != 0
             && now.saturating_sub(self.raised_at) >= Policy::seconds(policy.grace_s);
-        let raised = score >= policy.alert_at_once || (score >= policy.alert_at && waited);
-        if !raised || around.outage {
+        if familiarity == Familiarity::Nowhere {
+            // its own budget: what comes from nowhere holds nobody who can be told apart
+            let spent = self.nowhere_score(policy) >= policy.nowhere_alert_at && waited;
+            let is_new = spent && self.once_a_day(2, now);
+            let alert = Alert::user(AlertKind::Bombing, Severity::Medium);
+            return if is_new { vec![alert] } else { Vec::new() };
+        }
+        let score = self.score(policy);
+        if score < policy.alert_at_once && (score < policy.alert_at || !waited) {
             return Vec::new();
         }
         self.held_level = 2;

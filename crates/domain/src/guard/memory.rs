@@ -73,16 +73,17 @@ impl Sums {
     }
 }
 
-/// A place that the person proved possession from: its tag, since when it is familiar (19 bits of hours since
-/// 2020), and the day of its last success (13 bits of days since 2020).
+/// A place that the person proved possession from: its tag, since when it is familiar (20 bits of hours, enough
+/// until 2089), and the day of its last success (12 bits of days, which come round after 11 years: long after
+/// it was forgotten).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Place {
     tag: Tag,
     stamp: u32,
 }
 
-/// 2020-01-01, from which the stamps count.
-const STAMP_EPOCH: Seconds = 1_577_836_800;
+const DAY_BITS: u32 = 12;
+const DAYS: u32 = 1 << DAY_BITS;
 
 impl Place {
     fn new(tag: Tag, familiar_from: Seconds, now: Seconds) -> Self {
@@ -93,19 +94,21 @@ impl Place {
 
     fn set(&mut self, familiar_from: Seconds, now: Seconds) {
         // rounded up: probation never ends early
-        let hours = familiar_from.saturating_sub(STAMP_EPOCH).div_ceil(3600).min((1 << 19) - 1);
-        let days = (now.saturating_sub(STAMP_EPOCH) / DAY_S).min((1 << 13) - 1);
-        self.stamp = hours << 13 | days;
+        let hours = familiar_from.div_ceil(3600).min((1 << (32 - DAY_BITS)) - 1);
+        self.stamp = hours << DAY_BITS | now / DAY_S % DAYS;
     }
 
     const fn familiar_from(self) -> Seconds {
-        (self.stamp >> 13) * 3600 + STAMP_EPOCH
+        (self.stamp >> DAY_BITS) * 3600
+    }
+
+    /// Days since its last success.
+    const fn idle_days(self, now: Seconds) -> u32 {
+        (now / DAY_S % DAYS + DAYS - self.stamp % DAYS) % DAYS
     }
 
     fn is_kept(self, policy: &Policy, now: Seconds) -> bool {
-        let today = now.saturating_sub(STAMP_EPOCH) / DAY_S;
-        self.stamp != 0
-            && today.saturating_sub(self.stamp & 0x1fff) <= Policy::seconds(policy.forget_days)
+        self.tag != 0 && self.idle_days(now) <= Policy::seconds(policy.forget_days)
     }
 }
 
@@ -136,7 +139,7 @@ fn learn(places: &mut [Place], tag: Tag, familiar_from: Seconds, policy: &Policy
     let oldest = places
         .iter()
         .enumerate()
-        .min_by_key(|(_, place)| (place.is_kept(policy, now), place.stamp & 0x1fff));
+        .max_by_key(|(_, place)| (!place.is_kept(policy, now), place.idle_days(now)));
     if let Some((at, _)) = oldest {
         places[at] = Place::new(tag, familiar_from, now);
     }
@@ -168,7 +171,7 @@ pub struct Memory {
     successes: u8,
     /// Silent challenges since the last digest.
     pub(super) silent: u16,
-    /// Days since 2020 of the last digest and of the last alert of each kind that is raised once a day.
+    /// The days of the last digest and of the last alert of each kind that is raised once a day, from one.
     pub(super) digest_day: u16,
     pub(super) alerted: [u16; 3],
     places: [Place; MAX_PLACES],
@@ -178,9 +181,9 @@ pub struct Memory {
 const _: () = assert!(size_of::<Memory>() <= 192, "what is remembered per user stays small");
 
 impl Memory {
-    /// Days since 2020, for what happens at most once a day.
+    /// The day, for what happens at most once a day.
     pub(super) fn day(now: Seconds) -> u16 {
-        u16::try_from(now.saturating_sub(STAMP_EPOCH) / DAY_S + 1).unwrap_or(u16::MAX)
+        u16::try_from(now / DAY_S + 1).unwrap_or(u16::MAX)
     }
 
     /// How familiar an origin is.
@@ -236,10 +239,24 @@ impl Memory {
         self.nowhere[0] = kept(self.nowhere[0], policy.day_half_life_s);
         self.nowhere[1] = kept(self.nowhere[1], policy.nowhere_long_half_life_s);
         self.at = now;
-        if self.score(policy) < policy.silent_at {
-            self.raised_at = 0;
-        }
+        self.note_rise(policy);
         self
+    }
+
+    /// Whether other places are silent by their score.
+    #[must_use]
+    pub fn is_raised(&self, policy: &Policy) -> bool {
+        self.score(policy) >= policy.silent_at
+            || self.nowhere_score(policy) >= policy.nowhere_silent_at
+    }
+
+    /// Keeps the time at which the score rose.
+    fn note_rise(&mut self, policy: &Policy) {
+        if !self.is_raised(policy) {
+            self.raised_at = 0;
+        } else if self.raised_at == 0 {
+            self.raised_at = self.at.max(1);
+        }
     }
 
     /// The score of failures from elsewhere.
@@ -279,8 +296,8 @@ impl Memory {
                 self.looped[1] = (self.looped[1] + weight).min(policy.loop_day_silent_at * 1.5);
             }
             Familiarity::Nowhere => {
-                self.nowhere[0] = (self.nowhere[0] + weight).min(policy.day_cap);
-                self.nowhere[1] = (self.nowhere[1] + weight).min(policy.day_cap);
+                self.nowhere[0] = (self.nowhere[0] + weight).min(policy.nowhere_cap);
+                self.nowhere[1] = (self.nowhere[1] + weight).min(policy.nowhere_cap);
             }
             Familiarity::Near | Familiarity::Unknown => {
                 self.sums = self.sums.plus(policy, weight);
@@ -289,9 +306,7 @@ impl Memory {
                 }
             }
         }
-        if self.score(policy) >= policy.silent_at && self.raised_at == 0 {
-            self.raised_at = self.at;
-        }
+        self.note_rise(policy);
     }
 
     fn owe(&mut self, policy: &Policy, origin: &Origin, weight: f32) {
@@ -349,9 +364,7 @@ impl Memory {
                 }
             }
         }
-        if self.score(policy) < policy.silent_at {
-            self.raised_at = 0;
-        }
+        self.note_rise(policy);
     }
 
     /// A success that proved possession: its place becomes familiar, after a day if it is new.

@@ -91,12 +91,12 @@ policy! {
     wrong_code: 0.5 "time-outs" in 0.0..2.0, "What a wrong code from elsewhere costs.";
     collision: 0.75 "time-outs" in 0.0..2.0, "Added where a stranger asks while the person's own sign-in rings.";
     near_factor: 0.75 "share" in 0.1..1.0, "What failures from a known network cost, as a share of unknown ones: home addresses change, and so do an attacker's who knows the provider.";
-    new_user_factor: 0.7 "share" in 0.1..1.0, "The same for users with few successes, to whom everything is unknown.";
+    new_user_factor: 0.85 "share" in 0.1..1.0, "The same for users with few successes, to whom everything is unknown.";
     new_user_successes: 5.0 "successes" in 0.0..50.0, "Successes after which a user is no longer new.";
     sensitive_factor: 2.0 "times" in 1.0..4.0, "How much more purposes cost that open another door: enrolment, reset, help desk.";
 
     silent_at: 0.7 "score" in 0.2..3.0, "Score at which other places no longer ring.";
-    alert_at: 1.6 "score" in 0.5..10.0, "Score at which an alert is raised, if the person doesn't resolve it within grace_s.";
+    alert_at: 1.4 "score" in 0.5..10.0, "Score at which an alert is raised, if the person doesn't resolve it within grace_s.";
     alert_at_once: 2.7 "score" in 0.5..20.0, "Score at which it is raised without waiting.";
     grace_s: 180.0 "s" in 0.0..3600.0, "Time for the person to succeed before an alert is raised.";
     hold_s: 259200.0 "s" in 3600.0..1209600.0, "How long after an alert other places don't ring; each try begins it anew.";
@@ -111,9 +111,13 @@ policy! {
     loop_denial: 0.7 "rings" in 0.0..2.0, "What a denial from a known place adds to its ring.";
 
     nowhere_day_weight: 0.5 "score" in 0.0..2.0, "Score of one fresh time-out of a request without address and cookie, within a day.";
-    nowhere_long_weight: 0.32 "score" in 0.0..2.0, "The same within nowhere_long_half_life_s.";
-    nowhere_long_half_life_s: 864000.0 "s" in 172800.0..2592000.0, "Long horizon of requests without address and cookie.";
+    nowhere_long_weight: 0.4 "score" in 0.0..2.0, "The same within nowhere_long_half_life_s.";
+    nowhere_long_half_life_s: 1209600.0 "s" in 172800.0..2592000.0, "Long horizon of requests without address and cookie.";
     nowhere_silent_at: 1.0 "score" in 0.2..5.0, "Score at which they no longer ring: two in a row do, because success forgives nothing here.";
+
+    nowhere_cap: 3.0 "time-outs" in 1.0..30.0, "Most that both horizons of them hold.";
+    nowhere_retry: 0.4 "share" in 0.0..1.0, "What one costs, as a share, that comes while another rings: clients of such integrations retry before anybody can answer.";
+    nowhere_alert_at: 2.2 "score" in 0.5..10.0, "Score of theirs at which an alert is raised.";
 
     probation_s: 86400.0 "s" in 3600.0..604800.0, "How long after its first success, without a denial, a place is still unknown.";
     forget_days: 30.0 "days" in 1.0..180.0, "Days without a success after which a place is unknown again.";
@@ -173,6 +177,10 @@ impl Policy {
         if self.alert_at_once < self.alert_at {
             let knob = named("alert_at_once");
             return Err(wrong(knob, self.alert_at_once, self.alert_at, knob.max));
+        }
+        if self.nowhere_alert_at < self.nowhere_silent_at {
+            let knob = named("nowhere_alert_at");
+            return Err(wrong(knob, self.nowhere_alert_at, self.nowhere_silent_at, knob.max));
         }
         Ok(())
     }
