@@ -2,6 +2,7 @@
 
 use std::process::{ExitCode, ExitStatus, Termination};
 
+use crate::guard::ConfigError;
 use crate::plan::PlanError;
 use crate::rest::CallError;
 
@@ -33,6 +34,8 @@ pub(crate) enum Failure {
     Usage(String),
     #[error(transparent)]
     Plan(#[from] PlanError),
+    #[error(transparent)]
+    World(#[from] ConfigError),
     /// The server that we start won't.
     #[error("{0}")]
     Server(String),
@@ -50,7 +53,7 @@ pub(crate) enum Failure {
 impl Failure {
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::Usage(_) | Self::Plan(_) => Exit::Usage,
+            Self::Usage(_) | Self::Plan(_) | Self::World(_) => Exit::Usage,
             Self::Call { error, .. } => match error {
                 CallError::Unreachable(_) | CallError::Broken(_) | CallError::Timeout => {
                     Exit::Unreachable

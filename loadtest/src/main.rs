@@ -8,6 +8,7 @@ mod child;
 mod clock;
 mod failure;
 mod fleet;
+mod guard;
 mod latency;
 mod plan;
 mod receipt;
@@ -28,6 +29,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use child::Server;
 use failure::{Cut, Exit, Failure};
+use guard::GuardArgs;
 use plan::Plan;
 use report::Report;
 use rest::Api;
@@ -54,8 +56,9 @@ enum Command {
     Run(RunArgs),
     /// Measure what no server of this kind can beat on this machine (comes in a later version)
     Floors(Later),
-    /// Flood users and watch the guard (comes in a later version)
-    Guard(Later),
+    /// Flood simulated users and watch the guard
+    #[command(after_help = guard::ABOUT)]
+    Guard(GuardArgs),
 }
 
 #[derive(Args)]
@@ -90,7 +93,7 @@ fn main() -> Exit {
     let done = match Cli::parse().command {
         Command::Run(args) => start(&args),
         Command::Floors(_) => Err(later("floors")),
-        Command::Guard(_) => Err(later("guard")),
+        Command::Guard(args) => guard::start(&args),
     };
     done.unwrap_or_else(|failure| {
         eprintln!("error: {failure}");

@@ -118,7 +118,11 @@ pub(crate) const CRATES: &[Crate] = &[
         ],
     ),
     shell("authenticator-cli", PROGRAMS, TOOL),
-    shell("loadtest", PROGRAMS, &["authenticator-native", "authenticator", "wire", "statement"]),
+    shell(
+        "loadtest",
+        PROGRAMS,
+        &["authenticator-native", "authenticator", "domain", "wire", "statement"],
+    ),
     shell("xtask", PROGRAMS, TOOL),
 ];
 

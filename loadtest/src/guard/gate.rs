@@ -1,0 +1,400 @@
+//! What is driven: the real guard, or a control as others ship them. All speak the same few words.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use domain::challenge::{Decision, Method, Methods, Purpose};
+use domain::guard::{AlertKind, EnrolmentDecision, Place, Policy, Severity};
+use domain::lab::{self, Lab, Op};
+
+use super::dice::{EPOCH, Ms};
+
+/// The integrations, by number.
+pub(crate) const MAIL: u8 = 0;
+pub(crate) const APPS: u8 = 1;
+pub(crate) const VPN: u8 = 2;
+pub(crate) const PARTNER: u8 = 3;
+/// Nobody here uses it, but everybody may.
+pub(crate) const DESK: u8 = 4;
+const INTEGRATIONS: [&str; 5] = ["mail", "apps", "vpn", "partner", "desk"];
+
+/// Where a request says that it comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Spot {
+    pub(crate) ip: Option<IpAddr>,
+    pub(crate) asn: u32,
+    pub(crate) country: [u8; 2],
+}
+
+/// Who asks whom from where.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ask {
+    pub(crate) user: u32,
+    pub(crate) integration: u8,
+    pub(crate) session: Option<u32>,
+    pub(crate) spot: Spot,
+    pub(crate) cookie: Option<u32>,
+}
+
+/// What is decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Word {
+    Ring,
+    Silent,
+    Merge,
+    Decoy,
+    Release,
+    Withhold,
+    None,
+    Accept,
+    Reject,
+    Refuse,
+}
+
+/// An alert.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen {
+    pub(crate) kind: AlertKind,
+    pub(crate) severity: Severity,
+    pub(crate) user: Option<u32>,
+}
+
+/// What is said of one request.
+#[derive(Clone, Debug)]
+pub(crate) struct Said {
+    pub(crate) word: Word,
+    /// The challenge that it was merged into.
+    pub(crate) into: Option<u32>,
+    pub(crate) alerts: Vec<Seen>,
+}
+
+impl Said {
+    const fn word(word: Word) -> Self {
+        Self { word, into: None, alerts: Vec::new() }
+    }
+}
+
+/// What a new device or factor gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Grant {
+    Now,
+    Later,
+}
+
+/// Something that decides which challenge rings.
+pub(crate) trait Gate {
+    fn push(&mut self, t: Ms, id: u32, ask: &Ask, purpose: Purpose, ttl: Ms) -> Said;
+    fn outcome(&mut self, t: Ms, id: u32, outcome: Decision) -> Said;
+    fn totp(&mut self, t: Ms, on: Option<u32>, ask: &Ask, valid: bool) -> Said;
+    fn recovery(&mut self, t: Ms, ask: &Ask, known: bool) -> Said;
+    /// The user's open challenges: the person opens the app.
+    fn pull(&mut self, t: Ms, user: u32) -> Vec<u32>;
+    fn user(&mut self, t: Ms, user: u32, push_only: bool, break_glass: bool);
+    fn enrol(&mut self, t: Ms, user: u32, reset: bool) -> (Grant, Vec<Seen>);
+    fn restart(&mut self, t: Ms);
+}
+
+/// The real guard.
+pub(crate) struct Guard {
+    lab: Lab,
+    /// A place without its network's number and country, as without a table of them.
+    asn: bool,
+    codes: u32,
+    pub(crate) cost: Cost,
+    /// Only where it is timed.
+    timed: bool,
+    text: String,
+}
+
+/// What driving it has cost, and whether it was deterministic.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cost {
+    pub(crate) steps: u64,
+    pub(crate) spent: Duration,
+    /// Over every answer, in order.
+    pub(crate) digest: u64,
+    pub(crate) decisions: u64,
+    pub(crate) with_reasons: u64,
+    pub(crate) errors: u64,
+    pub(crate) first_error: Option<String>,
+}
+
+impl Guard {
+    pub(crate) fn new(policy: Policy, asn: bool, timed: bool) -> Self {
+        let cost = Cost { digest: 0xcbf2_9ce4_8422_2325, ..Cost::default() };
+        Self { lab: Lab::new(policy), asn, codes: 0, cost, timed, text: String::new() }
+    }
+
+    /// Users that it remembers, and bytes for each.
+    pub(crate) fn memory(&self) -> (usize, usize) {
+        (self.lab.users(), self.lab.bytes_per_user())
+    }
+
+    fn step(&mut self, t: Ms, op: Op) -> Option<lab::Said> {
+        let started = self.timed.then(crate::clock::now);
+        let said = self.lab.step(EPOCH + t, op);
+        if let Some(started) = started {
+            self.cost.spent += crate::clock::now() - started;
+        }
+        self.cost.steps += 1;
+        match said {
+            Ok(said) => Some(said),
+            Err(error) => {
+                self.cost.errors += 1;
+                let first = &mut self.cost.first_error;
+                first.get_or_insert_with(|| format!("at {t} ms: {error}"));
+                None
+            }
+        }
+    }
+
+    fn judged(&mut self, t: Ms, op: Op) -> Said {
+        let Some(lab::Said::Judged(judged)) = self.step(t, op) else {
+            return Said::word(Word::None);
+        };
+        self.cost.decisions += 1;
+        self.cost.with_reasons += u64::from(!judged.reasons.is_empty());
+        self.text.clear();
+        let reasons = &judged.reasons;
+        let _ = write!(self.text, "{} {reasons:?}", judged.decision.name());
+        let _ = write!(self.text, "{} {:x}", judged.level, judged.score.to_bits());
+        for raised in &judged.alerts {
+            let _ = write!(self.text, "{:?}{:?}{:?}", raised.alert, raised.user, raised.source);
+        }
+        for byte in self.text.bytes() {
+            // FNV-1a: only compared with itself
+            self.cost.digest = (self.cost.digest ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+        }
+        Said {
+            word: word(judged.decision),
+            into: judged.into.as_deref().and_then(number),
+            alerts: judged.alerts.iter().map(seen).collect(),
+        }
+    }
+
+    fn caller(&self, ask: &Ask) -> lab::Caller {
+        let known = ask.spot.ip.is_some() && self.asn;
+        lab::Caller {
+            user: name(ask.user),
+            integration: INTEGRATIONS[usize::from(ask.integration)].to_owned(),
+            session: ask.session.map(|session| format!("s{session}")),
+            place: Place {
+                ip: ask.spot.ip,
+                asn: known.then_some(ask.spot.asn),
+                country: known.then_some(ask.spot.country),
+            },
+            cookie: ask.cookie.map(|cookie| format!("k{cookie}")),
+        }
+    }
+
+    fn code(&mut self) -> String {
+        self.codes += 1;
+        format!("t{}", self.codes)
+    }
+}
+
+fn name(user: u32) -> String {
+    format!("u{user}")
+}
+
+/// The number in one of our names.
+fn number(name: &str) -> Option<u32> {
+    name.get(1..)?.parse().ok()
+}
+
+fn word(word: lab::Word) -> Word {
+    match word {
+        lab::Word::Ring => Word::Ring,
+        lab::Word::Silent => Word::Silent,
+        lab::Word::Merge => Word::Merge,
+        lab::Word::Decoy => Word::Decoy,
+        lab::Word::Release => Word::Release,
+        lab::Word::Withhold => Word::Withhold,
+        lab::Word::None => Word::None,
+        lab::Word::Accept => Word::Accept,
+        lab::Word::Reject => Word::Reject,
+        lab::Word::Refuse => Word::Refuse,
+    }
+}
+
+fn seen(raised: &lab::Raised) -> Seen {
+    let user = raised.user.as_deref().and_then(number);
+    Seen { kind: raised.alert.kind, severity: raised.alert.severity, user }
+}
+
+impl Gate for Guard {
+    fn push(&mut self, t: Ms, id: u32, ask: &Ask, purpose: Purpose, ttl: Ms) -> Said {
+        let caller = self.caller(ask);
+        self.judged(t, Op::Push { id: format!("c{id}"), caller, purpose, ttl_ms: ttl })
+    }
+
+    fn outcome(&mut self, t: Ms, id: u32, outcome: Decision) -> Said {
+        self.judged(t, Op::Outcome { id: format!("c{id}"), outcome })
+    }
+
+    fn totp(&mut self, t: Ms, on: Option<u32>, ask: &Ask, valid: bool) -> Said {
+        let (id, caller) = (self.code(), self.caller(ask));
+        let for_challenge = on.map(|id| format!("c{id}"));
+        self.judged(t, Op::Totp { id, for_challenge, caller, valid })
+    }
+
+    fn recovery(&mut self, t: Ms, ask: &Ask, known: bool) -> Said {
+        let (id, caller) = (self.code(), self.caller(ask));
+        self.judged(t, Op::Recovery { id, for_challenge: None, caller, code_known: known })
+    }
+
+    fn pull(&mut self, t: Ms, user: u32) -> Vec<u32> {
+        match self.step(t, Op::Pull { user: name(user) }) {
+            Some(lab::Said::Pending(ids)) => ids.iter().filter_map(|id| number(id)).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn user(&mut self, t: Ms, user: u32, push_only: bool, break_glass: bool) {
+        let codes = [Method::Push, Method::Totp, Method::RecoveryCode];
+        let factors: Methods = codes[..if push_only { 1 } else { 3 }].iter().copied().collect();
+        let _ = self.step(t, Op::User { user: name(user), factors, break_glass });
+    }
+
+    fn enrol(&mut self, t: Ms, user: u32, reset: bool) -> (Grant, Vec<Seen>) {
+        let user = name(user);
+        let op = if reset { Op::Reset { user } } else { Op::Enrol { user } };
+        match self.step(t, op) {
+            Some(lab::Said::Enrolment { decision, alerts, .. }) => {
+                let now = decision == EnrolmentDecision::Allow;
+                let grant = if now { Grant::Now } else { Grant::Later };
+                (grant, alerts.iter().map(seen).collect())
+            }
+            _ => (Grant::Later, Vec::new()),
+        }
+    }
+
+    fn restart(&mut self, t: Ms) {
+        let _ = self.step(t, Op::Restart);
+    }
+}
+
+/// What others ship: so many failures in a row lock the user for so long.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lock {
+    pub(crate) name: &'static str,
+    pub(crate) failures: u32,
+    pub(crate) locked: Ms,
+}
+
+/// The controls to compare with; durations and counts are the vendors' published defaults.
+pub(crate) const LOCKS: [Lock; 4] = [
+    Lock { name: "none", failures: u32::MAX, locked: 0 },
+    // until an administrator unlocks
+    Lock { name: "Duo-like 10", failures: 10, locked: Ms::MAX / 4 },
+    Lock { name: "PingID-like 5, 20 min", failures: 5, locked: 20 * super::dice::MINUTE },
+    Lock { name: "Akamai-like 5, 180 s", failures: 5, locked: 180 * super::dice::SECOND },
+];
+
+/// A [`Lock`] over users.
+pub(crate) struct Control {
+    lock: Lock,
+    users: Vec<Locked>,
+    open: std::collections::HashMap<u32, u32>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Locked {
+    row: u32,
+    until: Ms,
+}
+
+impl Control {
+    pub(crate) fn new(lock: Lock) -> Self {
+        Self { lock, users: Vec::new(), open: std::collections::HashMap::default() }
+    }
+
+    fn of(&mut self, user: u32) -> &mut Locked {
+        let at = user as usize;
+        if self.users.len() <= at {
+            self.users.resize(at + 1, Locked::default());
+        }
+        &mut self.users[at]
+    }
+
+    fn note(&mut self, t: Ms, user: u32, good: bool) {
+        let lock = self.lock;
+        let state = self.of(user);
+        state.row = if good { 0 } else { state.row + 1 };
+        if state.row >= lock.failures {
+            *state = Locked { row: 0, until: t + lock.locked };
+        }
+    }
+}
+
+impl Gate for Control {
+    fn push(&mut self, t: Ms, id: u32, ask: &Ask, _: Purpose, _: Ms) -> Said {
+        if t < self.of(ask.user).until {
+            return Said::word(Word::Refuse);
+        }
+        self.open.insert(id, ask.user);
+        Said::word(Word::Ring)
+    }
+
+    fn outcome(&mut self, t: Ms, id: u32, outcome: Decision) -> Said {
+        let Some(user) = self.open.remove(&id) else { return Said::word(Word::None) };
+        let good = outcome == Decision::Approved;
+        self.note(t, user, good);
+        Said::word(if good { Word::Release } else { Word::None })
+    }
+
+    fn totp(&mut self, t: Ms, on: Option<u32>, ask: &Ask, valid: bool) -> Said {
+        if t < self.of(ask.user).until {
+            return Said::word(Word::Refuse);
+        }
+        if valid && let Some(id) = on {
+            self.open.remove(&id);
+        }
+        self.note(t, ask.user, valid);
+        Said::word(if valid { Word::Accept } else { Word::Reject })
+    }
+
+    fn recovery(&mut self, _: Ms, _: &Ask, known: bool) -> Said {
+        Said::word(if known { Word::Accept } else { Word::Reject })
+    }
+
+    fn pull(&mut self, _: Ms, user: u32) -> Vec<u32> {
+        let mine = self.open.iter().filter(|(_, of)| **of == user);
+        let mut ids: Vec<u32> = mine.map(|(id, _)| *id).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    fn user(&mut self, _: Ms, _: u32, _: bool, _: bool) {}
+
+    fn enrol(&mut self, _: Ms, _: u32, _: bool) -> (Grant, Vec<Seen>) {
+        (Grant::Now, Vec::new())
+    }
+
+    fn restart(&mut self, _: Ms) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_holds_the_person_out_and_success_clears_it() {
+        let mut control = Control::new(Lock { name: "", failures: 2, locked: 100 });
+        let ask =
+            Ask { user: 3, integration: 0, session: None, spot: Spot::default(), cookie: None };
+        let push =
+            |control: &mut Control, t, id| control.push(t, id, &ask, Purpose::SignIn, 90).word;
+        assert_eq!(push(&mut control, 0, 1), Word::Ring);
+        control.outcome(1, 1, Decision::Denied);
+        assert_eq!(push(&mut control, 2, 2), Word::Ring);
+        control.outcome(3, 2, Decision::Approved);
+        for id in 3..5 {
+            assert_eq!(push(&mut control, 4, id), Word::Ring);
+            control.outcome(5, id, Decision::Expired);
+        }
+        assert_eq!(push(&mut control, 104, 5), Word::Refuse);
+        assert_eq!(push(&mut control, 105, 6), Word::Ring);
+    }
+}
