@@ -1,6 +1,7 @@
 //! A device's answer: verified, read, judged, settled, told.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::answer::{Crossed, Meaning};
 use domain::attempts::Counter;
@@ -31,6 +32,9 @@ pub struct Answer {
     /// The signature over the answer statement.
     pub signature: Vec<u8>,
 }
+
+/// How long after a decision "not me" still makes the guard act: a day's history on the device.
+const LATE_REPORT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What the device is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,11 +98,15 @@ impl App {
                 self.decide(call, connected, user, device, record.challenge, answer).await
             }
             State::Decided(decided) => {
-                let late_report = answer.decision == AnswerDecision::Report
-                    && decided.decision == Decision::Approved
-                    && decided.collect != Collect::Lapsed;
-                if late_report {
-                    self.lapse_reported(&record.challenge, device).await?;
+                let reported = answer.decision == AnswerDecision::Report
+                    && decided.decision != Decision::Reported
+                    && call.now.since(decided.at) < LATE_REPORT;
+                if reported {
+                    let approved = decided.decision == Decision::Approved;
+                    if approved && decided.collect != Collect::Lapsed {
+                        self.lapse_reported(&record.challenge, device).await?;
+                    }
+                    self.contain_reported(call, &record.challenge).await?;
                 }
                 Ok(only(AnswerResult::Settled(record.state)))
             }
@@ -166,6 +174,27 @@ impl App {
             AnswerResult::Settled(State::Decided(d)) if d.decision == Decision::Approved
         );
         Ok(Answered { result, totp_rebind: approved && needs_totp(user) })
+    }
+
+    /// A late "not me": the decision stays, the guard acts.
+    async fn contain_reported(
+        &self,
+        call: &mut Call,
+        challenge: &Challenge,
+    ) -> Result<(), StoreError> {
+        let (tenant, user) = (challenge.tenant, challenge.user);
+        let policy = self.policy(tenant, challenge.integration);
+        let now = guard::seconds(call.now);
+        for _ in 0..crate::live::MAX_TRIES {
+            let hot = self.hot.load(tenant, user).await?;
+            let mut cell = hot.cell.clone();
+            cell.memory = cell.memory.at(policy, now);
+            let alerts = cell.memory.reported_late(policy, now);
+            if self.store_cell(call, tenant, user, hot.version, cell).await? {
+                return self.raise(About::challenge(challenge), alerts, None).await;
+            }
+        }
+        Err(StoreError::Overloaded)
     }
 
     /// Whether a right answer is not released. If so, the cell says so durably before anybody is told: from now

@@ -7,6 +7,7 @@ use domain::attempts::{Attempts, Budgets, Counter, Lane, Refusal};
 use domain::audit::{Entry, Event};
 use domain::challenge::{Challenge, Decision, Method, Proof, State};
 use domain::directory::UserRecord;
+use domain::guard::{self, Asker};
 use domain::recovery::RecoveryCode;
 use domain::totp;
 use ports::{
@@ -17,6 +18,8 @@ use statement::ChallengeId;
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
+use crate::guarding::About;
+use crate::live::MAX_TRIES;
 use crate::settle::decided_entry;
 use crate::{App, Call, Caller, ChallengeView, Error};
 
@@ -27,9 +30,19 @@ struct Passed {
     effect: Effect,
 }
 
-/// Which budget a code for this challenge is counted in.
-const fn lane(challenge: &Challenge) -> Lane {
-    if challenge.is_familiar() { Lane::Own } else { Lane::Unknown }
+/// A sign-in that a code is tried on.
+struct Tried<'a> {
+    challenge: &'a Challenge,
+    record: Option<&'a UserRecord>,
+    /// Whether a right answer was withheld.
+    withheld: bool,
+}
+
+impl Tried<'_> {
+    /// Which budget the code is counted in.
+    fn lane(&self) -> Lane {
+        self.challenge.familiarity.lane(self.withheld)
+    }
 }
 
 impl App {
@@ -50,12 +63,17 @@ impl App {
         }
         let user = UserRef::Id(challenge.user);
         let record = self.directory.user(challenge.tenant, user).await?;
+        let hot = self.hot.load(challenge.tenant, challenge.user).await?;
+        let opened = hot.cell.opened(id);
+        let withheld = opened.is_some_and(|opened| opened.withheld);
+        let tried = Tried { challenge: &challenge, record: record.as_deref(), withheld };
         let passed = match Typed::read(code) {
             Some(Typed::Totp(code)) if challenge.methods.has(Method::Totp) => {
-                self.try_totp(call, &challenge, record.as_deref(), &code).await?
+                self.try_totp(call, &tried, &code).await?
             }
             Some(Typed::Recovery(code)) if challenge.methods.has(Method::RecoveryCode) => {
-                self.try_recovery(&challenge, record.as_deref(), code).await?
+                let asker = opened.map(|opened| opened.asker).unwrap_or_default();
+                self.try_recovery(call, &tried, &asker, code).await?
             }
             _ => return Err(Error::CodeWrong),
         };
@@ -98,11 +116,11 @@ impl App {
     async fn try_totp(
         &self,
         call: &mut Call,
-        challenge: &Challenge,
-        record: Option<&UserRecord>,
+        tried: &Tried<'_>,
         code: &str,
     ) -> Result<Option<Passed>, Error> {
-        let (lane, budgets) = (lane(challenge), self.budgets());
+        let Tried { challenge, record, withheld } = *tried;
+        let (lane, budgets) = (tried.lane(), self.budgets());
         let counter = Counter::Totp(challenge.user, lane);
         let factor = record.and_then(|r| r.totp.as_ref()).filter(|totp| !totp.locked);
         let attempts = match self.ledger.count_attempt(counter, budgets).await? {
@@ -112,6 +130,7 @@ impl App {
                 if refusal == Refusal::Locked && lane == Lane::Own && factor.is_some() {
                     self.lock_totp(challenge).await?;
                 }
+                self.note_failure(call, tried, true).await?;
                 return Ok(None);
             }
         };
@@ -122,11 +141,12 @@ impl App {
         };
         let step = totp::check(&secret, code, last_step, call.now);
         if let (Some(factor), Some(step)) = (factor, step) {
-            let proof = Proof::Totp(factor.id);
+            let proof = if withheld { Proof::Both(factor.id) } else { Proof::Totp(factor.id) };
             let effect = Effect::BurnStep { factor: factor.id, step, lane, budgets };
             return Ok(Some(Passed { proof, counter, effect }));
         }
         self.ledger.record(failed_entry(challenge, Method::Totp, "wrong")).await?;
+        self.note_failure(call, tried, false).await?;
         if factor.is_some() {
             self.after_failure(call, challenge, lane, attempts).await?;
         }
@@ -181,16 +201,53 @@ impl App {
         }
     }
 
+    /// Tells the guard of a wrong code. Names that nobody has cost the same.
+    async fn note_failure(
+        &self,
+        call: &mut Call,
+        tried: &Tried<'_>,
+        spent: bool,
+    ) -> Result<(), Error> {
+        let Tried { challenge, record, .. } = *tried;
+        let policy = self.policy(challenge.tenant, challenge.integration);
+        let now = guard::seconds(call.now);
+        for _ in 0..MAX_TRIES {
+            let hot = self.hot.load(challenge.tenant, challenge.user).await?;
+            let mut cell = hot.cell.clone();
+            cell.memory = cell.memory.at(policy, now);
+            let origin = hot.cell.opened(challenge.id).map(|opened| opened.charge.origin);
+            let origin = origin.unwrap_or_default();
+            let alerts = cell.memory.code_failed(policy, &origin, spent, now);
+            // a spent budget is told once a day, and costs nothing else
+            let is_news = !spent || !alerts.is_empty();
+            let (tenant, user) = (challenge.tenant, challenge.user);
+            if !is_news || self.store_cell(call, tenant, user, hot.version, cell).await? {
+                let alerts = if record.is_some() { alerts } else { Vec::new() };
+                self.raise(About::challenge(challenge), alerts, None).await?;
+                return Ok(());
+            }
+        }
+        Err(StoreError::Overloaded.into())
+    }
+
     async fn try_recovery(
         &self,
-        challenge: &Challenge,
-        record: Option<&UserRecord>,
+        call: &mut Call,
+        tried: &Tried<'_>,
+        asker: &Asker,
         code: RecoveryCode,
     ) -> Result<Option<Passed>, Error> {
+        let Tried { challenge, record, .. } = *tried;
         let stored = record
             .and_then(|record| record.recovery.iter().find(|stored| stored.id == code.id))
             .filter(|stored| !stored.used);
         let Some(stored) = stored else {
+            // no hash is computed for a code that nobody has; a source that sends many is not even written down
+            let policy = self.policy(challenge.tenant, challenge.integration);
+            if !self.may_send_junk(policy, challenge.tenant, asker, call.now) {
+                self.note_failure(call, tried, true).await?;
+                return Ok(None);
+            }
             let cause = "unknown_code";
             self.ledger.record(failed_entry(challenge, Method::RecoveryCode, cause)).await?;
             return Ok(None);

@@ -4,7 +4,7 @@ use std::fmt;
 
 use data_encoding::BASE64URL_NOPAD;
 use domain::audit::{Entry, Event};
-use domain::challenge::{Challenge, Decided, Method};
+use domain::challenge::{Challenge, Decided};
 use domain::cookie::DeviceCookie;
 use domain::directory::User;
 use domain::receipt;
@@ -99,7 +99,7 @@ impl App {
         decided: Decided,
         browser_session: &str,
     ) -> Result<Receipt, Error> {
-        let method = decided.proof.map_or(Method::Push, domain::challenge::Proof::method);
+        let proof = decided.proof.ok_or(Error::Lapsed)?;
         let claims = Claims {
             iss: format!("{}/receipt", self.settings.public_url),
             aud: challenge.integration.to_string(),
@@ -110,8 +110,8 @@ impl App {
             exp: call.now.seconds() + receipt::LIFE_S,
             challenge: challenge.id.to_string(),
             purpose: challenge.purpose.name(),
-            acr: receipt::acr(method),
-            amr: receipt::amr(method),
+            acr: receipt::acr(proof),
+            amr: receipt::amr(proof),
             auth_time: decided.at.seconds(),
             bsh: BASE64URL_NOPAD.encode(&sha256(&[browser_session.as_bytes()])),
             phishing_resistant: false,

@@ -7,7 +7,7 @@ use domain::challenge::{
     Challenge, Collect, Decided, Decision, Methods, Mode, Proof, Purpose, State,
 };
 use domain::cookie::CookieId;
-use domain::guard::Cell;
+use domain::guard::{Cell, Familiarity};
 use ports::{LedgerRecord, StoreError};
 use serde::{Deserialize, Serialize};
 use sqlx::Row as _;
@@ -88,6 +88,7 @@ struct RecordV1 {
     signing_key: u32,
     first_factor: bool,
     cookie: Option<CookieId>,
+    familiarity: Familiarity,
 }
 
 /// The record column of a challenge.
@@ -104,6 +105,7 @@ pub(crate) fn record(challenge: &Challenge) -> Result<Vec<u8>, StoreError> {
         signing_key: challenge.signing_key,
         first_factor: challenge.first_factor,
         cookie: challenge.cookie,
+        familiarity: challenge.familiarity,
     });
     postcard::to_stdvec(&record).map_err(inconsistent)
 }
@@ -140,6 +142,7 @@ pub(crate) fn challenge(row: &SqliteRow) -> sqlx::Result<Challenge> {
         signing_key: record.signing_key,
         first_factor: record.first_factor,
         cookie: record.cookie,
+        familiarity: record.familiarity,
     })
 }
 
@@ -188,6 +191,7 @@ pub(crate) fn proof_columns(proof: Option<Proof>) -> (u8, Option<Vec<u8>>) {
         Some(Proof::Push(device)) => (1, Some(device.as_bytes().to_vec())),
         Some(Proof::Totp(factor)) => (2, Some(factor.as_bytes().to_vec())),
         Some(Proof::RecoveryCode(factor)) => (3, Some(factor.as_bytes().to_vec())),
+        Some(Proof::Both(factor)) => (4, Some(factor.as_bytes().to_vec())),
     }
 }
 
@@ -197,6 +201,7 @@ fn proof(row: &SqliteRow) -> sqlx::Result<Option<Proof>> {
         1 => Some(Proof::Push(id(row, "proof_id", DeviceId::from_slice)?)),
         2 => Some(Proof::Totp(id(row, "proof_id", FactorId::from_slice)?)),
         3 => Some(Proof::RecoveryCode(id(row, "proof_id", FactorId::from_slice)?)),
+        4 => Some(Proof::Both(id(row, "proof_id", FactorId::from_slice)?)),
         _ => return Err(decode("proof_kind", NoSuch("kind of proof"))),
     })
 }

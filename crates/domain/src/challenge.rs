@@ -313,6 +313,8 @@ pub enum Proof {
     Totp(FactorId),
     /// A recovery code of this factor.
     RecoveryCode(FactorId),
+    /// A right answer that was withheld, and then a code of this TOTP factor.
+    Both(FactorId),
 }
 
 impl Proof {
@@ -321,7 +323,7 @@ impl Proof {
     pub const fn method(self) -> Method {
         match self {
             Self::Push(_) => Method::Push,
-            Self::Totp(_) => Method::Totp,
+            Self::Totp(_) | Self::Both(_) => Method::Totp,
             Self::RecoveryCode(_) => Method::RecoveryCode,
         }
     }

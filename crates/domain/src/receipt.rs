@@ -1,27 +1,28 @@
 //! What a receipt says, truthfully (RFC 8176, RFC 9470): never `fido`, never phishing resistant.
 
-use crate::challenge::Method;
+use crate::challenge::Proof;
 
 /// Longest life of a receipt in seconds.
 pub const LIFE_S: u64 = 60;
 
-/// The authentication context class of a sign-in passed by `method`.
+/// The authentication context class of a sign-in that `proof` passed.
 #[must_use]
-pub const fn acr(method: Method) -> &'static str {
-    match method {
-        Method::Push => "urn:countersign:acr:number-match",
-        Method::Totp => "urn:countersign:acr:totp",
-        Method::RecoveryCode => "urn:countersign:acr:recovery-code",
+pub const fn acr(proof: Proof) -> &'static str {
+    match proof {
+        Proof::Push(_) | Proof::Both(_) => "urn:countersign:acr:number-match",
+        Proof::Totp(_) => "urn:countersign:acr:totp",
+        Proof::RecoveryCode(_) => "urn:countersign:acr:recovery-code",
     }
 }
 
-/// The authentication methods of a sign-in passed by `method`. Push: a software key, proof of possession,
+/// The authentication methods of a sign-in that `proof` passed. Push: a software key, proof of possession,
 /// and a person (RFC 8176). A recovery code has no registered value.
 #[must_use]
-pub const fn amr(method: Method) -> &'static [&'static str] {
-    match method {
-        Method::Push => &["swk", "pop", "user"],
-        Method::Totp => &["otp"],
-        Method::RecoveryCode => &["recovery_code"],
+pub const fn amr(proof: Proof) -> &'static [&'static str] {
+    match proof {
+        Proof::Push(_) => &["swk", "pop", "user"],
+        Proof::Both(_) => &["swk", "pop", "user", "otp"],
+        Proof::Totp(_) => &["otp"],
+        Proof::RecoveryCode(_) => &["recovery_code"],
     }
 }

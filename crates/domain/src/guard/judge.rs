@@ -554,16 +554,11 @@ impl Memory {
     }
 
     /// A report of something that was decided before: the decision stays, the guard acts.
-    pub fn reported_late(
-        &mut self,
-        policy: &Policy,
-        charge: Option<&Charge>,
-        now: Seconds,
-    ) -> Vec<Alert> {
+    #[must_use]
+    pub fn reported_late(&mut self, policy: &Policy, now: Seconds) -> Vec<Alert> {
         let confirmed = now < self.hold_until && self.held_level >= 3;
-        if let Some(charge) = charge {
-            self.distrust(policy, &charge.origin);
-        }
+        // which place it came from is no longer kept: what is on probation begins it anew
+        self.distrust(policy, &Origin::default());
         self.denied_at = now;
         self.hold(3, now + Policy::seconds(policy.hold_s));
         if confirmed {

@@ -95,7 +95,7 @@ impl Place {
     fn set(&mut self, familiar_from: Seconds, now: Seconds) {
         // rounded up: probation never ends early
         let hours = familiar_from.div_ceil(3600).min((1 << (32 - DAY_BITS)) - 1);
-        self.stamp = hours << DAY_BITS | now / DAY_S % DAYS;
+        self.stamp = (hours << DAY_BITS) | (now / DAY_S % DAYS);
     }
 
     const fn familiar_from(self) -> Seconds {
