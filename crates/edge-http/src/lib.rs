@@ -29,6 +29,7 @@ use tracing::Instrument;
 
 pub use admin::{CheckpointFile, Operator, admin_router};
 pub use openapi::openapi_json;
+pub use shapes::event;
 
 /// What the REST edge and the operators' edge stand on. Clones share it.
 #[derive(Clone)]

@@ -260,7 +260,9 @@ pub(crate) fn factors(record: &UserRecord) -> Vec<rest::Factor> {
     totp.into_iter().chain(recovery).collect()
 }
 
-pub(crate) fn event(view: EventView) -> rest::Event {
+/// An event as docs/events.md shows it, here and in webhooks.
+#[must_use]
+pub fn event(view: EventView) -> rest::Event {
     let EventView { id, at, public, private } = view;
     let private = private.filter(|private| !private.is_empty());
     rest::Event {

@@ -1,30 +1,41 @@
 //! What a message says: an event of the sign-in log, as docs/events.md shows it.
 
+use std::time::Duration;
+
 use app::EventView;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use statement::Timestamp;
+use wire::rest;
 
 use super::post::Message;
 
+/// How far before an alert its link looks: what led to it happened within that, for the most part.
+const LOOK_BACK: Duration = Duration::from_secs(60 * 60);
+
 /// An event as a message. `tenant` is its organisation's name, where there are several.
-pub(crate) fn message(event: &EventView, tenant: Option<&str>) -> Message {
-    let id = event.id.to_string();
-    let mut data = Map::new();
-    data.insert("id".to_owned(), json!(id));
-    data.insert("at".to_owned(), json!(rfc3339(event.at)));
-    data.extend(tenant.map(|name| ("tenant".to_owned(), json!(name))));
-    if let Ok(Value::Object(mut public)) = serde_json::to_value(&event.public) {
-        // kind and severity are what receivers route by: beside the type, not a level deeper
-        if let Some(Value::Object(alert)) = public.get("alert").cloned() {
-            public.extend(alert);
-        }
-        data.extend(public);
+pub(crate) fn message(event: &EventView, tenant: Option<&str>, public_url: &str) -> Message {
+    let shown = edge_http::event(event.clone());
+    let link = shown.alert.is_some().then(|| link(&shown, event.at, public_url));
+    let mut data = match serde_json::to_value(&shown) {
+        Ok(Value::Object(data)) => data,
+        // it always is one
+        _ => Map::new(),
+    };
+    // what receivers route by stands beside the type, not a level deeper
+    if let Some(Value::Object(alert)) = data.get("alert").cloned() {
+        data.extend(alert);
     }
-    if let Some(private) = event.private.as_ref().filter(|private| !private.is_empty()) {
-        data.insert("private".to_owned(), json!(private));
-    }
-    Message { id, body: envelope(event.public.event.name(), event.at, data) }
+    let more = [("link", link), ("tenant", tenant.map(str::to_owned))];
+    data.extend(more.into_iter().filter_map(|(name, text)| Some((name.to_owned(), json!(text?)))));
+    Message { id: shown.id, body: envelope(&shown.r#type, event.at, data) }
+}
+
+/// Where the log of what led to an alert is, for a key that may read events.
+fn link(shown: &rest::Event, at: Timestamp, public_url: &str) -> String {
+    let since = rfc3339(at.minus(LOOK_BACK));
+    let user = shown.user.as_ref().map(|user| format!("user={user}&")).unwrap_or_default();
+    format!("{public_url}/v1/events?{user}since={since}")
 }
 
 /// A message that says only that messages arrive.

@@ -143,7 +143,7 @@ impl Worker {
                 });
                 Duration::ZERO
             }
-            Some(next @ Next::Event { .. }) => self.deliver(next, queue).await,
+            Some(next @ Next::Event { .. }) => self.deliver(app, next, queue).await,
             None => self.refill(app, &state, queue).await,
         }
     }
@@ -165,9 +165,9 @@ impl Worker {
         }
     }
 
-    async fn deliver(&self, next: Next, queue: &mut VecDeque<Next>) -> Duration {
+    async fn deliver(&self, app: &App, next: Next, queue: &mut VecDeque<Next>) -> Duration {
         let Next::Event { tenant, tenant_name, event } = &next else { return Duration::ZERO };
-        let message = body::message(event, tenant_name.as_deref());
+        let message = body::message(event, tenant_name.as_deref(), app.public_url());
         let now = clock::now();
         match self.send(&message, now).await {
             Ok(_) => {

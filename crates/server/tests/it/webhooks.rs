@@ -95,7 +95,17 @@ async fn an_alert_arrives_signed_once_and_also_after_a_crash() {
     assert_eq!(message["type"], "alert");
     assert_eq!(message["data"]["id"], id.as_str());
     assert_eq!(message["data"]["challenge"], challenge.as_str());
-    assert!(message["data"].to_string().contains("concurrent_login"), "{message}");
+    for (member, value) in [("kind", "concurrent_login"), ("technique", "T1621")] {
+        assert_eq!(message["data"][member], value, "{message}");
+    }
+    for member in ["severity", "scope", "dedupe_key", "next_step"] {
+        assert!(message["data"][member].is_string(), "{member}: {message}");
+    }
+    let link = message["data"]["link"].as_str().unwrap().strip_prefix(&server.url).unwrap();
+    let log = Http::new(&server.url, &key).send("GET", link, Value::Null).await.unwrap();
+    assert_eq!(log.status, 200, "{log:?}");
+    let told = |event: &Value| event["id"] == message["data"]["id"];
+    assert!(log.body["data"].as_array().unwrap().iter().any(told), "{log:?}");
 
     server.kill().await.unwrap();
     let server = serve(&home, address).await;
