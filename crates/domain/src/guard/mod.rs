@@ -10,6 +10,7 @@ mod decay;
 mod judge;
 mod memory;
 mod origin;
+mod policies;
 mod policy;
 mod reason;
 mod sources;
@@ -20,6 +21,10 @@ pub use decay::{Seconds, fade};
 pub use judge::{Around, Charge, EnrolmentDecision, Facts, Release, Verdict, judge_create};
 pub use memory::{MAX_NETWORKS, MAX_PLACES, Memory};
 pub use origin::{Familiarity, Origin, Place, SourceKey, Tag};
+pub use policies::{
+    BudgetKnob, Change, FAMILIAR_DIGITS, MAX_TABLES, Part, Policies, Profile, Rules, RulesError,
+    Table, Tries, Who,
+};
 pub use policy::{KNOBS, Knob, Policy, PolicyError};
 pub use reason::Reason;
 pub use sources::{Asker, MAX_SOURCES, Sources, UserTag};

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::decay::Seconds;
 
 /// One number of the policy, described.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Knob {
     /// Its name in the policy file.
     pub name: &'static str,
@@ -64,6 +64,15 @@ macro_rules! policy {
             /// Every number with its description.
             pub fn values(&self) -> impl Iterator<Item = (&'static Knob, f32)> {
                 KNOBS.iter().zip([$(self.$name),*])
+            }
+
+            /// Sets a number by its name; `false` if there is none of that name.
+            pub fn set(&mut self, name: &str, value: f32) -> bool {
+                match name {
+                    $(stringify!($name) => self.$name = value,)*
+                    _ => return false,
+                }
+                true
             }
         }
     };
