@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use domain::audit::{Entry, Event};
-use domain::challenge::{Challenge, Mode};
+use domain::challenge::{Challenge, Mode, State};
 use domain::directory::{Device, TotpFactor, UserRecord};
 use domain::number::{DEFAULT_DIGITS, Number};
 use domain::ticket::{self, Claim as StoredClaim, Ticket, TicketState};
 use domain::totp;
 use ports::{Certified, Change, DirectoryError, NoticeKind, SealFor, StoreError, UserRef};
 use statement::{
-    DeviceId, EnrolClaim, EnrolConfirm, FactorId, PublicKey, TenantId, TicketId, UserId,
+    ChallengeId, DeviceId, EnrolClaim, EnrolConfirm, FactorId, PublicKey, TenantId, TicketId,
+    UserId,
 };
 use zeroize::Zeroizing;
 
@@ -221,6 +222,23 @@ impl App {
                 && (silent || challenge.mode == Mode::Ring)
         };
         Ok(hot.live.into_iter().filter(shown).collect())
+    }
+
+    /// Where a challenge stands that a device was shown.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn card_state(
+        &self,
+        connected: &Connected,
+        id: ChallengeId,
+    ) -> Result<State, StoreError> {
+        let record = self.ledger.lookup(id).await?;
+        let own = record.filter(|record| {
+            let challenge = &record.challenge;
+            (challenge.tenant, challenge.user) == (connected.tenant, connected.user)
+        });
+        Ok(own.map_or(State::Pending, |record| record.state))
     }
 
     /// Claims a ticket for a new device, which then types the number that the ticket's owner sees.

@@ -11,6 +11,7 @@ use session::{
     Identified, LoggingIn, PING_EVERY, Welcome,
 };
 
+use crate::cards::Cards;
 use crate::connection::{Connection, End, Event};
 use crate::told::Present;
 
@@ -18,6 +19,7 @@ use crate::told::Present;
 pub(crate) struct Device {
     pub(crate) connected: Connected,
     pub(crate) mailbox: Box<dyn Mailbox>,
+    pub(crate) cards: Cards,
     _present: Present,
 }
 
@@ -98,7 +100,7 @@ async fn login(
         totp_rebind: connected.totp_rebind,
     });
     connection.send(frame).await?;
-    let device = Device { connected, mailbox, _present: Present::new() };
+    let device = Device { connected, mailbox, cards: Cards::default(), _present: Present::new() };
     Ok((session, device))
 }
 

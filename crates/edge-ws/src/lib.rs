@@ -7,6 +7,7 @@
 //! Architecture invariant: every refusal before the upgrade is a problem, every end after it a close code.
 
 mod admission;
+mod cards;
 mod connection;
 mod enter;
 mod live;

@@ -1,6 +1,7 @@
 //! A device that is logged in: what it asks, what it is told.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use app::{Answer, AnswerResult, Connected};
 use domain::challenge::{Challenge, Mode, State};
@@ -11,6 +12,7 @@ use session::{
 };
 
 use crate::Shared;
+use crate::cards::Cards;
 use crate::connection::{Connection, End, Event};
 use crate::enter::{Device, unavailable};
 
@@ -31,25 +33,25 @@ async fn talk(
     mut session: Identified,
     device: &mut Device,
 ) -> Result<Infallible, End> {
-    Box::pin(show_pending(connection, &session, &device.connected)).await?;
+    Box::pin(show_pending(connection, &session, device)).await?;
     loop {
         let deadline = session.deadline();
         let event = connection.next(Some(&mut *device.mailbox), deadline).await?;
-        session = Box::pin(react(connection, session, &device.connected, event)).await?;
+        session = Box::pin(react(connection, session, device, event)).await?;
     }
 }
 
 async fn react(
     connection: &mut Connection,
     session: Identified,
-    connected: &Connected,
+    device: &mut Device,
     event: Event,
 ) -> Result<Identified, End> {
     let step = match event {
         Event::Frame(frame) => session.on_frame(frame, connection.now()),
         Event::Control => session.on_control(connection.now()),
         Event::Timer => session.on_timer(connection.now()),
-        Event::Hint(hint) => return tell(connection, session, connected, hint).await,
+        Event::Hint(hint) => return tell(connection, session, device, hint).await,
     };
     match step {
         Step::Wait(next) => Ok(next),
@@ -57,9 +59,11 @@ async fn react(
             connection.ping().await?;
             Ok(next)
         }
-        Step::Answer(asking, request) => answer(connection, connected, asking, request).await,
-        Step::Pull(asking) => pull(connection, connected, asking).await,
-        Step::Rebind(asking) => rebind(connection, connected, asking).await,
+        Step::Answer(asking, request) => {
+            answer(connection, &device.connected, asking, request).await
+        }
+        Step::Pull(asking) => pull(connection, device, asking).await,
+        Step::Rebind(asking) => rebind(connection, &device.connected, asking).await,
         Step::Close(close) => Err(close.into()),
     }
 }
@@ -68,13 +72,37 @@ async fn react(
 async fn show_pending(
     connection: &mut Connection,
     session: &Identified,
-    connected: &Connected,
+    device: &mut Device,
 ) -> Result<(), End> {
     let mut call = connection.shared.call();
     let app = &connection.shared.app;
-    let pending = app.pending(&mut call, connected, false).await;
+    let pending = app.pending(&mut call, &device.connected, false).await;
     for challenge in pending.map_err(|error| unavailable(&error))? {
-        show(connection, session, &challenge).await?;
+        show(connection, session, &mut device.cards, &challenge).await?;
+    }
+    Ok(())
+}
+
+/// Makes up for hints that were lost: takes away the cards that ended meanwhile, and shows what rings.
+async fn resync(
+    connection: &mut Connection,
+    session: &Identified,
+    device: &mut Device,
+) -> Result<(), End> {
+    let mut call = connection.shared.call();
+    let app = Arc::clone(&connection.shared.app);
+    let live = app.pending(&mut call, &device.connected, true).await;
+    let live = live.map_err(|error| unavailable(&error))?;
+    for id in device.cards.stale(|card| live.iter().any(|challenge| challenge.id == card)) {
+        let state = app.card_state(&device.connected, id).await;
+        let state = state.map_err(|error| unavailable(&error))?;
+        if let State::Decided(_) = state {
+            device.cards.gone(id);
+            connection.send(session.settled(id, state)).await?;
+        }
+    }
+    for challenge in live.iter().filter(|challenge| challenge.mode == Mode::Ring) {
+        show(connection, session, &mut device.cards, challenge).await?;
     }
     Ok(())
 }
@@ -82,10 +110,12 @@ async fn show_pending(
 async fn show(
     connection: &mut Connection,
     session: &Identified,
+    cards: &mut Cards,
     challenge: &Challenge,
 ) -> Result<(), End> {
     let prompt = prompt(&connection.shared, challenge);
     if let Some(frame) = prompt.and_then(|prompt| session.prompt(prompt)) {
+        cards.shown(challenge.id);
         connection.send(frame).await?;
     }
     Ok(())
@@ -110,20 +140,23 @@ fn prompt<'a>(shared: &Shared, challenge: &'a Challenge) -> Option<Prompt<'a>> {
 async fn tell(
     connection: &mut Connection,
     session: Identified,
-    connected: &Connected,
+    device: &mut Device,
     hint: Hint,
 ) -> Result<Identified, End> {
     match hint {
-        Hint::Prompt(challenge) => show(connection, &session, &challenge).await?,
+        Hint::Prompt(challenge) => {
+            show(connection, &session, &mut device.cards, &challenge).await?;
+        }
         Hint::Settled(_, State::Pending) => {}
         Hint::Settled(challenge, state) => {
+            device.cards.gone(challenge);
             connection.send(session.settled(challenge, state)).await?;
         }
         Hint::Notice(notice) => {
             let notice = Notice { kind: kind(notice.kind), at: notice.at, text: &notice.text };
             connection.send(session.notice(notice)).await?;
         }
-        Hint::Resync => show_pending(connection, &session, connected).await?,
+        Hint::Resync => resync(connection, &session, device).await?,
         Hint::Replaced => return Err(session.replaced().into()),
         Hint::Revoked => return Err(session.revoked().into()),
     }
@@ -180,16 +213,17 @@ async fn answer(
 
 async fn pull(
     connection: &mut Connection,
-    connected: &Connected,
+    device: &mut Device,
     asking: Pulling,
 ) -> Result<Identified, End> {
     let mut call = connection.shared.call();
     let app = &connection.shared.app;
-    let pending = app.pending(&mut call, connected, true).await;
+    let pending = app.pending(&mut call, &device.connected, true).await;
     let mut prompts = 0;
     for challenge in pending.map_err(|error| unavailable(&error))? {
         let prompt = prompt(&connection.shared, &challenge);
         if let Some(frame) = prompt.and_then(|prompt| asking.prompt(prompt)) {
+            device.cards.shown(challenge.id);
             connection.send(frame).await?;
             prompts += 1;
         }

@@ -45,7 +45,7 @@ pub enum Hint {
     Settled(ChallengeId, State),
     /// Something to tell the person.
     Notice(Notice),
-    /// Too much happened: read the pending set.
+    /// Too much happened: read the pending set, and take away what isn't in it any more.
     Resync,
     /// A newer connection of the device took over.
     Replaced,

@@ -1,12 +1,13 @@
 //! What devices do all day.
 
-use statement::{AnswerDecision, ChallengeId};
+use ports::{Hint, MAX_MAILBOX, Notice, NoticeKind};
+use statement::{AnswerDecision, ChallengeId, UserId};
 use tokio_tungstenite::tungstenite::Message;
 use wire::device::client_frame::Frame as ToServer;
 use wire::device::server_frame::Frame as ToDevice;
 use wire::device::{self, Prompt, Pull, RebindTotp, Result as WireResult, State};
 
-use crate::world::{Device, OPERATOR, Socket, World};
+use crate::world::{Device, OPERATOR, PATIENCE, Socket, World};
 
 async fn prompt(socket: &mut Socket) -> Prompt {
     match socket.recv().await {
@@ -152,4 +153,58 @@ async fn a_device_that_leaves_is_gone_at_once() {
     drop(socket);
     world.gateway.drained().await;
     assert_eq!(world.app.courier().connected(), 0);
+}
+
+#[tokio::test]
+async fn a_full_mailbox_keeps_no_card_that_ended() {
+    let world = World::new().await;
+    world.user("alice").await;
+    let device = world.device("alice").await;
+    let caller = world.integration().await;
+    let mut phone = world.log_in(&device).await;
+    let rings = world.challenge(&caller, "alice", "rings", true).await.view.id;
+    let shown = prompt(&mut phone).await;
+    let silent = world.challenge(&caller, "alice", "silent", false).await.view.id;
+    let kept = world.challenge(&caller, "alice", "kept", false).await.view.id;
+    phone.send(ToServer::Pull(Pull {})).await;
+    while !matches!(phone.recv().await, ToDevice::Pulled(pulled) if pulled.prompts == 3) {}
+
+    // more than a mailbox holds, before the connection's task gets its turn: the removals are lost
+    let user = world.app.device(world.tenant, device.id).await.expect("a device").user;
+    for id in [rings, silent] {
+        world.app.cancel_challenge(&mut world.call(), &caller, id).await.expect("cancelled");
+        flood(&world, user);
+    }
+    let next = world.challenge(&caller, "alice", "next", true).await.view.id;
+    flood(&world, user);
+    let mut gone = tokio::time::timeout(PATIENCE, told(&mut phone, &shown)).await.expect("in time");
+    gone.sort_unstable();
+    let mut expected = [rings, silent];
+    expected.sort_unstable();
+    assert_eq!(gone, expected, "each once, and neither {kept} nor {next}");
+}
+
+/// Which two cards a device is told to take away, while another one than `old` is shown.
+async fn told(phone: &mut Socket, old: &Prompt) -> Vec<ChallengeId> {
+    let (mut gone, mut is_shown) = (Vec::new(), false);
+    while gone.len() < 2 || !is_shown {
+        match phone.recv().await {
+            ToDevice::Settled(settled) => {
+                assert_eq!(settled.state(), State::Cancelled);
+                gone.push(ChallengeId::from_slice(&settled.challenge).expect("an id"));
+            }
+            ToDevice::Prompt(prompt) => is_shown |= prompt.challenge != old.challenge,
+            other => panic!("{other:?}"),
+        }
+    }
+    gone
+}
+
+/// Fills the mailboxes of a user's devices.
+fn flood(world: &World, user: UserId) {
+    let notice =
+        Notice { kind: NoticeKind::FactorCreated, at: world.call().now, text: String::new() };
+    for _ in 0..=MAX_MAILBOX {
+        world.app.courier().tell_user(world.tenant, user, Hint::Notice(notice.clone()));
+    }
 }

@@ -35,7 +35,7 @@ use wire::device::{
 
 pub(crate) const OPERATOR: Actor = Actor::Operator { uid: 0 };
 /// Longer than anything here takes, short enough to tell what hangs.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// 2027-01-15 08:00 UTC.
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 

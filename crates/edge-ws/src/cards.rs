@@ -1,0 +1,52 @@
+//! Which cards a device was shown and not told to take away: what a resync has to clear up.
+
+use statement::ChallengeId;
+
+/// Cards that are remembered: more than may live at once. Older ones leave the device by themselves when they
+/// expire.
+const MAX_CARDS: usize = 32;
+
+/// The cards of one connection, oldest first. Holds no memory while there are none.
+#[derive(Default)]
+pub(crate) struct Cards(Vec<ChallengeId>);
+
+impl Cards {
+    pub(crate) fn shown(&mut self, id: ChallengeId) {
+        self.gone(id);
+        if self.0.len() == MAX_CARDS {
+            self.0.remove(0);
+        }
+        self.0.push(id);
+    }
+
+    pub(crate) fn gone(&mut self, id: ChallengeId) {
+        self.0.retain(|card| *card != id);
+        if self.0.is_empty() {
+            self.0 = Vec::new();
+        }
+    }
+
+    /// Those that aren't among `live`.
+    pub(crate) fn stale(&self, live: impl Fn(ChallengeId) -> bool) -> Vec<ChallengeId> {
+        self.0.iter().copied().filter(|card| !live(*card)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cards_are_few_and_none_take_no_memory() {
+        let id = |n: usize| ChallengeId::from_bytes([u8::try_from(n).expect("small"); 24]);
+        let mut cards = Cards::default();
+        for n in 0..2 * MAX_CARDS {
+            cards.shown(id(n));
+            cards.shown(id(n));
+        }
+        let left = cards.stale(|card| card == id(MAX_CARDS));
+        assert_eq!(left, (MAX_CARDS + 1..2 * MAX_CARDS).map(id).collect::<Vec<_>>());
+        (0..2 * MAX_CARDS).for_each(|n| cards.gone(id(n)));
+        assert_eq!(cards.0.capacity(), 0);
+    }
+}
