@@ -42,6 +42,8 @@ pub enum Place {
     },
     /// A checkpoint, by its number.
     Checkpoint(u64),
+    /// All of it.
+    Everything,
 }
 
 /// What is wrong there.
@@ -79,6 +81,7 @@ impl fmt::Display for Broken {
         match self.place {
             Place::Row { lane, seq } => write!(f, "row {seq} of lane {lane:016x}")?,
             Place::Checkpoint(number) => write!(f, "checkpoint {number}")?,
+            Place::Everything => f.write_str("every row")?,
         }
         write!(f, " of {} ", self.tenant)?;
         f.write_str(match self.fault {
@@ -138,6 +141,7 @@ pub async fn verify_audit(
     verified.checkpoints = anchors.checkpoints;
     check_rows(&mut snapshot, &mut anchors, &mut verified).await?;
     anchors.all_met()?;
+    check_silence(&mut snapshot).await?;
     snapshot.rollback().await?;
     Ok(verified)
 }
@@ -258,6 +262,22 @@ async fn check_checkpoints(
         }
         _ => Ok(()),
     }
+}
+
+/// Nobody has users or integrations without a row that says so: where there is none, all of them were dropped,
+/// and the checkpoints with them.
+async fn check_silence(conn: &mut SqliteConnection) -> Result<(), VerifyError> {
+    let silent = sqlx::query(
+        "SELECT id FROM tenants WHERE NOT EXISTS (SELECT 1 FROM audit WHERE tenant = tenants.id)
+             AND (EXISTS (SELECT 1 FROM users WHERE tenant = tenants.id)
+                 OR EXISTS (SELECT 1 FROM integrations WHERE tenant = tenants.id))
+         ORDER BY id LIMIT 1",
+    )
+    .fetch_optional(conn)
+    .await?;
+    let Some(row) = silent else { return Ok(()) };
+    let tenant = id(&row, "id", TenantId::from_slice)?;
+    Err(Broken { tenant, place: Place::Everything, fault: Fault::Missing }.into())
 }
 
 /// Where the walk through the rows stands.

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use domain::audit::{Entry, Event};
-use ports::SignedCheckpoint;
+use ports::{Change, SignedCheckpoint};
 use sqlx::Row as _;
 use statement::TenantId;
+use testkit::Fixture;
 
 use super::support::Disk;
 use crate::audit::CHECKPOINT_ROWS;
@@ -137,6 +138,44 @@ async fn a_cut_end_is_found_where_a_checkpoint_signed_for_it() {
     assert_eq!(scene.verify(None).await, scene.row(7, Fault::Missing));
     scene.sql("DELETE FROM audit").await;
     assert_eq!(scene.verify(None).await, scene.row(1, Fault::Missing));
+}
+
+#[tokio::test]
+async fn an_audit_that_was_dropped_whole_is_found_where_there_are_users_or_integrations() {
+    for with_user in [true, false] {
+        let disk = Disk::new();
+        let store = disk.open().await;
+        let tenant = store.directory().tenants().await.unwrap()[0].id;
+        let mut fixture = Fixture::at(1, disk.clock.clone());
+        fixture.user.tenant = tenant;
+        fixture.integration.tenant = tenant;
+        let change = if with_user {
+            Change::CreateUser(fixture.user.clone())
+        } else {
+            let integration = fixture.integration.clone();
+            let key = fixture.api_key(&integration);
+            Change::CreateIntegration(integration, key)
+        };
+        let entry = Entry::new(tenant, Event::UserCreated);
+        store.directory().apply(change, vec![entry]).await.unwrap();
+        store.close().await.unwrap();
+        let mut conn = disk.tamper().await;
+        let dropped = "DELETE FROM audit; DELETE FROM checkpoints";
+        sqlx::raw_sql(dropped).execute(&mut conn).await.unwrap();
+        let master = MasterKey::from_bytes([7; 32]);
+        let found = verify_audit(disk.path(), &master, None).await;
+        let broken = Broken { tenant, place: Place::Everything, fault: Fault::Missing };
+        assert!(matches!(found, Err(VerifyError::Broken(told)) if told == broken), "{found:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_nobody_used_has_no_audit_and_is_whole() {
+    let disk = Disk::new();
+    disk.open().await.close().await.unwrap();
+    let master = MasterKey::from_bytes([7; 32]);
+    let verified = verify_audit(disk.path(), &master, None).await.unwrap();
+    assert_eq!(verified, Verified::default());
 }
 
 #[tokio::test]
