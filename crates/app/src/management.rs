@@ -11,6 +11,9 @@ use statement::{DeviceId, IntegrationId, TenantId, Timestamp, UserId};
 
 use crate::{Actor, App, Call, Error};
 
+/// What the audit says of a user who is for emergencies.
+const BREAK_GLASS: &str = "break_glass";
+
 /// An integration to be registered.
 #[derive(Clone, Debug)]
 pub struct NewIntegration {
@@ -231,6 +234,53 @@ impl App {
         tenant: TenantId,
         name: &str,
     ) -> Result<(UserView, bool), Error> {
+        self.make_user(call, actor, tenant, name, false).await
+    }
+
+    /// Makes sure that a user exists and, where it is said, whether they are for emergencies. By name it makes
+    /// them, by id it only finds.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], [`Error::NotFound`], [`Error::Store`].
+    pub async fn put_user(
+        &self,
+        call: &mut Call,
+        actor: &Actor,
+        tenant: TenantId,
+        user: UserRef,
+        break_glass: Option<bool>,
+    ) -> Result<(UserView, bool), Error> {
+        let (mut view, made) = match user {
+            UserRef::Name(name) => {
+                self.make_user(call, actor, tenant, &name, break_glass == Some(true)).await?
+            }
+            id @ UserRef::Id(_) => (self.user(tenant, id).await?, false),
+        };
+        if let Some(on) = break_glass.filter(|on| *on != view.user.break_glass) {
+            let entry = Entry::new(tenant, Event::UserChanged)
+                .with(|public| {
+                    public.user = Some(view.user.id);
+                    public.cause = Some(if on { BREAK_GLASS } else { "no_break_glass" }.to_owned());
+                })
+                .privately(|private| private.by = Some(actor.to_string()));
+            self.directory.apply(Change::SetBreakGlass(view.user.id, on), vec![entry]).await?;
+            view = self.user(tenant, UserRef::Id(view.user.id)).await?;
+        }
+        Ok((view, made))
+    }
+
+    /// Makes a user, or returns the one of that name as they are.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], [`Error::Store`].
+    pub async fn make_user(
+        &self,
+        call: &mut Call,
+        actor: &Actor,
+        tenant: TenantId,
+        name: &str,
+        break_glass: bool,
+    ) -> Result<(UserView, bool), Error> {
         let name = domain::directory::name(name).map_err(Error::name("name"))?;
         if name.starts_with(UserId::PREFIX) || name.starts_with("name:") {
             return Err(Error::invalid("name", "must not start with usr_ or name:"));
@@ -243,12 +293,15 @@ impl App {
             tenant,
             name: name.clone(),
             epoch: 0,
-            break_glass: false,
+            break_glass,
             reset: None,
             created: call.now,
         };
         let entry = Entry::new(tenant, Event::UserCreated)
-            .with(|public| public.user = Some(user.id))
+            .with(|public| {
+                public.user = Some(user.id);
+                public.cause = break_glass.then(|| BREAK_GLASS.to_owned());
+            })
             .privately(|private| {
                 private.name = Some(name.clone());
                 private.by = Some(actor.to_string());

@@ -96,6 +96,7 @@ async fn apply(conn: &mut SqliteConnection, change: &Change, now: Timestamp) -> 
         Change::CreateKey(key) => create_key(conn, key, now).await,
         Change::RevokeKey(integration, hint, at) => revoke_key(conn, *integration, hint, *at).await,
         Change::CreateUser(user) => create_user(conn, user).await,
+        Change::SetBreakGlass(user, on) => set_break_glass(conn, *user, *on).await,
         Change::CreateTicket(ticket) => create_ticket(conn, ticket).await,
         Change::ClaimTicket(ticket, claim) => claim_ticket(conn, *ticket, claim, now).await,
         Change::CancelTicket(ticket) => cancel_ticket(conn, *ticket).await,
@@ -213,8 +214,8 @@ async fn revoke_key(
 
 async fn create_user(conn: &mut SqliteConnection, user: &User) -> Changed {
     sqlx::query(
-        "INSERT INTO users (id, tenant, name, epoch, reset_at, created)
-         VALUES ($1, $2, $3, $4, $5, $6)",
+        "INSERT INTO users (id, tenant, name, epoch, reset_at, created, break_glass)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
     )
     .bind(user.id.as_bytes().as_slice())
     .bind(user.tenant.as_bytes().as_slice())
@@ -222,9 +223,20 @@ async fn create_user(conn: &mut SqliteConnection, user: &User) -> Changed {
     .bind(user.epoch)
     .bind(user.reset.map(|at| int(at.millis())))
     .bind(int(user.created.millis()))
+    .bind(user.break_glass)
     .execute(conn)
     .await?;
     Ok(Stale::Name(user.tenant, user.name.clone()))
+}
+
+async fn set_break_glass(conn: &mut SqliteConnection, user: UserId, on: bool) -> Changed {
+    let done = sqlx::query("UPDATE users SET break_glass = $2 WHERE id = $1")
+        .bind(user.as_bytes().as_slice())
+        .bind(on)
+        .execute(conn)
+        .await?;
+    exactly_one(&done)?;
+    Ok(Stale::User(user))
 }
 
 async fn create_ticket(conn: &mut SqliteConnection, ticket: &Ticket) -> Changed {

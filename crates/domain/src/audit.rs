@@ -16,6 +16,7 @@ pub enum Event {
     ChallengeRedeemed,
     ChallengeLapsed,
     AnswerRefused,
+    LoginRefused,
     AnswerWithheld,
     RedeemRefused,
     CodeFailed,
@@ -29,21 +30,24 @@ pub enum Event {
     FactorReset,
     FactorLocked,
     UserCreated,
+    UserChanged,
+    UserContained,
+    UserCleared,
     TenantCreated,
     IntegrationCreated,
     KeyCreated,
     KeyRevoked,
-    LoginRefused,
 }
 
 impl Event {
     /// All events.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 26] = [
         Self::ChallengeCreated,
         Self::ChallengeDecided,
         Self::ChallengeRedeemed,
         Self::ChallengeLapsed,
         Self::AnswerRefused,
+        Self::LoginRefused,
         Self::AnswerWithheld,
         Self::RedeemRefused,
         Self::CodeFailed,
@@ -57,11 +61,13 @@ impl Event {
         Self::FactorReset,
         Self::FactorLocked,
         Self::UserCreated,
+        Self::UserChanged,
+        Self::UserContained,
+        Self::UserCleared,
         Self::TenantCreated,
         Self::IntegrationCreated,
         Self::KeyCreated,
         Self::KeyRevoked,
-        Self::LoginRefused,
     ];
 
     /// Its name in the API.
@@ -73,6 +79,7 @@ impl Event {
             Self::ChallengeRedeemed => "challenge_redeemed",
             Self::ChallengeLapsed => "challenge_lapsed",
             Self::AnswerRefused => "answer_refused",
+            Self::LoginRefused => "login_refused",
             Self::AnswerWithheld => "answer_withheld",
             Self::RedeemRefused => "redeem_refused",
             Self::CodeFailed => "code_failed",
@@ -86,11 +93,13 @@ impl Event {
             Self::FactorReset => "factor_reset",
             Self::FactorLocked => "factor_locked",
             Self::UserCreated => "user_created",
+            Self::UserChanged => "user_changed",
+            Self::UserContained => "user_contained",
+            Self::UserCleared => "user_cleared",
             Self::TenantCreated => "tenant_created",
             Self::IntegrationCreated => "integration_created",
             Self::KeyCreated => "key_created",
             Self::KeyRevoked => "key_revoked",
-            Self::LoginRefused => "login_refused",
         }
     }
 

@@ -78,12 +78,14 @@ pub enum Scope {
     UsersWrite,
     /// Read the sign-in log: shows silent, withheld and decoys.
     EventsRead,
+    /// Contain a user, and say that an attack is over.
+    GuardWrite,
 }
 
 impl Scope {
     /// All scopes.
-    pub const ALL: [Self; 4] =
-        [Self::Challenges, Self::UsersRead, Self::UsersWrite, Self::EventsRead];
+    pub const ALL: [Self; 5] =
+        [Self::Challenges, Self::UsersRead, Self::UsersWrite, Self::EventsRead, Self::GuardWrite];
 
     /// Its name in the API.
     #[must_use]
@@ -93,6 +95,7 @@ impl Scope {
             Self::UsersRead => "users:read",
             Self::UsersWrite => "users:write",
             Self::EventsRead => "events:read",
+            Self::GuardWrite => "guard:write",
         }
     }
 

@@ -25,7 +25,7 @@ macro_rules! scopes {
         }
     )*};
 }
-scopes!(Challenges, UsersRead, UsersWrite, EventsRead);
+scopes!(Challenges, UsersRead, UsersWrite, EventsRead, GuardWrite);
 
 /// A caller who proved themselves and has the scope. Comes before the body: who may not ask isn't told what is
 /// wrong with the question.

@@ -10,6 +10,7 @@ mod challenges;
 mod error;
 mod events;
 mod factors;
+mod guard;
 mod idempotency;
 mod observe;
 mod openapi;

@@ -14,7 +14,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use wire::rest;
 
-use crate::{Rest, challenges, events, factors, users};
+use crate::{Rest, challenges, events, factors, guard, users};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -31,6 +31,7 @@ use crate::{Rest, challenges, events, factors, users};
         (name = "challenges", description = "Ask, wait, redeem. Scope `challenges`."),
         (name = "users", description = "Users, devices, tickets, factors. Scopes `users:read` and `users:write`: \
             the latter lets a key enrol devices."),
+        (name = "guard", description = "Containing a user, and saying that an attack is over. Scope `guard:write`."),
         (name = "events", description = "The sign-in log. Scope `events:read`."),
         (name = "meta", description = "What is the same for everybody.")
     )
@@ -51,6 +52,8 @@ pub(crate) fn router() -> OpenApiRouter<Rest> {
         .routes(routes!(factors::create_ticket))
         .routes(routes!(factors::get_ticket))
         .routes(routes!(factors::list_factors, factors::create_factor, factors::reset_factors))
+        .routes(routes!(guard::contain_user))
+        .routes(routes!(guard::clear_user))
         .routes(routes!(events::list_events))
         .routes(routes!(jwks))
         .routes(routes!(description));

@@ -1,6 +1,8 @@
 //! Between the domain's types and the API's shapes.
 
-use app::{ChallengeView, Created, EventView, NewFactor, NewTicket, TicketView, UserView};
+use app::{
+    ChallengeView, Created, EventView, NewFactor, NewTicket, Standing, TicketView, UserView,
+};
 use data_encoding::HEXLOWER;
 use domain::audit::Public;
 use domain::challenge::{self, Decision, Method, Methods, Purpose};
@@ -77,6 +79,7 @@ pub(crate) fn users(listed: Listed<User>) -> rest::Page<rest::ListedUser> {
     let user = |user: User| rest::ListedUser {
         id: user.id.to_string(),
         name: user.name,
+        break_glass: user.break_glass,
         created_at: time(user.created),
     };
     let cursor = |bytes: [u8; 16]| format!("{CURSOR}{}", HEXLOWER.encode(&bytes));
@@ -184,8 +187,14 @@ pub(crate) fn user(view: UserView) -> rest::User {
         name: view.user.name,
         enrolled: view.enrolled,
         methods: methods(view.methods),
+        break_glass: view.user.break_glass,
         created_at: time(view.user.created),
     }
+}
+
+pub(crate) fn standing(standing: &Standing) -> rest::Standing {
+    let Standing { user, level, score } = *standing;
+    rest::Standing { user: user.to_string(), level, score }
 }
 
 pub(crate) fn device(device: &Device) -> rest::Device {

@@ -4,12 +4,13 @@ use axum::extract::{Path, State};
 use domain::directory::Device;
 use http::StatusCode;
 use http_limits::{Code, Json, Problem, Query};
-use ports::{Page, UserRef};
+use ports::Page;
 use serde::Deserialize;
 use statement::{DeviceId, TenantId};
 use utoipa::IntoParams;
 use wire::rest;
 
+use crate::asked::Asked;
 use crate::auth::{Allowed, UsersRead, UsersWrite};
 use crate::error::Refused;
 use crate::{Rest, shapes};
@@ -50,12 +51,14 @@ pub(crate) async fn list_users(
 
 /// Make sure that a user exists
 ///
-/// By `name:NAME` it makes the user unless there is one; by id it only finds. Takes no body.
+/// By `name:NAME` it makes the user unless there is one; by id it only finds. Without a body, or for what the
+/// body doesn't say, everything stays as it is.
 #[utoipa::path(
     put,
     path = "/v1/users/{user}",
     tag = "users",
     params(("user" = String, Path, description = "An id, or `name:` and the name")),
+    request_body = rest::PutUser,
     responses(
         (status = 201, description = "Made", body = rest::User),
         (status = 200, description = "There already", body = rest::User),
@@ -67,15 +70,12 @@ pub(crate) async fn put_user(
     State(state): State<Rest>,
     Allowed { caller, .. }: Allowed<UsersWrite>,
     Path(user): Path<String>,
+    asked: Asked<rest::PutUser>,
 ) -> Result<(StatusCode, Json<rest::User>), Refused> {
-    let (tenant, actor) = (caller.tenant(), caller.actor());
-    let (view, made) = match shapes::user_ref(&user)? {
-        UserRef::Name(name) => {
-            let mut call = state.call();
-            state.app.upsert_user(&mut call, &actor, tenant, &name).await?
-        }
-        id @ UserRef::Id(_) => (state.app.user(tenant, id).await?, false),
-    };
+    let (tenant, actor, user) = (caller.tenant(), caller.actor(), shapes::user_ref(&user)?);
+    let mut call = state.call();
+    let (view, made) =
+        state.app.put_user(&mut call, &actor, tenant, user, asked.body.break_glass).await?;
     let status = if made { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(shapes::user(view))))
 }

@@ -42,6 +42,8 @@ pub enum Change {
     RevokeKey(IntegrationId, String, Timestamp),
     /// A new user; the name must be free in the tenant.
     CreateUser(User),
+    /// Whether a user is for emergencies.
+    SetBreakGlass(UserId, bool),
     /// A new ticket; open and claimed ones of the same user are cancelled.
     CreateTicket(Ticket),
     /// A device claims an open ticket that hasn't expired.

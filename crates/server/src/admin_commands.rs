@@ -217,13 +217,20 @@ fn new_integration(new: NewIntegration) -> Value {
 
 fn about_user(user: User) -> Ask {
     match user {
-        User::Create { name } => Ask::post("/users", json!({"name": name})),
+        User::Create { name, break_glass } => {
+            Ask::post("/users", json!({"name": name, "break_glass": break_glass}))
+        }
         User::List(Listing { limit, cursor }) => Ask::get("/users")
             .with("limit", limit.map(|limit| limit.to_string()))
             .with("cursor", cursor),
         User::Show { user } => Ask::get(format!("/users/{}", encode(&user))),
-        // answered before: they come with the guard
-        User::Clear(_) | User::Contain(_) => Ask::get("/users"),
+        User::Contain { user, reason } => {
+            let body = reason.map_or_else(|| json!({}), |reason| json!({"reason": reason}));
+            Ask::post(format!("/users/{}/contain", encode(&user)), body)
+        }
+        User::Clear { user, reason } => {
+            Ask::post(format!("/users/{}/clear", encode(&user)), json!({"reason": reason}))
+        }
     }
 }
 

@@ -256,9 +256,6 @@ impl Command {
             Self::Migrate(_) => {
                 Some("`migrate` comes in a later version; the server migrates its store by itself")
             }
-            Self::Admin(Admin { noun: Noun::User(User::Clear(_) | User::Contain(_)), .. }) => {
-                Some("`user clear` and `user contain` come with the guard, in a later version")
-            }
             Self::Admin(Admin { noun: Noun::Integration(Integration::Create(new)), .. }) => {
                 new.later()
             }

@@ -149,9 +149,10 @@ fn key_set(vault: &dyn Vault) -> JwkSet {
 async fn a_receipt_verifies_against_the_published_keys(world: VaultWorld) {
     let vault = world.vault();
     let now = world.backend.clock.now().seconds();
+    let proof = domain::challenge::Proof::Totp(statement::FactorId::from_bytes([1; 16]));
     let claims = serde_json::json!({
         "iss": "https://mfa.example/receipt", "aud": "int_1", "sub": "usr_1",
-        "iat": now, "exp": now + receipt::LIFE_S, "amr": receipt::amr(domain::challenge::Method::Push),
+        "iat": now, "exp": now + receipt::LIFE_S, "amr": receipt::amr(proof),
     });
     let text = serde_json::to_vec(&claims).expect("JSON");
     let jws = vault.sign_receipt(&text);

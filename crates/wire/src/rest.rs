@@ -211,6 +211,16 @@ pub struct Page<T> {
     pub next_cursor: Option<String>,
 }
 
+/// What a user should be.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PutUser {
+    /// Whether they are for emergencies. Default: as it is; `false` for a new user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub break_glass: Option<bool>,
+}
+
 /// A user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct User {
@@ -224,6 +234,9 @@ pub struct User {
     pub enrolled: bool,
     /// The ways in which they could pass a challenge now.
     pub methods: Vec<Method>,
+    /// Whether they are for emergencies: strangers never make their device ring, what they open themselves is
+    /// never withheld, and each use is an alert.
+    pub break_glass: bool,
     /// When they were made.
     #[schema(format = DateTime)]
     pub created_at: String,
@@ -236,6 +249,8 @@ pub struct ListedUser {
     pub id: String,
     /// Their name.
     pub name: String,
+    /// Whether they are for emergencies.
+    pub break_glass: bool,
     /// When they were made.
     #[schema(format = DateTime)]
     pub created_at: String,
@@ -368,6 +383,38 @@ pub struct ResetFactors {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = true, nullable = false, max_length = 200)]
     pub reason: Option<String>,
+}
+
+/// Contains a user.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ContainUser {
+    /// Why; audited.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, max_length = 200)]
+    pub reason: Option<String>,
+}
+
+/// Says that an attack on a user is over.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClearUser {
+    /// Why; required and audited.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = true, nullable = false, max_length = 200)]
+    pub reason: Option<String>,
+}
+
+/// How alarmed the guard is about a user.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Standing {
+    /// Their id.
+    #[schema(example = "usr_08g42g8s94m34hp0a2l8h6d0vo")]
+    pub user: String,
+    /// 0 calm, 1 silent elsewhere, 2 alerted, 3 confirmed or contained.
+    pub level: u8,
+    /// The number behind the level.
+    pub score: f32,
 }
 
 /// Something that security staff should look at.

@@ -2,6 +2,7 @@
 
 mod ceremonies;
 mod codes;
+mod containment;
 mod crash;
 mod decoys;
 mod devices;

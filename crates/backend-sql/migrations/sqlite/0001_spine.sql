@@ -41,6 +41,7 @@ CREATE TABLE users (
     epoch INTEGER NOT NULL,
     reset_at INTEGER,
     created INTEGER NOT NULL,
+    break_glass INTEGER NOT NULL,
     UNIQUE (tenant, name)
 ) STRICT;
 CREATE INDEX users_in_order ON users (tenant, made);

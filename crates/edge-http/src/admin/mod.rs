@@ -49,6 +49,8 @@ pub fn admin_router(state: Rest) -> Router {
         .route("/integrations/{integration}/keys/{key}", get(i::show_key).delete(i::revoke_key))
         .route("/users", get(p::list_users).post(p::create_user))
         .route("/users/{user}", get(p::show_user))
+        .route("/users/{user}/contain", post(p::contain_user))
+        .route("/users/{user}/clear", post(p::clear_user))
         .route("/tickets", get(p::list_tickets).post(p::create_ticket))
         .route("/tickets/{ticket}", get(p::show_ticket))
         .route("/factors", get(p::list_factors).post(p::create_factor))

@@ -17,6 +17,7 @@ use crate::{Rest, shapes};
 pub(super) struct ListedUser {
     user: String,
     name: String,
+    break_glass: bool,
     created_at: String,
 }
 
@@ -32,6 +33,7 @@ pub(super) async fn list_users(
     let user = |user: rest::ListedUser| ListedUser {
         user: user.id,
         name: user.name,
+        break_glass: user.break_glass,
         created_at: user.created_at,
     };
     Ok(Json(Page {
@@ -44,6 +46,8 @@ pub(super) async fn list_users(
 #[serde(deny_unknown_fields)]
 pub(super) struct NewUser {
     name: String,
+    #[serde(default)]
+    break_glass: bool,
 }
 
 #[derive(Serialize)]
@@ -57,8 +61,9 @@ pub(super) async fn create_user(
     Json(new): Json<NewUser>,
 ) -> Result<(StatusCode, Json<CreatedUser>), Refused> {
     let mut call = state.call();
+    let (actor, tenant) = (&admin.actor, admin.tenant.id);
     let (view, made) =
-        state.app.upsert_user(&mut call, &admin.actor, admin.tenant.id, &new.name).await?;
+        state.app.make_user(&mut call, actor, tenant, &new.name, new.break_glass).await?;
     if !made {
         return Err(Problem::from(Code::NameTaken).into());
     }
@@ -72,6 +77,7 @@ pub(super) struct ShownUser {
     name: String,
     enrolled: bool,
     methods: Vec<rest::Method>,
+    break_glass: bool,
     created_at: String,
 }
 
@@ -82,6 +88,7 @@ impl From<rest::User> for ShownUser {
             name: user.name,
             enrolled: user.enrolled,
             methods: user.methods,
+            break_glass: user.break_glass,
             created_at: user.created_at,
         }
     }
@@ -95,6 +102,32 @@ pub(super) async fn show_user(
     let user = shapes::operators_user_ref(&user)?;
     let view = state.app.user(admin.tenant.id, user).await?;
     Ok(Json(shapes::user(view).into()))
+}
+
+pub(super) async fn contain_user(
+    State(state): State<Rest>,
+    admin: Admin,
+    Path(user): Path<String>,
+    Json(asked): Json<rest::ContainUser>,
+) -> Result<Json<rest::Standing>, Refused> {
+    let user = shapes::operators_user_ref(&user)?;
+    let (mut call, tenant) = (state.call(), admin.tenant.id);
+    let app = &state.app;
+    let standing = app.contain_user(&mut call, &admin.actor, tenant, user, asked.reason).await?;
+    Ok(Json(shapes::standing(&standing)))
+}
+
+pub(super) async fn clear_user(
+    State(state): State<Rest>,
+    admin: Admin,
+    Path(user): Path<String>,
+    Json(asked): Json<rest::ClearUser>,
+) -> Result<Json<rest::Standing>, Refused> {
+    let user = shapes::operators_user_ref(&user)?;
+    let (mut call, tenant) = (state.call(), admin.tenant.id);
+    let app = &state.app;
+    let standing = app.clear_user(&mut call, &admin.actor, tenant, user, asked.reason).await?;
+    Ok(Json(shapes::standing(&standing)))
 }
 
 #[derive(Deserialize)]

@@ -31,7 +31,7 @@ fn operations() -> Vec<(String, String, Vec<String>)> {
 #[tokio::test]
 async fn every_route_takes_its_scope_and_nothing_less() {
     let world = World::new().await;
-    let all = ["users:read", "users:write", "events:read"];
+    let all = ["users:read", "users:write", "events:read", "guard:write"];
     for (method, path, scopes) in operations() {
         let [scope] = scopes.as_slice() else {
             assert!(scopes.is_empty(), "{path}");

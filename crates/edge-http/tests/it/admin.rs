@@ -108,7 +108,10 @@ async fn a_user_is_named_by_name_or_id() {
     assert!(id.starts_with("usr_"));
     for named in ["alice", "name:alice", id] {
         let shown = world.admin("GET", &format!("/users/{named}"), Value::Null).await.ok(200);
-        assert_eq!(members(&shown), ["created_at", "enrolled", "methods", "name", "user"]);
+        assert_eq!(
+            members(&shown),
+            ["break_glass", "created_at", "enrolled", "methods", "name", "user"]
+        );
         assert_eq!(text(&shown["user"]), id);
     }
     let again = world.admin("POST", "/users", json!({ "name": "alice" })).await;

@@ -11,7 +11,7 @@ async fn put_upserts_by_name_and_finds_by_id() {
     let path = "/v1/users/name:alice";
     world.send(&key, "GET", path, Value::Null).await.refused(404, "not_found");
     let made = world.send(&key, "PUT", path, Value::Null).await.ok(201);
-    assert_eq!(members(&made), ["created_at", "enrolled", "id", "methods", "name"]);
+    assert_eq!(members(&made), ["break_glass", "created_at", "enrolled", "id", "methods", "name"]);
     assert_eq!((&made["enrolled"], &made["methods"]), (&json!(false), &json!([])));
     assert_eq!(world.send(&key, "PUT", path, Value::Null).await.ok(200), made);
     let by_id = format!("/v1/users/{}", text(&made["id"]));
@@ -177,4 +177,58 @@ async fn the_log_tells_what_happened_and_pages() {
     );
     let none = world.send(&key, "GET", &since, Value::Null).await.ok(200);
     assert_eq!(none, json!({ "data": [], "next_cursor": null }));
+}
+
+#[tokio::test]
+async fn a_playbook_contains_and_clears() {
+    let world = World::new().await;
+    let key = world.master_key().await;
+    let alice = world.user("alice").await;
+    let path = |verb: &str| format!("/v1/users/name:alice/{verb}");
+    let contained = world.send(&key, "POST", &path("contain"), Value::Null).await.ok(200);
+    assert_eq!(contained, json!({ "user": alice, "level": 3, "score": 0.0 }));
+    let refused = world.send(&key, "POST", &path("clear"), Value::Null).await;
+    refused.refused(409, "reason_required");
+    let asked = json!({ "reason": "password changed" });
+    let cleared = world.send(&key, "POST", &path("clear"), asked.clone()).await.ok(200);
+    assert_eq!(cleared, json!({ "user": alice, "level": 0, "score": 0.0 }));
+    let contained = world.admin("POST", "/users/alice/contain", json!({})).await.ok(200);
+    assert_eq!(contained["level"], 3);
+    let cleared = world.admin("POST", "/users/alice/clear", asked).await.ok(200);
+    assert_eq!(cleared["level"], 0);
+    let asked = json!({ "reason": "x".repeat(201) });
+    let refused = world.send(&key, "POST", &path("contain"), asked).await;
+    assert_eq!(refused.refused(422, "invalid_request")["field"], "reason");
+}
+
+#[tokio::test]
+async fn a_user_is_for_emergencies_or_not() {
+    let world = World::new().await;
+    let key = world.master_key().await;
+    let path = "/v1/users/name:firefighter";
+    let asked = |on: bool| json!({ "break_glass": on });
+    let made = world.send(&key, "PUT", path, asked(true)).await.ok(201);
+    assert_eq!(made["break_glass"], true);
+    assert_eq!(world.send(&key, "PUT", path, Value::Null).await.ok(200), made);
+    let shown = world.admin("GET", "/users/firefighter", Value::Null).await.ok(200);
+    assert_eq!(shown["break_glass"], true);
+    let by_id = format!("/v1/users/{}", text(&made["id"]));
+    for on in [false, false, true] {
+        let changed = world.send(&key, "PUT", &by_id, asked(on)).await.ok(200);
+        assert_eq!(changed["break_glass"], on);
+        assert_eq!(world.send(&key, "GET", path, Value::Null).await.ok(200), changed);
+    }
+    let changes = "/v1/events?type=user_changed";
+    let changes = world.send(&key, "GET", changes, Value::Null).await.ok(200);
+    let causes: Vec<_> = changes["data"].as_array().unwrap().iter().map(|e| &e["cause"]).collect();
+    assert_eq!(causes, ["no_break_glass", "break_glass"], "only what changed");
+    let new = json!({ "name": "second", "break_glass": true });
+    world.admin("POST", "/users", new).await.ok(201);
+    let listed = world.send(&key, "GET", "/v1/users", Value::Null).await.ok(200);
+    for list in [listed, world.admin("GET", "/users", Value::Null).await.ok(200)] {
+        let data = list["data"].as_array().unwrap();
+        assert!(data.iter().all(|user| user["break_glass"] == true), "{data:?}");
+    }
+    let refused = world.send(&key, "PUT", path, json!({ "break_glass": 1 })).await;
+    refused.refused(422, "invalid_request");
 }

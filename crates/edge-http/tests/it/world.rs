@@ -143,7 +143,8 @@ impl World {
 
     /// A key that may do everything.
     pub(crate) async fn master_key(&self) -> String {
-        let scopes = json!({ "scopes": ["users:read", "users:write", "events:read"] });
+        let scopes =
+            json!({ "scopes": ["users:read", "users:write", "events:read", "guard:write"] });
         self.key_with("console", scopes).await
     }
 

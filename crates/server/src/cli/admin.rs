@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{Later, Where, user_ref};
+use super::{Where, user_ref};
 
 const ADMIN_EXAMPLES: &str = "\
 A user is a name, `name:` and a name, or an id (usr_..).
@@ -15,6 +15,8 @@ A user is a name, `name:` and a name, or an id (usr_..).
   countersign admin factor create --user alice --type recovery_code
   countersign admin factor reset --user alice --reason 'lost phone, ticket 4711'
   countersign admin device revoke dev_..
+  countersign admin user contain alice --reason 'pestered since 9:00'
+  countersign admin user clear alice --reason 'password changed'
 
 A running server is spoken to through its socket in the data directory; without one the command opens the \
 store itself.";
@@ -159,11 +161,8 @@ pub struct NewIntegration {
 impl NewIntegration {
     /// What this asks for that comes in a later version.
     pub(super) fn later(&self) -> Option<&'static str> {
-        if !self.redirect_uri.is_empty() || !self.return_url.is_empty() {
-            return Some("`--redirect-uri` and `--return-url` come in a later version");
-        }
-        let guard = self.scope.contains(&Scope::GuardWrite);
-        guard.then_some("the scope `guard:write` comes with the guard, in a later version")
+        let asks = !self.redirect_uri.is_empty() || !self.return_url.is_empty();
+        asks.then_some("`--redirect-uri` and `--return-url` come in a later version")
     }
 }
 
@@ -200,6 +199,10 @@ pub enum User {
         /// The name by which integrations know them
         #[arg(long, value_name = "U")]
         name: String,
+        /// For emergencies: strangers never make their device ring, what they open themselves is never
+        /// withheld, and each use is an alert
+        #[arg(long)]
+        break_glass: bool,
     },
     /// List all
     List(Listing),
@@ -209,12 +212,24 @@ pub enum User {
         #[arg(value_parser = user_ref)]
         user: String,
     },
-    /// Comes with the guard
-    #[command(hide = true)]
-    Clear(Later),
-    /// Comes with the guard
-    #[command(hide = true)]
-    Contain(Later),
+    /// Under attack: ring only for their known places, ask for a code as well from elsewhere
+    Contain {
+        /// Name or id
+        #[arg(value_parser = user_ref)]
+        user: String,
+        /// Why; goes into the audit
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// The attack is over: forget what went wrong, keep what is familiar
+    Clear {
+        /// Name or id
+        #[arg(value_parser = user_ref)]
+        user: String,
+        /// Why; goes into the audit
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
 }
 
 /// `admin ticket`.
@@ -344,8 +359,7 @@ pub enum Scope {
     UsersWrite,
     #[value(name = "events:read")]
     EventsRead,
-    /// Comes with the guard.
-    #[value(name = "guard:write", hide = true)]
+    #[value(name = "guard:write")]
     GuardWrite,
 }
 

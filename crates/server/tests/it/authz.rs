@@ -50,7 +50,7 @@ const MADE_BY_SCOPE: [&str; 6] = [NO_KEY, NOTHING, NO_SCOPE, NO_SCOPE, MADE, MAD
 const LIST: [&str; 6] = [NO_KEY, OK, NO_SCOPE, NO_SCOPE, OK, OK];
 
 /// A route that isn't here fails the test.
-const ROWS: [Row; 19] = [
+const ROWS: [Row; 21] = [
     row("GET", "/openapi.json", "", [OK; 6]),
     row("GET", "/.well-known/jwks.json", "", [OK; 6]),
     // a stranger to this organisation gets a decoy: it can't tell that the user isn't there
@@ -71,6 +71,8 @@ const ROWS: [Row; 19] = [
     row("DELETE", "/v1/users/{user}/factors", "users:write", BY_SCOPE),
     row("POST", "/v1/users/{user}/tickets", "users:write", MADE_BY_SCOPE),
     row("GET", "/v1/users/{user}/tickets/{ticket}", "users:write", BY_SCOPE),
+    row("POST", "/v1/users/{user}/contain", "guard:write", BY_SCOPE),
+    row("POST", "/v1/users/{user}/clear", "guard:write", BY_SCOPE),
 ];
 
 /// Keys of everybody but the owner.
@@ -197,7 +199,10 @@ impl Objects {
             }
             ("POST", path) if path.ends_with("/factors") => json!({"type": "recovery_code"}),
             ("POST" | "DELETE", path)
-                if path.ends_with("/tickets") | path.ends_with("/factors") =>
+                if path.ends_with("/tickets")
+                    | path.ends_with("/factors")
+                    | path.ends_with("/contain")
+                    | path.ends_with("/clear") =>
             {
                 json!({"reason": "test"})
             }

@@ -114,7 +114,7 @@ impl Home {
 /// Registers an integration that may do everything, and hands out its key.
 pub(crate) async fn integrate(server: &ChildServer) -> String {
     let mut command = vec!["integration", "create", "--name", "shop", "--verifies-first-factor"];
-    for scope in ["challenges", "users:read", "users:write", "events:read"] {
+    for scope in ["challenges", "users:read", "users:write", "events:read", "guard:write"] {
         command.extend(["--scope", scope]);
     }
     let made = server.admin(&command).await.unwrap();

@@ -16,7 +16,7 @@ use crate::child::{Asked, Home, ask};
 use crate::rest::Rest;
 
 /// All scopes that a key can have beside the one that it always has.
-pub(crate) const SCOPES: [&str; 3] = ["users:read", "users:write", "events:read"];
+pub(crate) const SCOPES: [&str; 4] = ["users:read", "users:write", "events:read", "guard:write"];
 
 pub(crate) struct World {
     pub(crate) home: Home,

@@ -237,6 +237,7 @@ pub(super) async fn changes_of_nobody_are_refused(mut world: World) {
     let now = world.backend.clock.now();
     let id: UserId = nobody.id;
     for change in [
+        Change::SetBreakGlass(id, true),
         Change::CreateTicket(world.fixture.ticket(&nobody)),
         Change::PutTotp(id, world.fixture.totp()),
         Change::LockTotp(id),
@@ -259,4 +260,12 @@ pub(super) async fn a_change_and_its_entries_are_one(mut world: World) {
     let rows = world.audit_rows().await.split_off(before);
     let told: Vec<_> = rows.iter().map(|row| &row.public).collect();
     assert_eq!(told, entries.each_ref().map(|entry| &entry.public));
+}
+
+pub(super) async fn a_user_is_for_emergencies_when_told(world: World) {
+    let user = world.fixture.user.id;
+    for on in [true, true, false] {
+        world.apply(Change::SetBreakGlass(user, on), Event::UserChanged).await;
+        assert_eq!(world.own().await.user.break_glass, on, "seen at once");
+    }
 }
