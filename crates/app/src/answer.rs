@@ -102,11 +102,10 @@ impl App {
                     && decided.decision != Decision::Reported
                     && call.now.since(decided.at) < LATE_REPORT;
                 if reported {
-                    let approved = decided.decision == Decision::Approved;
-                    if approved && decided.collect != Collect::Lapsed {
-                        self.lapse_reported(&record.challenge, device).await?;
-                    }
-                    self.contain_reported(call, &record.challenge).await?;
+                    let lapses = decided.decision == Decision::Approved
+                        && decided.collect != Collect::Lapsed;
+                    let told = lapses && self.lapse_reported(&record.challenge, device).await?;
+                    self.contain_reported(call, &record.challenge, told).await?;
                 }
                 Ok(only(AnswerResult::Settled(record.state)))
             }
@@ -176,11 +175,12 @@ impl App {
         Ok(Answered { result, totp_rebind: approved && needs_totp(user) })
     }
 
-    /// A late "not me": the decision stays, the guard acts.
+    /// A late "not me": the decision stays, the guard acts. `told` says that an alert was raised already.
     async fn contain_reported(
         &self,
         call: &mut Call,
         challenge: &Challenge,
+        told: bool,
     ) -> Result<(), StoreError> {
         let (tenant, user) = (challenge.tenant, challenge.user);
         let policy = self.policy(tenant, challenge.integration);
@@ -191,6 +191,7 @@ impl App {
             cell.memory = cell.memory.at(policy, now);
             let alerts = cell.memory.reported_late(policy, now);
             if self.store_cell(call, tenant, user, hot.version, cell).await? {
+                let alerts = if told { Vec::new() } else { alerts };
                 return self.raise(About::challenge(challenge), alerts, None).await;
             }
         }
@@ -265,12 +266,12 @@ impl App {
     }
 
     /// A late "not me" on an approval: it lapses, or, if it was redeemed, somebody should look; the cookies end
-    /// either way.
+    /// either way. Says whether the alert was raised.
     async fn lapse_reported(
         &self,
         challenge: &Challenge,
         device: &Device,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let entry = Entry::new(challenge.tenant, Event::ChallengeLapsed).with(|public| {
             public.challenge = Some(challenge.id);
             public.user = Some(challenge.user);
@@ -281,7 +282,7 @@ impl App {
         let effects = vec![Effect::RaiseEpoch];
         if self.ledger.lapse(challenge.id, effects, entry.clone()).await? {
             self.courier.wake(challenge.id);
-            return Ok(());
+            return Ok(false);
         }
         let alert = entry.with(|public| {
             public.event = Event::Alert;
@@ -290,7 +291,7 @@ impl App {
         });
         match self.directory.apply(Change::EndCookies(challenge.user), vec![alert]).await {
             Err(DirectoryError::Store(error)) => Err(error),
-            _ => Ok(()),
+            _ => Ok(true),
         }
     }
 }

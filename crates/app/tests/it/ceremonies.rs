@@ -118,7 +118,8 @@ async fn a_report_of_a_redeemed_sign_in_kills_its_cookie_and_alerts() {
     let filter = app::EventFilter { event, limit: 10, ..Default::default() };
     let alerts = world.app.events(world.tenant, filter).await.expect("events");
     let alerts: Vec<_> = alerts.iter().filter_map(|event| event.public.alert).collect();
-    assert_eq!(alerts, [domain::guard::Alert::ReportedLate]);
+    let kinds: Vec<_> = alerts.iter().map(|alert| alert.kind).collect();
+    assert_eq!(kinds, [domain::guard::AlertKind::ReportedLate]);
 }
 
 #[tokio::test]

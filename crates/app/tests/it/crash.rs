@@ -1,18 +1,25 @@
 //! What a restart leaves.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use app::AnswerResult;
 use domain::challenge::{Decision, State};
 use statement::AnswerDecision;
 
-use crate::world::{World, decision, told};
+use crate::world::{World, decision};
+
+/// Where nobody has signed in from.
+const HOTEL: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7));
 
 #[tokio::test]
 async fn pending_challenges_survive_and_decided_ones_stay_decided() {
     let world = World::new().await;
     let app = world.integration("vpn").await;
     let alice = world.enrolled("alice").await;
-    let denied = world.create(&app, "alice", "s1").await;
+    let mut strange = world.request("alice", "s1");
+    strange.context.ip = Some(HOTEL);
+    let denied = world.create_with(&app, strange).await.expect("a challenge");
     world.decide(&alice.device, &denied, AnswerDecision::Deny, "").await;
     let pending = world.create(&app, "alice", "s2").await;
     let world = world.reopened().await;
@@ -23,7 +30,35 @@ async fn pending_challenges_survive_and_decided_ones_stay_decided() {
     let fresh = world.create(&app, "alice", "s3").await;
     let cards = world.cards(&alice.device, false).await;
     assert_eq!(cards.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [fresh.view.id]);
-    assert_eq!(told(world.approve(&alice.device, &fresh).await), Decision::Approved);
+    let view = world.app.cancel_challenge(&mut world.call(), &app, fresh.view.id).await;
+    assert_eq!(decision(view.expect("a view").state), Decision::Cancelled);
+}
+
+#[tokio::test]
+async fn what_a_denial_taught_survives() {
+    let world = World::new().await;
+    let app = world.integration("vpn").await;
+    let alice = world.enrolled("alice").await;
+    let strange = |world: &World, session: &str| {
+        let mut request = world.request("alice", session);
+        request.context.ip = Some(HOTEL);
+        request
+    };
+    let denied = world.create_with(&app, strange(&world, "s1")).await.expect("a challenge");
+    world.decide(&alice.device, &denied, AnswerDecision::Deny, "").await;
+    let world = world.reopened().await;
+    let again = world.create_with(&app, strange(&world, "s2")).await.expect("a challenge");
+    assert!(world.cards(&alice.device, false).await.is_empty());
+    assert_eq!(world.approve(&alice.device, &again).await.result, AnswerResult::Withheld);
+    // nor does another restart let it through
+    let world = world.reopened().await;
+    assert_eq!(world.state(&app, again.view.id).await, State::Pending);
+    assert_eq!(world.approve(&alice.device, &again).await.result, AnswerResult::Withheld);
+    let code = domain::totp::code(&alice.device.totp, world.now());
+    let id = again.view.id;
+    let view = world.app.submit_code(&mut world.call(), &app, id, &code).await.expect("a view");
+    assert_eq!(decision(view.state), Decision::Approved);
+    assert!(world.redeem(&app, id, "s2").await.is_ok());
 }
 
 #[tokio::test]

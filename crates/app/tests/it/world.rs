@@ -11,7 +11,7 @@ use app::{
 };
 use backend_local::LocalCourier;
 use backend_sql::{MasterKey, Store};
-use domain::challenge::{Decision, Methods, Purpose, State};
+use domain::challenge::{Decision, Methods, Mode, Purpose, State};
 use domain::directory::Scope;
 use domain::totp;
 use ports::UserRef;
@@ -64,7 +64,7 @@ impl World {
         let app = App::new(
             Settings {
                 public_url: "http://127.0.0.1:8470".parse().expect("a URL"),
-                guard: domain::guard::Policy::default(),
+                guard: app::Guards::default(),
             },
             Ports {
                 hot: store.hot(),
@@ -248,6 +248,13 @@ impl World {
         let pending = self.app.pending(&mut self.call(), &device.connected, silent).await;
         let pending = pending.expect("the pending set");
         pending.iter().map(|challenge| (challenge.id, challenge.document.clone())).collect()
+    }
+
+    /// How a challenge reaches its user.
+    pub(crate) async fn mode(&self, id: ChallengeId) -> Mode {
+        let store = self.store.as_ref().expect("an open store");
+        let record = store.ledger().lookup(id).await.expect("the store works");
+        record.expect("a challenge").challenge.mode
     }
 
     /// A challenge's bytes, whether or not any device may see them.
