@@ -296,7 +296,8 @@ pub(crate) async fn send(place: &Where, ask: Ask) -> Result<Reply, Exit> {
     let offline = Transport::InProcess(core.admin(uid));
     let reply = offline.request(ask.method, &target, body).await;
     drop(offline);
-    core.close().await;
+    // what was asked for is stored, and said; the next checkpoint anchors it
+    let _ = core.close().await;
     reply.map_err(|error| {
         eprintln!("error: {error}");
         Exit::Unreachable

@@ -16,6 +16,7 @@ use edge_http::{Operator, Rest, admin_router, rest_router};
 use edge_pages::{Demo, Pages, SignIns};
 use edge_ws::{Gateway, Limits};
 use http_limits::{Front, PeerUid, RequestIds, front};
+use ports::StoreError;
 use statement::ServerUrl;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -102,13 +103,15 @@ impl Core {
     }
 
     /// A clean stop: what came last is anchored in a checkpoint.
-    pub async fn close(self) {
-        if let Err(error) = self.app.checkpoint().await {
+    ///
+    /// # Errors
+    /// [`StoreError`] if it wasn't; all else is stopped anyway.
+    pub async fn close(self) -> Result<(), StoreError> {
+        let closed = self.store.close().await;
+        if let Err(error) = &closed {
             tracing::error!(%error, "no last checkpoint: the newest audit rows are unanchored");
         }
-        if let Err(error) = self.store.close().await {
-            tracing::error!(%error, "the store did not close cleanly");
-        }
+        closed
     }
 }
 
@@ -205,7 +208,10 @@ impl Node {
 
     /// Serves until `until` resolves, then drains: no new connection, requests finish, devices are told when to
     /// come back, the audit is anchored.
-    pub async fn run(self, until: impl Future<Output = ()>) {
+    ///
+    /// # Errors
+    /// [`StoreError`] if the audit wasn't anchored; all else is stopped anyway.
+    pub async fn run(self, until: impl Future<Output = ()>) -> Result<(), StoreError> {
         let Self { core, app, public, operations, socket, router, admin, .. } = self;
         let Self { gateway, webhooks, metrics, stop, .. } = self;
         let ask = readiness(core.store.clone(), stop.subscribe());
@@ -234,8 +240,9 @@ impl Node {
         // health answers "draining" until the very end
         keep_health.send_replace(true);
         drop(health.await);
-        core.close().await;
+        let closed = core.close().await;
         tracing::info!("stopped");
+        closed
     }
 }
 

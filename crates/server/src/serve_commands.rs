@@ -46,8 +46,14 @@ pub(crate) async fn serve(command: Serve) -> Exit {
         // `eprint!` would panic where nobody can read it
         let _ = io::stderr().write_all(next_commands(&config.data).as_bytes());
     }
-    node.run(stop).await;
-    Exit::Ok
+    match node.run(stop).await {
+        Ok(()) => Exit::Ok,
+        // `eprintln!` would panic where nobody can read it
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "error: stopped without a last checkpoint: {error}");
+            Exit::Unreachable
+        }
+    }
 }
 
 fn announce(node: &Node) {
@@ -204,6 +210,6 @@ async fn with_person(data: &Path, listen: SocketAddr) -> Exit {
 async fn prepare(config: &Config) -> Result<(), StartError> {
     let core = Core::open(&config.data, config.origin(config.listen)?).await?;
     demo::set_up(&core.app).await?;
-    core.close().await;
+    core.close().await.map_err(app::Error::from)?;
     Ok(())
 }

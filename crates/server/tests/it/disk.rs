@@ -114,6 +114,17 @@ async fn a_full_disk_approves_nothing_and_forgets_nothing() {
     assert_eq!(device.answer(answer).await.unwrap(), "approved");
 }
 
+#[tokio::test]
+async fn a_stop_whose_last_checkpoint_is_not_stored_is_told_from_a_clean_one() {
+    let home = Home::new("disk-stop");
+    let mut server = serve_bounded(&home).await;
+    integrate(&server).await;
+    bound(&server, 0);
+    server.terminate().unwrap();
+    assert_eq!(server.ended(STOP).await.unwrap().code(), Some(3), "{}", home.logged());
+    assert_ne!(home.verified(None).await["unanchored"], 0);
+}
+
 /// The disk fills up in the middle of a load, at one place of the write-ahead log or another.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_disk_that_fills_up_under_load_loses_nothing_that_was_said() {
