@@ -22,6 +22,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use statement::IntegrationId;
+use tokio::sync::watch;
 
 pub use sign_ins::{MAX_SIGN_INS, SIGN_IN_LIFE, SignIns};
 
@@ -43,6 +44,8 @@ pub struct Pages {
     pub demo: Option<Demo>,
     /// Whether cookies are `Secure` and carry the `__Host-` prefix: always, but for plain http on loopback.
     pub secure_cookies: bool,
+    /// Says when the server stops: nobody is kept waiting then.
+    pub stopping: watch::Receiver<bool>,
 }
 
 /// For whom the trial page signs in.

@@ -83,8 +83,13 @@ pub(crate) async fn wait(
         let mut call = (pages.call)();
         let watch = pages.app.watch_challenge(&mut call, &caller, asked.id);
         if let Some(change) = watch.await?.change {
+            let mut stopping = pages.stopping.clone();
             // whichever comes first, the page is looked at again
-            let _ = tokio::time::timeout(HOLD, change).await;
+            tokio::select! {
+                () = change => {}
+                () = tokio::time::sleep(HOLD) => {}
+                _ = stopping.wait_for(|stopping| *stopping) => {}
+            }
         }
     }
     Ok(back(&visitor))

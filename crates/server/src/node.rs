@@ -168,6 +168,7 @@ impl Node {
             signins: Arc::new(SignIns::new()),
             demo: demo(&app, trial).await?,
             secure_cookies: secure,
+            stopping: stopping.clone(),
         };
         let router = rest_router(rest.clone())
             .merge(edge_ws::router(gateway.clone()))

@@ -1,5 +1,7 @@
 //! Several tabs, several browsers, all at once.
 
+use std::time::Duration;
+
 use domain::audit::Event;
 use http::StatusCode;
 
@@ -99,4 +101,24 @@ async fn tabs_that_race_ask_once_and_redeem_once() {
     assert_eq!(paid.count(), 1);
     assert_eq!(world.count(Event::ChallengeRedeemed).await, 1);
     assert_eq!(world.count(Event::RedeemRefused).await, 0);
+}
+
+#[tokio::test]
+async fn a_waiting_page_ends_when_the_server_stops() {
+    let world = World::new().await;
+    let mut browser = world.browser();
+    let path = browser.start().await;
+    browser.get(&path).await.is_pending();
+    let mut tab = browser.clone();
+    let wait = format!("{path}/wait");
+    // a page that has waited for a while, and one that comes when it is over
+    let stop = async {
+        tokio::task::yield_now().await;
+        world.stop.send_replace(true);
+    };
+    let both = async { (tokio::join!(tab.get(&wait), stop).0, browser.get(&wait).await) };
+    // half of what a page waits otherwise
+    let (waited, came) = tokio::time::timeout(Duration::from_secs(5), both).await.expect("at once");
+    waited.leads_to(&path);
+    came.leads_to(&path);
 }

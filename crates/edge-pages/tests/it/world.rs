@@ -29,6 +29,7 @@ use statement::{
 };
 use tempfile::TempDir;
 use testkit::TestClock;
+use tokio::sync::watch;
 use tower::ServiceExt as _;
 
 pub(crate) const USER: &str = "demo";
@@ -43,6 +44,7 @@ pub(crate) struct World {
     pub(crate) integration: IntegrationId,
     pub(crate) router: Router,
     pub(crate) device: Device,
+    pub(crate) stop: watch::Sender<bool>,
     tenant: TenantId,
     store: Store,
     seeds: Arc<AtomicU64>,
@@ -100,6 +102,7 @@ impl World {
         let made = app.create_integration(&mut first, &OPERATOR, tenant, new);
         let integration = made.await.expect("an integration").integration;
         let device = enrol(&app, tenant, &mut first).await;
+        let (stop, stopping) = watch::channel(false);
         let pages = Pages {
             app: Arc::clone(&app),
             call: Arc::new({
@@ -109,8 +112,10 @@ impl World {
             signins: Arc::new(SignIns::new()),
             demo: Some(Demo { integration, user: USER.to_owned() }),
             secure_cookies,
+            stopping,
         };
         Self {
+            stop,
             router: router(pages),
             app,
             clock,
@@ -140,6 +145,7 @@ impl World {
             signins: Arc::new(SignIns::new()),
             demo: None,
             secure_cookies: true,
+            stopping: self.stop.subscribe(),
         };
         Browser { router: router(pages), cookies: BTreeMap::new() }
     }
