@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use domain::attempts::{Attempts, Budgets, Counter, Lane, Refusal};
+use domain::attempts::{Attempts, Counter, Lane, Refusal};
 use domain::audit::{Entry, Event};
 use domain::challenge::{Challenge, Decision, Method, Proof, State};
 use domain::directory::UserRecord;
@@ -14,7 +14,7 @@ use ports::{
     Change, Counted, DirectoryError, Effect, NoticeKind, SealFor, Settle, Settled, StoreError,
     UserRef,
 };
-use statement::ChallengeId;
+use statement::{ChallengeId, TenantId};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
@@ -97,10 +97,10 @@ impl App {
                 return Err(Error::CodeWrong);
             }
             // a right code that was of no use costs nothing
-            Some(Settled::Already(_)) => self.uncount(counter).await?,
+            Some(Settled::Already(_)) => self.uncount(challenge.tenant, counter).await?,
             // by the ledger's clock it is over: say so, not that it is pending
             Some(Settled::Late) => {
-                self.uncount(counter).await?;
+                self.uncount(challenge.tenant, counter).await?;
                 self.expire(call, &challenge).await?;
             }
             Some(Settled::Settled(_)) if proof.method() == Method::RecoveryCode => {
@@ -120,7 +120,7 @@ impl App {
         code: &str,
     ) -> Result<Option<Passed>, Error> {
         let Tried { challenge, record, withheld } = *tried;
-        let (lane, budgets) = (tried.lane(), self.budgets());
+        let (lane, budgets) = (tried.lane(), self.budgets(challenge.tenant));
         let counter = Counter::Totp(challenge.user, lane);
         let factor = record.and_then(|r| r.totp.as_ref()).filter(|totp| !totp.locked);
         let attempts = match self.ledger.count_attempt(counter, budgets).await? {
@@ -172,20 +172,14 @@ impl App {
             self.tell_notice(call, challenge, NoticeKind::RepeatedFailures, &text);
         }
         let counter = Counter::Totp(challenge.user, lane);
-        if lane == Lane::Own && attempts.is_locked(counter, &self.budgets()) {
+        if lane == Lane::Own && attempts.is_locked(counter, &self.budgets(challenge.tenant)) {
             self.lock_totp(challenge).await?;
         }
         Ok(())
     }
 
-    /// What the lanes of TOTP codes allow.
-    #[expect(clippy::unused_self, reason = "a policy sets them")]
-    pub(crate) const fn budgets(&self) -> Budgets {
-        Budgets::DEFAULT
-    }
-
-    async fn uncount(&self, counter: Counter) -> Result<(), StoreError> {
-        self.ledger.uncount_attempt(counter, self.budgets()).await
+    async fn uncount(&self, tenant: TenantId, counter: Counter) -> Result<(), StoreError> {
+        self.ledger.uncount_attempt(counter, self.budgets(tenant)).await
     }
 
     async fn lock_totp(&self, challenge: &Challenge) -> Result<(), Error> {
@@ -253,7 +247,8 @@ impl App {
             return Ok(None);
         };
         let counter = Counter::RecoveryCode(challenge.user, code.id);
-        let counted = self.ledger.count_attempt(counter, self.budgets()).await?;
+        let budgets = self.budgets(challenge.tenant);
+        let counted = self.ledger.count_attempt(counter, budgets).await?;
         if !matches!(counted, Counted::Counted(_)) {
             return Ok(None);
         }

@@ -11,7 +11,7 @@ use domain::cookie::{CookieId, DeviceCookie};
 use domain::create::{self, Detail, Plan, Slot};
 use domain::directory::UserRecord;
 use domain::guard::{Asker, Facts, Verdict, seconds};
-use domain::number::{DEFAULT_DIGITS, Number};
+use domain::number::Number;
 use ports::{
     Hint, HotChange, HotError, HotUser, MacKey, Open, Opened, Replay, ReplayKey, SealFor,
     StoreError, UserRef,
@@ -111,6 +111,7 @@ impl App {
         if let Some(created) = self.replayed(call, caller, replay).await? {
             return Ok(created);
         }
+        self.meet(caller).await?;
         let target = self.target(caller, &request.user).await?;
         let cookie = self.valid_cookie(call.now, caller, &target, &request.context);
         for _ in 0..MAX_TRIES {
@@ -377,6 +378,8 @@ impl App {
         let shard = u16::from_be_bytes([shard[0], shard[1]]);
         let id = ChallengeId::new(call.now, shard, call.random());
         let expires = call.now.plus(wanted.ttl);
+        let rules = self.rules(integration.tenant, Some(integration.id));
+        let digits = rules.digits_for(verdict.familiarity);
         let document = Document {
             id,
             integration,
@@ -388,14 +391,14 @@ impl App {
             expires,
             nonce: call.random(),
             purpose: wanted.purpose,
-            digits: DEFAULT_DIGITS,
+            digits,
             address: wanted.address.as_deref(),
             browser: wanted.browser.clone(),
             details: &wanted.details,
         }
         .encode();
         let (signing_key, signature) = self.vault.sign_challenge(&document);
-        let number = Number::draw(&mut *call.rng, DEFAULT_DIGITS, taken);
+        let number = Number::draw(&mut *call.rng, digits, taken);
         let seal_for = SealFor::Number(integration.tenant, id);
         let challenge = Challenge {
             id,
@@ -406,7 +409,7 @@ impl App {
             request: wanted.request,
             purpose: wanted.purpose,
             methods: wanted.methods,
-            digits: DEFAULT_DIGITS,
+            digits,
             mode: verdict.mode,
             created: call.now,
             expires,

@@ -209,9 +209,10 @@ impl App {
         device: &Device,
     ) -> Result<(), StoreError> {
         let counter = Counter::Device(device.id);
-        let refused = match self.ledger.count_attempt(counter, self.budgets()).await? {
+        let budgets = self.budgets(user.user.tenant);
+        let refused = match self.ledger.count_attempt(counter, budgets).await? {
             Counted::Refused(refusal) => refusal == domain::attempts::Refusal::Locked,
-            Counted::Counted(attempts) => attempts.is_locked(counter, &self.budgets()),
+            Counted::Counted(attempts) => attempts.is_locked(counter, &budgets),
         };
         if refused && user.active_devices().any(|active| active.id == device.id) {
             match self.revoke(call, &Actor::Owner, device, Some("hard_cap")).await {

@@ -47,11 +47,6 @@ impl About {
 }
 
 impl App {
-    /// The policy that holds for an integration.
-    pub(crate) fn policy(&self, _tenant: TenantId, _integration: IntegrationId) -> &Policy {
-        &self.settings.guard
-    }
-
     /// Where a request comes from: as the user's memory has it, and as counted over users.
     pub(crate) fn origin(
         &self,

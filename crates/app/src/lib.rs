@@ -20,6 +20,7 @@ mod logins;
 mod management;
 mod redeem;
 mod replay;
+mod rules;
 mod settle;
 mod sweep;
 mod tickets;
@@ -28,7 +29,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use domain::challenge::Decision;
-use domain::guard;
 use ports::{Courier, Directory, Hot, Ledger, Vault};
 use rand::CryptoRng;
 use statement::{ServerUrl, Timestamp};
@@ -46,6 +46,7 @@ pub use gateway::{
 };
 pub use management::{NewIntegration, NewKey, UserView};
 pub use redeem::Receipt;
+pub use rules::Guards;
 pub use tickets::{NewTicket, TicketRequest, TicketView};
 
 /// What one request is given: the time, once, and randomness.
@@ -69,8 +70,8 @@ impl Call {
 pub struct Settings {
     /// Where browsers and devices reach this server.
     pub public_url: ServerUrl,
-    /// The guard's bounds.
-    pub guard: guard::Policy,
+    /// The guard's rules.
+    pub guard: Guards,
 }
 
 /// The stores and helpers that use cases stand on.
@@ -97,6 +98,7 @@ pub struct App {
     vault: Arc<dyn Vault>,
     decided: [AtomicU64; Decision::ALL.len()],
     tenants: guarding::Tenants,
+    met: rules::Met,
     refused_logins: logins::RefusedLogins,
 }
 
@@ -105,9 +107,18 @@ impl App {
     #[must_use]
     pub fn new(settings: Settings, ports: Ports) -> Self {
         let Ports { hot, ledger, directory, courier, vault } = ports;
-        let (decided, tenants) = (Default::default(), guarding::Tenants::default());
-        let refused_logins = logins::RefusedLogins::default();
-        Self { settings, hot, ledger, directory, courier, vault, decided, tenants, refused_logins }
+        Self {
+            settings,
+            hot,
+            ledger,
+            directory,
+            courier,
+            vault,
+            decided: Default::default(),
+            tenants: guarding::Tenants::default(),
+            met: rules::Met::default(),
+            refused_logins: logins::RefusedLogins::default(),
+        }
     }
 
     /// How many challenges this process has decided, by decision: for metrics.

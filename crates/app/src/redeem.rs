@@ -4,7 +4,7 @@ use std::fmt;
 
 use data_encoding::BASE64URL_NOPAD;
 use domain::audit::{Entry, Event};
-use domain::challenge::{Challenge, Decided};
+use domain::challenge::{Challenge, Decided, Proof};
 use domain::cookie::DeviceCookie;
 use domain::directory::User;
 use domain::receipt;
@@ -22,6 +22,10 @@ pub struct Receipt {
     pub receipt: String,
     /// Text for a cookie.
     pub device_cookie: String,
+    /// What passed the sign-in.
+    pub proof: Proof,
+    /// The authentication context class that the receipt says.
+    pub acr: &'static str,
 }
 
 impl fmt::Debug for Receipt {
@@ -100,6 +104,7 @@ impl App {
         browser_session: &str,
     ) -> Result<Receipt, Error> {
         let proof = decided.proof.ok_or(Error::Lapsed)?;
+        let acr = receipt::acr(proof, challenge.digits);
         let claims = Claims {
             iss: format!("{}/receipt", self.settings.public_url),
             aud: challenge.integration.to_string(),
@@ -110,7 +115,7 @@ impl App {
             exp: call.now.seconds() + receipt::LIFE_S,
             challenge: challenge.id.to_string(),
             purpose: challenge.purpose.name(),
-            acr: receipt::acr(proof),
+            acr,
             amr: receipt::amr(proof),
             auth_time: decided.at.seconds(),
             bsh: BASE64URL_NOPAD.encode(&sha256(&[browser_session.as_bytes()])),
@@ -123,6 +128,8 @@ impl App {
         Ok(Receipt {
             receipt: self.vault.sign_receipt(&claims),
             device_cookie: cookie.encode(&mac),
+            proof,
+            acr,
         })
     }
 }

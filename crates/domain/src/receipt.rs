@@ -1,14 +1,17 @@
 //! What a receipt says, truthfully (RFC 8176, RFC 9470): never `fido`, never phishing resistant.
 
 use crate::challenge::Proof;
+use crate::number::DEFAULT_DIGITS;
 
 /// Longest life of a receipt in seconds.
 pub const LIFE_S: u64 = 60;
 
-/// The authentication context class of a sign-in that `proof` passed.
+/// The authentication context class of a sign-in that `proof` passed, with a number of so many digits. Fewer than
+/// six don't conform to NIST 800-63B-4 §3.1.3.2, and whoever relies on it can tell.
 #[must_use]
-pub const fn acr(proof: Proof) -> &'static str {
+pub const fn acr(proof: Proof, digits: u8) -> &'static str {
     match proof {
+        Proof::Push(_) if digits < DEFAULT_DIGITS => "urn:countersign:acr:number-match-familiar",
         Proof::Push(_) | Proof::Both(_) => "urn:countersign:acr:number-match",
         Proof::Totp(_) => "urn:countersign:acr:totp",
         Proof::RecoveryCode(_) => "urn:countersign:acr:recovery-code",

@@ -5,7 +5,7 @@ use std::time::Duration;
 use app::Error;
 use askama::Template;
 use axum::response::{Html, IntoResponse, Response};
-use domain::challenge::{Decision, Method};
+use domain::challenge::{Decision, Proof};
 use domain::receipt;
 use http::StatusCode;
 use http::header::RETRY_AFTER;
@@ -95,7 +95,7 @@ impl Tone {
 impl Over<'_> {
     const fn words(&self) -> Words {
         let (state, tone, heading, text) = match self.outcome {
-            Outcome::SignedIn(_) => (
+            Outcome::SignedIn(..) => (
                 "approved",
                 Tone::Good,
                 "You are signed in",
@@ -157,7 +157,7 @@ impl Over<'_> {
     /// What it was passed by, if it was.
     fn passed(&self) -> Option<Passed> {
         match self.outcome {
-            Outcome::SignedIn(method) => Some(Passed::by(method)),
+            Outcome::SignedIn(proof, acr) => Some(Passed::by(proof, acr)),
             Outcome::Elsewhere | Outcome::Lapsed | Outcome::Refused(_) => None,
         }
     }
@@ -171,13 +171,14 @@ struct Passed {
 }
 
 impl Passed {
-    fn by(method: Method) -> Self {
-        let words = match method {
-            Method::Push => "number match on an enrolled authenticator",
-            Method::Totp => "time-based code",
-            Method::RecoveryCode => "recovery code",
+    fn by(proof: Proof, acr: &'static str) -> Self {
+        let words = match proof {
+            Proof::Push(_) => "number match on an enrolled authenticator",
+            Proof::Both(_) => "number match on an enrolled authenticator, and a code",
+            Proof::Totp(_) => "time-based code",
+            Proof::RecoveryCode(_) => "recovery code",
         };
-        Self { words, acr: receipt::acr(method), amr: receipt::amr(method).join(" ") }
+        Self { words, acr, amr: receipt::amr(proof).join(" ") }
     }
 }
 

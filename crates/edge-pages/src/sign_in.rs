@@ -7,7 +7,7 @@ use app::{Call, Caller, CreateRequest, Error};
 use axum::Form;
 use axum::extract::{FromRequest as _, Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
-use domain::challenge::{Decision, Method, Proof, State as Standing};
+use domain::challenge::{Decision, Method, State as Standing};
 use http::StatusCode;
 use http::header::SET_COOKIE;
 use ports::UserRef;
@@ -176,7 +176,7 @@ pub(crate) async fn retry(visitor: Visitor) -> Response {
         Stage::Over(Outcome::Elsewhere | Outcome::Lapsed | Outcome::Refused(_)) => {
             *stage = Stage::Fresh;
         }
-        Stage::Over(Outcome::SignedIn(_)) | Stage::Fresh | Stage::Asked(_) => {}
+        Stage::Over(Outcome::SignedIn(..)) | Stage::Fresh | Stage::Asked(_) => {}
     }
     drop(stage);
     back(&visitor)
@@ -233,13 +233,12 @@ async fn step(pages: Arc<Pages>, visitor: Visitor) -> Result<Shown, Failure> {
             Standing::Decided(decided) => decided,
         };
         let outcome = if decided.decision == Decision::Approved {
-            let method = decided.proof.map_or(Method::Push, Proof::method);
             let session = &visitor.context.browser_session;
             let redeemed = pages.app.redeem(&mut call, &caller, asked.id, session);
             match redeemed.await {
                 Ok(receipt) => {
                     device_cookie = Some(receipt.device_cookie);
-                    Outcome::SignedIn(method)
+                    Outcome::SignedIn(receipt.proof, receipt.acr)
                 }
                 Err(Error::AlreadyRedeemed) => Outcome::Elsewhere,
                 Err(Error::Lapsed) => Outcome::Lapsed,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use app::FirstFactor;
 use data_encoding::BASE64URL_NOPAD;
-use domain::challenge::{Decision, Method, Methods};
+use domain::challenge::{Decision, Methods, Proof};
 use domain::number::Number;
 use rand::CryptoRng;
 use statement::{ChallengeId, IntegrationId, Timestamp, sha256};
@@ -114,7 +114,7 @@ pub(crate) struct Asked {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// Approved by this, and redeemed here.
-    SignedIn(Method),
+    SignedIn(Proof, &'static str),
     /// Approved, but another sign-in of the same browser redeemed it.
     Elsewhere,
     /// Approved, but it couldn't be redeemed any more.

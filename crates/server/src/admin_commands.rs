@@ -291,7 +291,9 @@ pub(crate) async fn send(place: &Where, ask: Ask) -> Result<Reply, Exit> {
         Exit::Unreachable
     };
     let origin = config.origin(config.listen).map_err(|error| failed(error.into()))?;
-    let core = Core::open(&config.data, origin).await.map_err(failed)?;
+    let guard = crate::guard::load(&config)
+        .map_err(|error| failed(StartError::Policy(error.to_string())))?;
+    let core = Core::open(&config.data, origin, guard).await.map_err(failed)?;
     let uid = rustix::process::getuid().as_raw();
     let offline = Transport::InProcess(core.admin(uid));
     let reply = offline.request(ask.method, &target, body).await;

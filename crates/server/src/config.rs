@@ -13,6 +13,7 @@ use statement::{ServerUrl, UrlError};
 use toml::de::{DeTable, DeValue};
 
 use crate::config_keys::{KEYS, Key, Value};
+use crate::guard::policy_file;
 use crate::webhooks::{self, Endpoint, Wrong};
 
 /// What environment variables start with.
@@ -59,6 +60,10 @@ pub struct Config {
     pub log_level: String,
     /// Its form.
     pub log_format: LogFormat,
+    /// The guard's policy.
+    pub guard_policy: Option<PathBuf>,
+    /// The policy that judges beside it.
+    pub guard_shadow: Option<PathBuf>,
     /// Who is told of events.
     pub webhooks: Vec<Endpoint>,
 }
@@ -75,6 +80,8 @@ impl Default for Config {
             tls_key: None,
             log_level: "info".to_owned(),
             log_format: LogFormat::Text,
+            guard_policy: None,
+            guard_shadow: None,
             webhooks: Vec::new(),
         }
     }
@@ -341,6 +348,27 @@ impl Loader {
         }
         for (origin, key, message) in found {
             self.issue(origin, Some(key), message);
+        }
+        for (key, file) in
+            [("guard.policy", &config.guard_policy), ("guard.shadow", &config.guard_shadow)]
+        {
+            self.check_policy(key, file.as_deref());
+        }
+    }
+
+    /// A policy's own lines are told as those of the settings are.
+    fn check_policy(&mut self, key: &str, file: Option<&Path>) {
+        let (Some(file), Err(wrong)) = (file, policy_file::load(file)) else { return };
+        for (line, message) in wrong.found() {
+            let origin = match line {
+                Some(line) => Origin::File(file.to_owned(), *line),
+                None => self.loaded.origin(key),
+            };
+            let message = match line {
+                Some(_) => message.clone(),
+                None => format!("names {}: {message}", file.display()),
+            };
+            self.issue(origin, line.is_none().then_some(key), message);
         }
     }
 }

@@ -134,6 +134,24 @@ pub(crate) const KEYS: &[Key] = &[
         show: |config| Some(config.log_format.name().into()),
     },
     Key {
+        name: "guard.policy",
+        about: "TOML file with the guard's numbers; docs/guard-policy.md",
+        set: |config, value| {
+            config.guard_policy = Some(path(value)?);
+            Ok(())
+        },
+        show: |config| config.guard_policy.as_deref().map(show_path),
+    },
+    Key {
+        name: "guard.shadow",
+        about: "another, which judges beside it and changes nothing",
+        set: |config, value| {
+            config.guard_shadow = Some(path(value)?);
+            Ok(())
+        },
+        show: |config| config.guard_shadow.as_deref().map(show_path),
+    },
+    Key {
         name: "store.url",
         about: "not built yet: a database that many nodes share",
         set: |_, _| Err(not_built()),

@@ -174,3 +174,25 @@ fn what_is_printed_can_be_read_again() {
     assert!(printed.contains("c.toml:1\n"), "{printed}");
     assert_eq!(load_from(&printed, &[], None).unwrap().config, loaded.config);
 }
+
+#[test]
+fn a_policy_s_own_lines_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let policy = dir.path().join("guard.toml");
+    fs::write(&policy, "grace_s = 60\n\nhold = 3\n").unwrap();
+    let file = format!(
+        "[guard]\npolicy = '{}'\nshadow = '{}'\n",
+        policy.display(),
+        dir.path().join("none.toml").display()
+    );
+    let said = load_from(&file, &[], None).unwrap_err();
+    assert!(
+        said[0].ends_with("guard.toml:3: `hold` is no number of a policy; did you mean `hold_s`?")
+    );
+    assert!(
+        said[1].starts_with("c.toml:3: `guard.shadow` names ") && said[1].contains("can't be read")
+    );
+    fs::write(&policy, "grace_s = 60\n").unwrap();
+    let file = format!("[guard]\npolicy = '{}'\n", policy.display());
+    assert_eq!(load_from(&file, &[], None).unwrap().config.guard_policy, Some(policy));
+}

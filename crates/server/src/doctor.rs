@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use statement::Timestamp;
 
 use crate::admin_client::{ClientError, Transport};
-use crate::config::{Issues, Loaded};
+use crate::config::{Config, Issues, Loaded};
 use crate::data_dir::{holder, open_to_others, socket_path};
+use crate::guard;
 use crate::tls::TlsConfig;
 use crate::webhooks;
 
@@ -92,6 +93,7 @@ pub async fn examine(loaded: Result<Loaded, Issues>, now: Timestamp, open_files:
     let mut findings = vec![ok("config", "the settings can be read")];
     findings.extend(outside(&loaded));
     findings.push(tls(&loaded));
+    findings.push(policy(&loaded.config));
     findings.push(clock(now));
     findings.push(descriptors(open_files));
     findings.push(directory(data));
@@ -207,6 +209,22 @@ fn clock(now: Timestamp) -> Finding {
             "the clock can't be right: challenges and codes live by it",
             "set the clock: timedatectl set-ntp true",
         )
+    }
+}
+
+fn policy(config: &Config) -> Finding {
+    let guards = match guard::load(config) {
+        Ok(guards) => guards,
+        Err(error) => return wrong("guard", error.to_string(), "mend the guard's policy"),
+    };
+    if guards.live.has_familiar() {
+        let next = "set profile = \"standard\" in the guard's policy, unless you accept that";
+        return warn("guard", guard::FAMILIAR, next);
+    }
+    let beside = if guards.shadow.is_some() { ", and a shadow beside it" } else { "" };
+    match &config.guard_policy {
+        Some(file) => ok("guard", format!("policy {}{beside}", file.display())),
+        None => ok("guard", format!("the default policy{beside}")),
     }
 }
 

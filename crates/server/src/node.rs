@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use app::{App, Call, Ports, Settings};
+use app::{App, Call, Guards, Ports, Settings};
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
@@ -27,6 +27,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::connections::Bounds;
 use crate::data_dir::{DataDir, DataDirError};
+use crate::guard;
 use crate::listener::{BindError, Listener, raise_open_files};
 use crate::operations::{self, Readiness};
 use crate::tls::{TlsConfig, TlsError};
@@ -62,8 +63,10 @@ pub enum StartError {
     PublicUrl(#[from] statement::UrlError),
     #[error("metrics: {0}")]
     Metrics(String),
-    #[error("the demo can't be set up: {0}")]
-    Demo(#[from] app::Error),
+    #[error("the guard's policy: {0}")]
+    Policy(String),
+    #[error("the first look into the store, or the demo's set-up, failed: {0}")]
+    App(#[from] app::Error),
 }
 
 /// A data directory with its use cases on top: what serving, and admin commands without a server, stand on.
@@ -80,11 +83,15 @@ impl Core {
     ///
     /// # Errors
     /// [`StartError`].
-    pub async fn open(data: &Path, public_url: ServerUrl) -> Result<Self, StartError> {
+    pub async fn open(
+        data: &Path,
+        public_url: ServerUrl,
+        guard: Guards,
+    ) -> Result<Self, StartError> {
         let data = DataDir::take(data)?;
         let master = MasterKey::load_or_create(&data.path().join("keys").join("master.key"))?;
         let store = Store::open(data.path(), Arc::new(clock::now), master).await?;
-        let settings = Settings { public_url, guard: domain::guard::Policy::default() };
+        let settings = Settings { public_url, guard };
         let ports = Ports {
             hot: store.hot(),
             ledger: store.ledger(),
@@ -92,7 +99,9 @@ impl Core {
             courier: Arc::new(LocalCourier::new()),
             vault: store.vault(),
         };
-        Ok(Self { _data: data, store, app: Arc::new(App::new(settings, ports)) })
+        let app = App::new(settings, ports);
+        app.meet_everybody().await.map_err(app::Error::from)?;
+        Ok(Self { _data: data, store, app: Arc::new(app) })
     }
 
     /// The operators' routes, for somebody with this user id on this machine.
@@ -152,7 +161,9 @@ impl Node {
         let public = Listener::bind(config.listen, tls, bounds).await?;
         let operations = Listener::bind(config.admin_listen, None, Bounds::operators()).await?;
         let origin = config.origin(public.local_addr())?;
-        let core = Core::open(&config.data, origin).await?;
+        let guard = guard::load(config).map_err(|error| StartError::Policy(error.to_string()))?;
+        guard::warn(&guard);
+        let core = Core::open(&config.data, origin, guard).await?;
         let app = Arc::clone(&core.app);
         let webhooks = Webhooks::open(&config.webhooks, &config.data, Pace::default())?;
         let socket = AdminSocket::bind(&config.data)?;

@@ -208,7 +208,8 @@ async fn with_person(data: &Path, listen: SocketAddr) -> Exit {
 
 /// The demo's integration and user, made before the server opens the same data.
 async fn prepare(config: &Config) -> Result<(), StartError> {
-    let core = Core::open(&config.data, config.origin(config.listen)?).await?;
+    let origin = config.origin(config.listen)?;
+    let core = Core::open(&config.data, origin, app::Guards::default()).await?;
     demo::set_up(&core.app).await?;
     core.close().await.map_err(app::Error::from)?;
     Ok(())

@@ -252,7 +252,7 @@ impl Rules {
     /// The first number that can't hold.
     pub fn with<'a>(changes: impl IntoIterator<Item = &'a Change>) -> Result<Self, RulesError> {
         let mut rules = Self::default();
-        let mut asked_familiar = false;
+        let (mut asked, mut allowed) = (false, false);
         for change in changes {
             match *change {
                 Change::Number(knob, value) => {
@@ -269,16 +269,20 @@ impl Rules {
                     tries.set(budget, value);
                 }
                 Change::Digits(digits) => rules.digits = digits,
-                Change::Profile(profile) => rules.profile = profile,
+                Change::Profile(profile) => {
+                    rules.profile = profile;
+                    // a table may well take back what stands above it
+                    allowed |= profile == Profile::Familiar;
+                }
                 Change::FamiliarDigits(digits) => {
                     rules.familiar_digits = digits;
-                    asked_familiar = true;
+                    asked = true;
                 }
                 Change::SuccessBound(bound) => rules.success_bound = Some(bound),
             }
         }
         rules.check()?;
-        if asked_familiar && rules.profile != Profile::Familiar {
+        if asked && !allowed {
             return Err(RulesError::NotFamiliar);
         }
         Ok(rules)

@@ -93,6 +93,12 @@ impl Lab {
         }
     }
 
+    /// With other budgets for codes.
+    #[must_use]
+    pub fn with_budgets(self, budgets: Budgets) -> Self {
+        Self { budgets, ..self }
+    }
+
     /// How many users have been seen.
     #[must_use]
     pub fn users(&self) -> usize {

@@ -80,7 +80,7 @@ impl World {
         let app = Arc::new(App::new(
             Settings {
                 public_url: "http://127.0.0.1:8470".parse().unwrap(),
-                guard: domain::guard::Policy::default(),
+                guard: app::Guards::default(),
             },
             Ports {
                 hot: store.hot(),

@@ -77,10 +77,8 @@ impl World {
         let seeds = Arc::new(AtomicU64::new(1));
         let store = Store::open(dir.path(), clock.reader(), MasterKey::from_bytes([7; 32]));
         let store = store.await.expect("a store");
-        let settings = Settings {
-            public_url: URL.parse().expect("a URL"),
-            guard: domain::guard::Policy::default(),
-        };
+        let settings =
+            Settings { public_url: URL.parse().expect("a URL"), guard: app::Guards::default() };
         let ports = Ports {
             hot: store.hot(),
             ledger: store.ledger(),

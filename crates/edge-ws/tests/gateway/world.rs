@@ -71,7 +71,7 @@ impl World {
         let store = Store::open(dir.path(), Arc::new(|| NOW), key).await.expect("a store");
         let settings = Settings {
             public_url: "http://127.0.0.1:8470".parse().expect("a URL"),
-            guard: domain::guard::Policy::default(),
+            guard: app::Guards::default(),
         };
         let ports = Ports {
             hot: store.hot(),

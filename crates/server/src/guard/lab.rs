@@ -4,7 +4,7 @@ use std::io::{self, BufRead, Write};
 use std::net::IpAddr;
 
 use domain::challenge::{Decision, Method, Methods, Purpose};
-use domain::guard::{Place, Policy};
+use domain::guard::{Place, Rules};
 use domain::lab::{Caller, Judged, Lab, Op, Raised, Said};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -62,8 +62,8 @@ impl Bad {
 }
 
 /// Runs the lab from stdin to stdout until the input ends.
-pub(super) fn run(policy: Policy) -> Exit {
-    let mut lab = Lab::new(policy);
+pub(super) fn run(rules: Rules) -> Exit {
+    let mut lab = Lab::new(rules.policy).with_budgets(rules.budgets);
     let (mut input, mut output) = (io::stdin().lock(), io::stdout().lock());
     let mut line = Vec::new();
     loop {
@@ -274,6 +274,8 @@ fn raised(raised: &Raised) -> Value {
 fn rounded(score: f32) -> f64 {
     (f64::from(score) * 10_000.0).round() / 10_000.0
 }
+
+    use domain::guard::Policy;
 
 #[cfg(test)]
 mod tests {

@@ -96,7 +96,7 @@ async fn open(dir: &Path) -> Node {
     let settings = Settings {
         // the same in all runs, wherever they listen: devices are shown it
         public_url: "http://127.0.0.1:8470".parse().unwrap(),
-        guard: domain::guard::Policy::default(),
+        guard: app::Guards::default(),
     };
     let ports = Ports {
         hot: store.hot(),
