@@ -9,11 +9,11 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 use wire::rest::{
     BrowserContext, Challenge, CreateChallenge, CreatedChallenge, FirstFactor, RedeemChallenge,
-    Redeemed, State,
+    Redeemed, State, SubmitCode,
 };
 
 use crate::clock;
-use crate::fleet::User;
+use crate::fleet::{Trouble, User};
 use crate::receipt;
 use crate::record::{Record, Step};
 use crate::rest::{Api, PATIENCE};
@@ -21,6 +21,8 @@ use crate::schedule::{Act, Arrival};
 
 /// How long after its time a challenge may take to be known as ended.
 pub(crate) const GRACE: Duration = Duration::from_secs(10);
+/// How long a person whose device should ring waits for that before they open the app.
+const RING_WITHIN: Duration = Duration::from_secs(3);
 /// One long poll, in seconds.
 const WAIT_S: u64 = 25;
 /// Between a poll that failed and the next.
@@ -46,6 +48,11 @@ struct Page {
 #[derive(Default)]
 struct Device {
     prompted: Option<Instant>,
+    /// The person opened the app.
+    pulled: bool,
+    /// It rang.
+    rang: bool,
+    withheld: bool,
     answered: Option<Instant>,
     told: Option<Instant>,
 }
@@ -65,16 +72,20 @@ pub(crate) async fn run(
     let request = request(user, &record.session, ttl);
     let (page, device) = tokio::join!(
         page(api, &request, start, ttl, show, &mut record),
-        device(user, arrival, shown, &mut device_record),
+        device(api, user, arrival, shown, &mut device_record),
     );
     record.join(device_record);
     record.answered = device.answered.is_some();
     record.prompted = device.prompted.is_some();
-    if let Some(prompted) = device.prompted {
+    record.silent = record.prompted && !device.rang;
+    record.withheld = device.withheld;
+    if let (Some(prompted), false) = (device.prompted, device.pulled) {
         record.took(Step::CreateToDevice, start, prompted);
     }
     let first = device.told.into_iter().chain(page.told).min();
-    if let (Some(answered), Some(first), Some(told)) = (device.answered, first, page.told) {
+    // a withheld answer decides nothing: the code does
+    let answered = device.answered.filter(|_| !device.withheld);
+    if let (Some(answered), Some(first), Some(told)) = (answered, first, page.told) {
         record.took(Step::AnswerToDecision, answered, first);
         record.took(Step::DecisionToWaiter, first, told);
         record.took(Step::AnswerToWaiter, answered, told);
@@ -82,6 +93,11 @@ pub(crate) async fn run(
     if page.cookie.is_some() {
         user.cookie = page.cookie;
     }
+    user.trouble = user.trouble.max(match arrival.act {
+        Act::Approve => Trouble::None,
+        Act::Wrong | Act::Ignore => Trouble::Silent,
+        Act::Deny => Trouble::Suspect,
+    });
     record
 }
 
@@ -180,6 +196,7 @@ async fn redeem(api: &Api, id: &str, record: &mut Record) -> Option<String> {
 
 /// The device's half: prompt, number, thought, answer, word of the decision.
 async fn device(
+    api: &Api,
     user: &mut User,
     arrival: Arrival,
     mut shown: oneshot::Receiver<Shown>,
@@ -188,31 +205,50 @@ async fn device(
     let mut device = Device::default();
     let mut page: Option<Shown> = None;
     // prompts may come before the page knows its challenge
-    let mut prompts: Vec<(ChallengeId, Instant)> = Vec::new();
+    let mut prompts: Vec<(ChallengeId, Instant, bool)> = Vec::new();
+    let mut opens_app = None;
     loop {
         let until = page.as_ref().map(|page| page.until);
         tokio::select! {
             told = &mut shown, if page.is_none() => match told {
-                Ok(told) => page = Some(told),
+                Ok(told) => {
+                    let rings = user.trouble == Trouble::None;
+                    opens_app = Some(clock::now() + if rings { RING_WITHIN } else { Duration::ZERO });
+                    page = Some(told);
+                }
                 Err(_) => return device,
             },
+            () = sleep_until(opens_app), if device.prompted.is_none() && !device.pulled => {
+                device.pulled = true;
+                // an error means that the session has ended, which its events tell
+                let _ = user.session.handle.pull().await;
+            }
             event = user.session.events.recv() => {
                 let Some((_, event)) = event else {
                     record.error("device_ended");
                     return device;
                 };
                 if let Event::Prompt(card) = &event {
-                    prompts.push((card.challenge, clock::now()));
-                } else if heard(&event, page.as_ref(), &mut device, record) {
-                    return device;
+                    prompts.push((card.challenge, clock::now(), card.alert));
+                } else {
+                    let suspect = user.trouble == Trouble::Suspect;
+                    if heard(&event, page.as_ref(), suspect, &mut device, record) {
+                        return device;
+                    }
                 }
             }
             () = sleep_until(until) => return device,
         }
         let Some(page) = &page else { continue };
-        let prompt = prompts.iter().find(|(id, _)| *id == page.challenge);
-        if let (Some((_, at)), None) = (prompt, device.prompted) {
-            device.prompted = Some(*at);
+        if device.withheld && device.told.take().is_some() {
+            type_code(api, user, page, record).await;
+        }
+        let prompt = prompts.iter().find(|(id, ..)| *id == page.challenge);
+        if let (Some((_, at, rang)), None) = (prompt, device.prompted) {
+            (device.prompted, device.rang) = (Some(*at), *rang);
+            if device.pulled && device.rang && user.trouble == Trouble::None {
+                record.error("ring_not_delivered");
+            }
             if arrival.act != Act::Ignore && !answer(user, arrival, page, &mut device, record).await
             {
                 return device;
@@ -248,14 +284,41 @@ async fn answer(
     true
 }
 
+/// Types the code that the device shows into the page.
+async fn type_code(api: &Api, user: &mut User, page: &Shown, record: &mut Record) {
+    user.typed = clock::totp_step();
+    let account = user.session.handle.account().await;
+    let code = account.ok().and_then(|account| account.code(authenticator_native::unix_time()));
+    let Some(code) = code else {
+        record.error("no_code");
+        return;
+    };
+    let path = format!("/v1/challenges/{}/code", page.challenge);
+    let body = SubmitCode { code: code.digits.to_string() };
+    match api.send::<Challenge>(Method::POST, &path, Some(&body)).await {
+        Ok(challenge) => record.saw(challenge.state),
+        Err(error) => record.error(format!("code_{}", error.kind())),
+    }
+}
+
 /// Notes what the device is told; `true` if it is the last word on this ceremony.
-fn heard(event: &Event, page: Option<&Shown>, device: &mut Device, record: &mut Record) -> bool {
+fn heard(
+    event: &Event,
+    page: Option<&Shown>,
+    suspect: bool,
+    device: &mut Device,
+    record: &mut Record,
+) -> bool {
     let ours = |id: &ChallengeId| page.is_some_and(|page| page.challenge == *id);
     match event {
         Event::Answered { challenge, outcome } if ours(challenge) => {
             device.told = Some(clock::now());
             match outcome {
                 AnswerOutcome::Settled(_) => return false,
+                AnswerOutcome::Withheld if suspect => {
+                    device.withheld = true;
+                    return false;
+                }
                 AnswerOutcome::Withheld => record.error("answer_withheld"),
                 AnswerOutcome::Late => record.error("answer_late"),
                 AnswerOutcome::Refused => record.error("answer_refused"),

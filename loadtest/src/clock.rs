@@ -21,6 +21,11 @@ pub(crate) fn wall() -> String {
     jiff::Timestamp::now().to_string()
 }
 
+/// The TOTP step that is on.
+pub(crate) fn totp_step() -> u64 {
+    authenticator_native::unix_time().seconds() / 30
+}
+
 /// A browser session: 192 random bits, new in every run, as a relying party makes them.
 #[expect(clippy::disallowed_methods, reason = "sessions must differ between runs of the same seed")]
 pub(crate) fn browser_session() -> String {

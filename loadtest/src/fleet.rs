@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use wire::rest::{self, CreateTicket, CreatedTicket};
 
+use crate::clock;
 use crate::failure::Failure;
 use crate::plan::Plan;
 use crate::rest::{Api, Nothing, PATIENCE};
@@ -25,6 +26,17 @@ const NUMBER_PAUSE: Duration = Duration::from_millis(100);
 /// What is given as the reason for a ticket: users of an earlier run have had devices before.
 const REASON: &str = "load test";
 
+/// What a user's last sign-ins have earned at the guard. Later is worse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Trouble {
+    /// All was well: their device rings.
+    None,
+    /// One failed: nothing rings for a while, they open the app.
+    Silent,
+    /// They denied one: beyond that, an approval takes a code as well.
+    Suspect,
+}
+
 /// A user with a connected device.
 pub(crate) struct User {
     /// The user's id.
@@ -33,8 +45,24 @@ pub(crate) struct User {
     pub(crate) session: Session,
     /// What the user's browser got from its last sign-in.
     pub(crate) cookie: Option<String>,
-    /// The address of the user's browser, for show.
+    /// The address of the user's browser: nobody else's, nor is its network.
     pub(crate) address: String,
+    pub(crate) trouble: Trouble,
+    /// The last TOTP step of which the code was typed: none is worth anything twice.
+    pub(crate) typed: u64,
+}
+
+impl User {
+    /// Whether an approval of theirs can pass now, withheld or not.
+    pub(crate) fn can_pass(&self) -> bool {
+        self.trouble < Trouble::Suspect || clock::totp_step() > self.typed
+    }
+}
+
+/// The address of a user's browser. 198.18.0.0/15 is for benchmarks (RFC 2544); the guard takes a /24 for one
+/// provider's network, so users are spread over all 512 of them.
+fn address(n: u32) -> String {
+    format!("198.{}.{}.{}", 18 + n / 256 % 2, n % 256, n / 512 % 250 + 1)
 }
 
 /// Makes the users of `plan`, each with a device that is connected.
@@ -82,8 +110,9 @@ async fn one(api: &Api, client: &Client, name: &str, n: u32) -> Result<User, Fai
         device: id,
         session: connect(client, account).await.map_err(device)?,
         cookie: None,
-        // 198.18.0.0/15 is for benchmarks (RFC 2544)
-        address: format!("198.18.{}.{}", n / 250, n % 250 + 1),
+        address: address(n),
+        trouble: Trouble::None,
+        typed: 0,
     })
 }
 

@@ -57,8 +57,12 @@ pub(crate) struct Record {
     pub(crate) challenge: Option<String>,
     /// Whether the device showed it.
     pub(crate) prompted: bool,
+    /// Whether the device showed it only because the person opened the app: the guard kept it silent.
+    pub(crate) silent: bool,
     /// Whether the device answered it.
     pub(crate) answered: bool,
+    /// Whether the right answer was withheld until a code passed.
+    pub(crate) withheld: bool,
     /// Every end that anybody was told, once each. A sound server tells one.
     seen: Vec<State>,
     pub(crate) receipts: u32,
@@ -95,7 +99,9 @@ impl Record {
             session,
             challenge: None,
             prompted: false,
+            silent: false,
             answered: false,
+            withheld: false,
             seen: Vec::new(),
             receipts: 0,
             errors: BTreeMap::new(),

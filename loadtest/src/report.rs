@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::failure::{Cut, Exit};
 use crate::latency::{Percentiles, Times};
 use crate::plan::{Arrivals, Plan};
-use crate::record::Step;
+use crate::record::{Record, Step};
 use crate::run::{LATE, Load, Used};
 
 /// A client that is late more often than this measures itself.
@@ -56,6 +56,10 @@ struct Ceremonies {
     arrived: u64,
     /// That ended as the device said, with one receipt for an approval.
     right: u64,
+    /// That the guard kept silent: the person opened the app.
+    silent: u64,
+    /// Of which the right answer was withheld until a code passed.
+    withheld: u64,
 }
 
 impl Report {
@@ -80,6 +84,8 @@ impl Report {
             }
         }
         let ended = load.records.len();
+        let count = |is: fn(&Record) -> bool| load.records.iter().filter(|r| is(r)).count() as u64;
+        let (silent, withheld) = (count(|record| record.silent), count(|record| record.withheld));
         let cpu = |used: Option<Used>| {
             let used = used.filter(|_| ended > 0)?;
             Some(used.cpu.as_secs_f64() / ended as f64)
@@ -111,7 +117,7 @@ impl Report {
                 rss_bytes: rss(load.client),
                 late: load.late,
             },
-            ceremonies: Ceremonies { arrived: load.arrived, right },
+            ceremonies: Ceremonies { arrived: load.arrived, right, silent, withheld },
             lost,
             doubled,
             errors,
@@ -178,10 +184,11 @@ pub(crate) fn describe(plan: &Plan) -> String {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Ceremonies { arrived, right } = self.ceremonies;
+        let Ceremonies { arrived, right, silent, withheld } = self.ceremonies;
         writeln!(
             f,
-            "{:.1} ceremonies/s; {right} of {arrived} right, {} lost, {} doubled",
+            "{:.1} ceremonies/s; {right} of {arrived} right, {} lost, {} doubled; {silent} silent, \
+             {withheld} withheld until a code passed",
             self.ceremonies_per_s, self.lost, self.doubled
         )?;
         for step in Step::ALL {
@@ -220,7 +227,6 @@ mod tests {
 
     use super::*;
     use crate::plan::tests::good;
-    use crate::record::Record;
     use crate::schedule::Act;
 
     fn record(ended: State) -> Record {
@@ -272,6 +278,7 @@ mod tests {
         assert!(json["server"]["bytes_per_idle_device"].is_null());
         assert_eq!((&json["lost"], &json["doubled"]), (&0.into(), &0.into()));
         assert_eq!(json["errors"], serde_json::json!({}));
+        assert_eq!(json["ceremonies"]["silent"], 0);
     }
 
     #[track_caller]
@@ -303,6 +310,18 @@ mod tests {
         wrong(cut, None, "the server ended by itself (signal: 9)");
         wrong(load(Vec::new()), None, "no ceremony");
         wrong(load(denied(9)), Some("it had to be killed".to_owned()), "killed");
+    }
+
+    #[test]
+    fn silent_and_withheld_ones_are_counted_apart_and_right() {
+        let mut records = denied(10);
+        records[0].silent = true;
+        (records[1].silent, records[1].withheld) = (true, true);
+        let report = Report::new(&good(), load(records), None);
+        assert_eq!(report.exit(), Exit::Ok);
+        assert!(report.to_string().contains("2 silent, 1 withheld until a code passed"));
+        let Ceremonies { right, silent, withheld, .. } = report.ceremonies;
+        assert_eq!((right, silent, withheld), (10, 2, 1));
     }
 
     #[test]

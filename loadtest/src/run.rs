@@ -13,18 +13,20 @@ use wire::rest::{Challenge, RedeemChallenge, Redeemed, State};
 use crate::ceremony;
 use crate::clock;
 use crate::failure::Cut;
-use crate::fleet::User;
+use crate::fleet::{Trouble, User};
 use crate::latency::Times;
 use crate::plan::Plan;
 use crate::record::{Record, Step};
 use crate::rest::{Api, CallError, PATIENCE};
-use crate::schedule::{Arrival, Schedule};
+use crate::schedule::{Act, Arrival, Schedule};
 use crate::usage::{self, Usage};
 
 /// A ceremony that starts later than this after its time was held up by this program.
 pub(crate) const LATE: Duration = Duration::from_millis(25);
 /// From the start of the run to the first arrival that may come.
 const LEAD: Duration = Duration::from_millis(100);
+/// How many people at least share what goes wrong: so few that the guard doesn't take it for an attack on all.
+const TROUBLED: usize = 4;
 /// How many ceremonies are checked again at a time.
 const AUDITORS: usize = 16;
 
@@ -65,8 +67,9 @@ struct Running<'a> {
     api: Api,
     plan: &'a Plan,
     begin: Instant,
-    idle: VecDeque<User>,
-    tasks: JoinSet<(User, Record)>,
+    idle: Idle,
+    /// Each tells how it stood with its user before.
+    tasks: JoinSet<(User, Trouble, Record)>,
     load: Load,
     times: Times,
     wrong: u64,
@@ -85,7 +88,7 @@ pub(crate) async fn run(
         api: api.clone(),
         plan,
         begin: clock::now() + LEAD,
-        idle: users.into(),
+        idle: Idle { calm: users.into(), ..Idle::default() },
         tasks: JoinSet::new(),
         load: Load {
             records: Vec::new(),
@@ -107,7 +110,50 @@ pub(crate) async fn run(
     let Running { mut load, idle, .. } = running;
     load.server = Used::between(before.0, server.and_then(usage::of));
     load.client = Used::between(before.1, usage::own());
-    (load, idle.into())
+    (load, idle.calm.into_iter().chain(idle.troubled).collect())
+}
+
+/// Users who are in no ceremony.
+#[derive(Default)]
+struct Idle {
+    calm: VecDeque<User>,
+    /// Those of whom a ceremony failed.
+    troubled: VecDeque<User>,
+    /// How many of all are troubled, idle or not.
+    in_trouble: usize,
+}
+
+impl Idle {
+    /// Who comes next to do `act`. What fails is mostly the same people's, as it is in life; whoever denied one
+    /// approves again as soon as they have a code for it.
+    fn take(&mut self, act: Act) -> Option<User> {
+        if act != Act::Approve {
+            let few = self.in_trouble < TROUBLED;
+            let calm = if few { self.calm.pop_front() } else { None };
+            let taken = calm.or_else(|| self.troubled.pop_front());
+            return taken.or_else(|| self.calm.pop_front());
+        }
+        let passes = |user: &User| user.trouble == Trouble::Suspect && user.can_pass();
+        let suspect = self.troubled.iter().position(passes);
+        let taken = suspect.and_then(|at| self.troubled.remove(at));
+        let taken = taken.or_else(|| self.calm.pop_front());
+        taken.or_else(|| {
+            let at = self.troubled.iter().position(User::can_pass)?;
+            self.troubled.remove(at)
+        })
+    }
+
+    /// Takes a user back; `before` is how it stood with them.
+    fn put(&mut self, user: User, before: Trouble) {
+        if before == Trouble::None && user.trouble > before {
+            self.in_trouble += 1;
+        }
+        if user.trouble == Trouble::None {
+            self.calm.push_back(user);
+        } else {
+            self.troubled.push_back(user);
+        }
+    }
 }
 
 impl Running<'_> {
@@ -134,8 +180,8 @@ impl Running<'_> {
                     next = schedule.next();
                 }
                 Some(done) = self.tasks.join_next(), if !self.tasks.is_empty() => {
-                    let (user, record) = done.expect("no ceremony panics");
-                    self.idle.push_back(user);
+                    let (user, before, record) = done.expect("no ceremony panics");
+                    self.idle.put(user, before);
                     self.end(record);
                 }
                 _ = progress.tick() => self.tell(),
@@ -149,17 +195,17 @@ impl Running<'_> {
         if clock::now() > at + LATE {
             self.load.late += 1;
         }
-        let Some(mut user) = self.idle.pop_front() else {
+        let Some(mut user) = self.idle.take(arrival.act) else {
             self.load.overrun += 1;
             return;
         };
         let (api, ttl) = (self.api.clone(), self.plan.ttl());
-        let measured = arrival.at >= self.plan.ramp();
+        let (measured, before) = (arrival.at >= self.plan.ramp(), user.trouble);
         self.tasks.spawn(async move {
             let mut record = ceremony::run(&api, &mut user, arrival, at, ttl).await;
             record.measured = measured;
             record.ended = Some(clock::now());
-            (user, record)
+            (user, before, record)
         });
     }
 

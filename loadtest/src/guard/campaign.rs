@@ -28,6 +28,8 @@ pub(crate) enum From {
 pub(crate) enum Act {
     /// The attacker asks.
     Push,
+    /// The attacker asks if, by all that is known, it rings and nobody is told.
+    Patient,
     /// The attacker guesses a code.
     Code,
     /// The attacker tries a recovery code.
@@ -141,6 +143,10 @@ pub(crate) struct Campaign {
     pub(crate) own_total: u32,
     pub(crate) own_way: u32,
     pub(crate) own_blocked: u32,
+    /// Of those, from places that the person had proven.
+    pub(crate) known_blocked: u32,
+    /// Who had no way, or was blocked.
+    pub(crate) lost: Vec<u32>,
     pub(crate) known_prompts: u32,
     pub(crate) known_rang: u32,
     /// Hours after the end, whether a new place rang.
@@ -186,10 +192,14 @@ impl Campaign {
         self.known_rang += u32::from(known && rang);
     }
 
-    pub(super) fn own_end(&mut self, way: bool, blocked: bool) {
+    pub(super) fn own_end(&mut self, user: u32, way: bool, blocked: bool, known: bool) {
+        if !way || blocked {
+            self.lost.push(user);
+        }
         self.own_total += 1;
         self.own_way += u32::from(way);
         self.own_blocked += u32::from(blocked);
+        self.known_blocked += u32::from(blocked && known);
     }
 
     /// What the page shows once a challenge is decided: all that the attacker learns.
@@ -305,6 +315,8 @@ fn empty(
         own_total: 0,
         own_way: 0,
         own_blocked: 0,
+        known_blocked: 0,
+        lost: Vec::new(),
         known_prompts: 0,
         known_rang: 0,
         probes: Vec::new(),

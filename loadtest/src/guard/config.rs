@@ -36,7 +36,8 @@ macro_rules! section {
 section! { /// What is run.
 Run {
     seeds: Vec<u64>, users: u32, warmup_days: u32, judged_days: u32, attack_days: u32,
-    victims: u32, sprays: u32, spray_users: u32, ttl_s: u32, asn: bool,
+    victims: u32, sprays: u32, spray_users: u32, ttl_s: u32, asn: bool, patience_days: u32,
+    patience_gaps_h: Vec<u64>, patience_groups: Vec<(u64, u64)>,
 } }
 section! { /// How often people sign in.
 Rate { per_workday: f64, sigma: f64, weekend: f64 } }

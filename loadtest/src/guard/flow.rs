@@ -90,7 +90,7 @@ impl<G: Gate> World<'_, G> {
             let it = self.tasks[task as usize].probe;
             self.campaigns[campaign as usize].own_prompt(known && first, rang, it);
         } else if self.is_judged() {
-            self.tally.prompt(user, said.word, already, known, cohorts);
+            self.tally.prompt(user, &said, already, known, cohorts);
         }
         self.react(task, id, said.word);
         said
@@ -239,7 +239,8 @@ impl<G: Gate> World<'_, G> {
         }
         let codes = !self.people[user as usize].push_only;
         if codes && (determined || self.dice.chance(self.config.page.step_up)) {
-            let delay = self.hesitation(CODE_DELAY_S);
+            // who is determined has the app open already
+            let delay = self.hesitation(if determined { 5.0 } else { CODE_DELAY_S });
             self.after(delay, Event::Code(task, Some(chal)));
         }
     }
@@ -331,7 +332,12 @@ impl<G: Gate> World<'_, G> {
         }
         let retry = &self.config.retry;
         let gave_up = tries >= retry.max_tries || decision == Decision::Cancelled;
-        if gave_up || !self.dice.chance(retry.again) {
+        // what counts under attack is whether there is a way, so they look for it
+        let it = &self.tasks[task as usize];
+        let determined = it.under.is_some() && it.tested && !it.way;
+        if (gave_up && !(determined && tries < 2 * retry.max_tries))
+            || !(determined || self.dice.chance(retry.again))
+        {
             self.finish(task);
             return;
         }
@@ -348,9 +354,13 @@ impl<G: Gate> World<'_, G> {
         if std::mem::replace(&mut it.done, true) {
             return;
         }
+        let user = it.user;
         let (tested, way, blocked, under) = (it.tested, it.way, it.blocked, it.under);
+        let known = self.people[user as usize].is_known(&self.tasks[task as usize].choice, self.t);
         match under {
-            Some(campaign) if tested => self.campaigns[campaign as usize].own_end(way, blocked),
+            Some(campaign) if tested => {
+                self.campaigns[campaign as usize].own_end(user, way, blocked, known)
+            }
             None if tested && self.is_judged() => self.tally.sign_in(way),
             _ => {}
         }

@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use domain::challenge::{Decision, Method, Methods, Purpose};
-use domain::guard::{AlertKind, EnrolmentDecision, Place, Policy, Severity};
+use domain::guard::{AlertKind, EnrolmentDecision, Place, Policy, Reason, Severity};
 use domain::lab::{self, Lab, Op};
 
-use super::dice::{EPOCH, Ms};
+use super::dice::{DAY, EPOCH, Ms, SECOND};
 
 /// The integrations, by number.
 pub(crate) const MAIL: u8 = 0;
@@ -52,6 +52,15 @@ pub(crate) enum Word {
     Refuse,
 }
 
+/// How familiar a place seems, least first.
+pub(crate) const FAMILIARITIES: [(Reason, &str); 5] = [
+    (Reason::FromNowhere, "nowhere"),
+    (Reason::FromUnknown, "unknown"),
+    (Reason::FromNear, "near"),
+    (Reason::FromKnown, "known"),
+    (Reason::FromOwn, "own"),
+];
+
 /// An alert.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Seen {
@@ -66,12 +75,14 @@ pub(crate) struct Said {
     pub(crate) word: Word,
     /// The challenge that it was merged into.
     pub(crate) into: Option<u32>,
+    /// How familiar the place seemed: nowhere 0, unknown, near, known, own 4.
+    pub(crate) familiar: Option<usize>,
     pub(crate) alerts: Vec<Seen>,
 }
 
 impl Said {
     const fn word(word: Word) -> Self {
-        Self { word, into: None, alerts: Vec::new() }
+        Self { word, into: None, familiar: None, alerts: Vec::new() }
     }
 }
 
@@ -93,6 +104,8 @@ pub(crate) trait Gate {
     fn user(&mut self, t: Ms, user: u32, push_only: bool, break_glass: bool);
     fn enrol(&mut self, t: Ms, user: u32, reset: bool) -> (Grant, Vec<Seen>);
     fn restart(&mut self, t: Ms);
+    /// Whether a request would ring and, ignored, raise no alert: for who knows every number.
+    fn would_ring_unseen(&self, t: Ms, ask: &Ask, ttl: Ms) -> bool;
 }
 
 /// The real guard.
@@ -104,6 +117,10 @@ pub(crate) struct Guard {
     pub(crate) cost: Cost,
     /// Only where it is timed.
     timed: bool,
+    /// The user whose lines are written to stderr.
+    pub(crate) trace: Option<u32>,
+    /// That user's challenges.
+    traced: Vec<String>,
     text: String,
 }
 
@@ -123,7 +140,16 @@ pub(crate) struct Cost {
 impl Guard {
     pub(crate) fn new(policy: Policy, asn: bool, timed: bool) -> Self {
         let cost = Cost { digest: 0xcbf2_9ce4_8422_2325, ..Cost::default() };
-        Self { lab: Lab::new(policy), asn, codes: 0, cost, timed, text: String::new() }
+        Self {
+            lab: Lab::new(policy),
+            asn,
+            codes: 0,
+            cost,
+            timed,
+            trace: None,
+            traced: Vec::new(),
+            text: String::new(),
+        }
     }
 
     /// Users that it remembers, and bytes for each.
@@ -132,12 +158,19 @@ impl Guard {
     }
 
     fn step(&mut self, t: Ms, op: Op) -> Option<lab::Said> {
+        let shown = self.trace.filter(|user| self.concerns(&op, *user));
+        let shown = shown.map(|_| format!("{op:?}"));
         let started = self.timed.then(crate::clock::now);
         let said = self.lab.step(EPOCH + t, op);
         if let Some(started) = started {
             self.cost.spent += crate::clock::now() - started;
         }
         self.cost.steps += 1;
+        if let Some(op) = shown {
+            let (day, clock) = (t / DAY, t % DAY / SECOND);
+            let (hour, minute, second) = (clock / 3_600, clock / 60 % 60, clock % 60);
+            eprintln!("day {day} {hour:02}:{minute:02}:{second:02} {op}\n    {said:?}");
+        }
         match said {
             Ok(said) => Some(said),
             Err(error) => {
@@ -149,12 +182,35 @@ impl Guard {
         }
     }
 
+    /// Whether a line is about a user. Outcomes name only a challenge.
+    fn concerns(&mut self, op: &Op, user: u32) -> bool {
+        let user = name(user);
+        match op {
+            Op::Push { id, caller, .. } => {
+                let is = caller.user == user;
+                if is {
+                    self.traced.push(id.clone());
+                }
+                is
+            }
+            Op::Totp { caller, .. } | Op::Recovery { caller, .. } => caller.user == user,
+            Op::Outcome { id, .. } => self.traced.contains(id),
+            Op::Pull { user: of } | Op::User { user: of, .. } => *of == user,
+            Op::Enrol { user: of } | Op::Reset { user: of } => *of == user,
+            Op::Clear { user: of, .. } | Op::Contain { user: of, .. } => *of == user,
+            Op::Restart => true,
+        }
+    }
+
     fn judged(&mut self, t: Ms, op: Op) -> Said {
         let Some(lab::Said::Judged(judged)) = self.step(t, op) else {
             return Said::word(Word::None);
         };
-        self.cost.decisions += 1;
-        self.cost.with_reasons += u64::from(!judged.reasons.is_empty());
+        // where an outcome is taken note of, nothing was decided
+        if judged.decision != lab::Word::None {
+            self.cost.decisions += 1;
+            self.cost.with_reasons += u64::from(!judged.reasons.is_empty());
+        }
         self.text.clear();
         let reasons = &judged.reasons;
         let _ = write!(self.text, "{} {reasons:?}", judged.decision.name());
@@ -169,6 +225,9 @@ impl Guard {
         Said {
             word: word(judged.decision),
             into: judged.into.as_deref().and_then(number),
+            familiar: judged.reasons.iter().find_map(|reason| {
+                FAMILIARITIES.iter().position(|(familiar, _)| familiar == reason)
+            }),
             alerts: judged.alerts.iter().map(seen).collect(),
         }
     }
@@ -273,6 +332,22 @@ impl Gate for Guard {
     fn restart(&mut self, t: Ms) {
         let _ = self.step(t, Op::Restart);
     }
+
+    fn would_ring_unseen(&self, t: Ms, ask: &Ask, ttl: Ms) -> bool {
+        let (mut lab, caller, id) = (self.lab.clone(), self.caller(ask), "c-".to_owned());
+        let purpose = Purpose::SignIn;
+        let push = Op::Push { id: id.clone(), caller, purpose, ttl_ms: ttl };
+        let end = Op::Outcome { id, outcome: Decision::Expired };
+        let mut unseen = |t, op| match lab.step(EPOCH + t, op) {
+            Ok(lab::Said::Judged(judged)) => {
+                let quiet =
+                    judged.alerts.iter().all(|raised| raised.alert.severity < Severity::Medium);
+                quiet.then_some(judged.decision)
+            }
+            _ => None,
+        };
+        unseen(t, push) == Some(lab::Word::Ring) && unseen(t + ttl, end).is_some()
+    }
 }
 
 /// What others ship: so many failures in a row lock the user for so long.
@@ -373,6 +448,10 @@ impl Gate for Control {
     }
 
     fn restart(&mut self, _: Ms) {}
+
+    fn would_ring_unseen(&self, _: Ms, _: &Ask, _: Ms) -> bool {
+        true
+    }
 }
 
 #[cfg(test)]

@@ -73,6 +73,8 @@ pub(crate) struct Order<'a> {
     /// Ids of runs; none is all.
     pub(crate) only: &'a [String],
     pub(crate) threads: usize,
+    /// The user whose lines are shown.
+    pub(crate) trace: Option<u32>,
 }
 
 impl Order<'_> {
@@ -96,7 +98,9 @@ impl Order<'_> {
             let attacks = ATTACKS.into_iter().chain([RECOVERY]);
             jobs.extend(attacks.filter(|it| self.wants(it.id)).map(|it| Job::Attack(it, *seed)));
             if nth == 0 && self.wants("m8") {
-                jobs.extend(whitebox::ways().into_iter().map(|way| Job::Patience(way, *seed)));
+                jobs.extend(
+                    whitebox::ways(self.config).into_iter().map(|way| Job::Patience(way, *seed)),
+                );
             }
             if nth == 0 && self.wants("baselines") {
                 jobs.push(Job::Plain(*seed));
@@ -134,7 +138,9 @@ impl Order<'_> {
     }
 
     fn guard(&self, timed: bool) -> Guard {
-        Guard::new(self.policy.clone(), self.config.run.asn, timed)
+        let mut guard = Guard::new(self.policy.clone(), self.config.run.asn, timed);
+        guard.trace = self.trace.filter(|_| !timed);
+        guard
     }
 
     fn work(&self, small: &Config, job: Job) -> Piece {

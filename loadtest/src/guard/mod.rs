@@ -28,7 +28,7 @@ use domain::guard::Policy;
 
 use crate::failure::{Exit, Failure};
 use config::Config;
-use jobs::Order;
+use jobs::{Findings, Order};
 use report::Report;
 
 pub(crate) use config::ConfigError;
@@ -69,6 +69,12 @@ pub(crate) struct GuardArgs {
     /// Write the report as one HTML page
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    /// List false alerts, and victims who could not sign in, on stderr
+    #[arg(long)]
+    list: bool,
+    /// Write each line about this user to stderr: with one seed and one run
+    #[arg(long, value_name = "NUMBER")]
+    trace: Option<u32>,
     /// Runs at the same time; by default as many as the machine has cores
     #[arg(long)]
     threads: Option<usize>,
@@ -83,12 +89,32 @@ pub(crate) fn start(args: &GuardArgs) -> Result<Exit, Failure> {
         std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
     });
     let started = crate::clock::now();
-    let order = Order { config: &config, policy: &policy, only: &args.only, threads };
+    let order =
+        Order { config: &config, policy: &policy, only: &args.only, threads, trace: args.trace };
     let findings = order.run();
     let seconds = (crate::clock::now() - started).as_secs_f64();
+    if args.list {
+        list(&findings);
+    }
     let report = Report::new(&name, &config, &findings, seconds);
     publish(args, &report)?;
     Ok(if report.missed == 0 { Exit::Ok } else { Exit::Wrong })
+}
+
+fn list(findings: &Findings) {
+    for line in findings.benign.list.iter().chain(&findings.outage.list) {
+        eprintln!("{line}");
+    }
+    eprintln!("most held: user {:?}", findings.benign.most_held_user());
+    let campaigns = findings.attacks.iter().flat_map(|(_, campaigns)| campaigns);
+    for it in campaigns.filter(|it| it.own_way < it.own_total || it.own_blocked > 0) {
+        let (id, day) = (it.spec.id, dice::day_of(it.starts));
+        let (without, blocked) = (it.own_total - it.own_way, it.own_blocked);
+        let (users, lost) = (&it.victims[..it.victims.len().min(1)], &it.lost);
+        eprintln!(
+            "{id} from day {day} on {users:?}: {without} without a way, {blocked} blocked: {lost:?}"
+        );
+    }
 }
 
 fn world(args: &GuardArgs) -> Result<(String, Config), Failure> {

@@ -194,6 +194,10 @@ impl Person {
         }
     }
 
+    pub(crate) const fn today(&self) -> Spot {
+        self.today
+    }
+
     pub(crate) fn office(&self) -> Spot {
         let [_, _, _, office] = self.office.to_be_bytes();
         here(Ipv4Addr::new(11, office, 0, 10), 1_000 + self.office % 6)

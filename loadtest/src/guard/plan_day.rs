@@ -44,7 +44,8 @@ impl<G: Gate> World<'_, G> {
             self.at(t, Event::Ask(task));
             if dice.chance(config.page.together) {
                 let other = if choice.integration == MAIL { APPS } else { MAIL };
-                let choice = self.people[user as usize].at(other, choice.spot, 0);
+                let person = &self.people[user as usize];
+                let choice = person.at(other, person.today(), 0);
                 let task = self.task(user, choice, false);
                 self.at(t + ms(dice.between(1.0, 10.0)), Event::Ask(task));
             }

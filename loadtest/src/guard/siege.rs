@@ -35,6 +35,12 @@ impl<G: Gate> World<'_, G> {
     fn act(&mut self, campaign: u32, step: Step) {
         match step.act {
             Act::Push => self.attack_push(campaign, step, By::Attack(campaign)),
+            Act::Patient => {
+                let ask = self.attack_ask(campaign, &step);
+                if self.gate.would_ring_unseen(self.t, &ask, self.ttl()) {
+                    self.attack_push(campaign, step, By::Attack(campaign));
+                }
+            }
             Act::Call => self.attack_push(campaign, step, By::Call(campaign)),
             Act::Code | Act::Recovery => self.attack_code(campaign, step),
             Act::Noise => {
@@ -158,10 +164,11 @@ impl<G: Gate> World<'_, G> {
             Act::OwnRecovery if codes => {
                 self.sessions += 1;
                 let ask = self.ask_for(user, &choice, Some(self.sessions));
+                let known = self.people[user as usize].is_known(&choice, self.t);
                 let said = self.gate.recovery(self.t, &ask, true);
                 self.see(&said.alerts);
                 let accepted = said.word == Word::Accept;
-                self.campaigns[campaign as usize].own_end(accepted, !accepted);
+                self.campaigns[campaign as usize].own_end(user, accepted, !accepted, known);
             }
             Act::OwnRecovery => {}
             act => {

@@ -37,6 +37,7 @@ pub(crate) struct Stats {
     pub(crate) own: u32,
     pub(crate) own_without_way: u32,
     pub(crate) own_blocked: u32,
+    pub(crate) known_blocked: u32,
     pub(crate) known: u32,
     pub(crate) known_rang: u32,
     /// Most codes compared in 24 h in any campaign.
@@ -115,6 +116,7 @@ impl Stats {
             own: sum(&|it| it.own_total),
             own_without_way: sum(&|it| it.own_total - it.own_way),
             own_blocked: sum(&|it| it.own_blocked),
+            known_blocked: sum(&|it| it.known_blocked),
             known: sum(&|it| it.known_prompts),
             known_rang: sum(&|it| it.known_rang),
             compared: all.iter().map(Campaign::compared_a_day).max().unwrap_or(0),

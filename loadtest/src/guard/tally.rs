@@ -4,8 +4,12 @@ use std::collections::BTreeMap;
 
 use domain::guard::Severity;
 
-use super::gate::{Seen, Word};
+use super::dice::{DAY, HOUR, MINUTE, Ms};
+use super::gate::{Said, Seen, Word};
 use super::people::Cohort;
+
+/// Most alerts that are listed one by one.
+const MAX_LIST: usize = 2_000;
 
 /// What was behind an alert in a world without attacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,6 +63,8 @@ pub(crate) struct Tally {
     pub(crate) held: Share,
     /// Those from places that the person had proven.
     pub(crate) held_known: Share,
+    /// How familiar prompts seemed: from elsewhere, and from places that were proven; and of each those held.
+    pub(crate) seemed: [[Share; 5]; 2],
     /// Prompts while the person's phone rang already.
     pub(crate) coalesced: u64,
     pub(crate) cohorts: [Share; Cohort::ALL.len()],
@@ -77,6 +83,8 @@ pub(crate) struct Tally {
     pub(crate) enrolments: u64,
     pub(crate) enrolments_later: u64,
     pub(crate) alerts: BTreeMap<(&'static str, Rank, Class), u64>,
+    /// The first of them, for people.
+    pub(crate) list: Vec<String>,
 }
 
 /// A severity as a number: 0 low, 1 medium, 2 high.
@@ -98,15 +106,19 @@ impl Tally {
     pub(crate) fn prompt(
         &mut self,
         user: u32,
-        word: Word,
+        said: &Said,
         already: bool,
         known: bool,
         first_of: [bool; Cohort::ALL.len()],
     ) {
+        let word = said.word;
         let quiet = matches!(word, Word::Silent | Word::Decoy | Word::Refuse);
         let held = quiet && !already;
         self.coalesced += u64::from(!held && word != Word::Ring);
         self.held.note(held);
+        if let Some(familiar) = said.familiar {
+            self.seemed[usize::from(known)][familiar].note(held);
+        }
         if known {
             self.held_known.note(held);
         }
@@ -140,7 +152,14 @@ impl Tally {
         self.sign_ins.note(way);
     }
 
-    pub(crate) fn alert(&mut self, seen: &Seen, class: Class) {
+    pub(crate) fn alert(&mut self, t: Ms, seen: &Seen, class: Class) {
+        if self.list.len() < MAX_LIST && seen.severity >= Severity::Medium {
+            let (day, hour, minute) = (t / DAY, t % DAY / HOUR, t % HOUR / MINUTE);
+            let user = seen.user.map_or_else(|| "-".to_owned(), |user| user.to_string());
+            let (kind, severity, class) = (seen.kind.name(), seen.severity.name(), class.name());
+            let when = format!("day {day} {hour:02}:{minute:02}");
+            self.list.push(format!("{when} {kind} {severity} {class} user {user}"));
+        }
         *self.alerts.entry((seen.kind.name(), rank(seen.severity), class)).or_default() += 1;
     }
 
@@ -153,6 +172,11 @@ impl Tally {
         counted.map(|(_, count)| *count as f64).sum::<f64>() / self.user_days * 10_000.0
     }
 
+    /// The user with the most held.
+    pub(crate) fn most_held_user(&self) -> Option<usize> {
+        self.held_by_user.iter().position(|count| *count == self.most_held)
+    }
+
     /// How many users had so many held, for each number from 1.
     pub(crate) fn users_held(&self, at_least: u16) -> usize {
         self.held_by_user.iter().filter(|count| **count >= at_least).count()
@@ -163,6 +187,8 @@ impl Tally {
         self.user_days += other.user_days;
         self.held.add(other.held);
         self.held_known.add(other.held_known);
+        let seemed = self.seemed.iter_mut().flatten();
+        seemed.zip(other.seemed.iter().flatten()).for_each(|(share, other)| share.add(*other));
         self.coalesced += other.coalesced;
         for (share, other) in self.cohorts.iter_mut().zip(other.cohorts) {
             share.add(other);
@@ -176,6 +202,7 @@ impl Tally {
         self.sign_ins.add(other.sign_ins);
         self.enrolments += other.enrolments;
         self.enrolments_later += other.enrolments_later;
+        self.list.extend(other.list.iter().cloned());
         for (key, count) in &other.alerts {
             *self.alerts.entry(*key).or_default() += count;
         }

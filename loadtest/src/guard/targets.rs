@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::gate::FAMILIARITIES;
 use super::jobs::Findings;
 use super::people::Cohort;
 use super::stats::{Stats, percent};
@@ -82,6 +83,10 @@ pub(crate) fn figure(value: f64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
+fn count(of: u64) -> usize {
+    usize::try_from(of).unwrap_or(usize::MAX)
+}
+
 /// Every line.
 pub(crate) fn rows(findings: &Findings, stats: &[Stats]) -> Vec<Row> {
     let mut rows = Rows::default();
@@ -149,7 +154,9 @@ fn attack(rows: &mut Rows, of: &Stats) {
             rows.say("M2", format!("alerted, {id} (%; median at {at})"), figure(of.alerted));
         }
     }
-    rows.say("M3", format!("contained, {} (%)", of.id), figure(of.contained));
+    if !matches!(of.id, "a8" | "a9") {
+        rows.say("M3", format!("contained, {} (%)", of.id), figure(of.contained));
+    }
 }
 
 fn benign(rows: &mut Rows, findings: &Findings) {
@@ -158,20 +165,27 @@ fn benign(rows: &mut Rows, findings: &Findings) {
     let ordinary = tally.alarms(Some(Class::Ordinary));
     rows.at_most("M4", format!("false alerts, ordinary, {per}"), ordinary, 1.0);
     rows.at_most("M4", format!("false alerts, all, {per}"), tally.alarms(None), 3.0);
-    for ((kind, severity, class), count) in &tally.alerts {
+    for ((kind, severity, class), times) in &tally.alerts {
         let severity = ["low", "medium", "high"][usize::from(*severity)];
         let about = format!("  {kind}, {severity}, {}", class.name());
         #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
-        let rate = *count as f64 / tally.user_days * 10_000.0;
+        let rate = *times as f64 / tally.user_days * 10_000.0;
         rows.say("M4", about, figure(rate));
     }
     rows.at_most("M5", "people's prompts held silent (%)", tally.held.percent(), 0.7);
     let known = tally.held_known.percent();
     rows.say("M5", "of those from known places (%)", figure(known));
-    let again = percent(
-        usize::try_from(tally.coalesced).unwrap_or(0),
-        usize::try_from(tally.held.of).unwrap_or(1),
-    );
+    for (row, who) in tally.seemed.iter().zip(["new to them", "proven"]) {
+        let all: u64 = tally.seemed.iter().flatten().map(|share| share.of).sum();
+        for (share, (_, name)) in row.iter().zip(FAMILIARITIES) {
+            if share.of > 0 {
+                let part = percent(count(share.of), count(all));
+                let got = format!("{} ({} held)", figure(part), figure(share.percent()));
+                rows.say("M5", format!("  places {who} seem {name} (%)"), got);
+            }
+        }
+    }
+    let again = percent(count(tally.coalesced), count(tally.held.of));
     rows.say("M5", "quiet while the person's phone rang already (%)", figure(again));
     rows.say("M5", "held of clients with nobody there (%)", figure(tally.machine.percent()));
     for (share, (_, name)) in tally.cohorts.iter().zip(Cohort::ALL) {
@@ -188,10 +202,7 @@ fn benign(rows: &mut Rows, findings: &Findings) {
     rows.say("M5", "right codes refused without attack (%)", figure(tally.codes.percent()));
     let ways = 100.0 - tally.sign_ins.percent();
     rows.say("M6", "sign-ins without attack and without a way (%)", figure(ways));
-    let later = percent(
-        usize::try_from(tally.enrolments_later).unwrap_or(0),
-        usize::try_from(tally.enrolments).unwrap_or(0),
-    );
+    let later = percent(count(tally.enrolments_later), count(tally.enrolments));
     rows.say("M6", "new phones and resets without attack that must wait (%)", figure(later));
 }
 
@@ -225,6 +236,8 @@ fn people_under_attack(rows: &mut Rows, stats: &[Stats]) {
     );
     let blocked = sum(&|of| of.own_blocked);
     rows.at_most("M6", "merged into or refused because of the attacker", blocked.into(), 0.0);
+    let known_ones = sum(&|of| of.known_blocked);
+    rows.say("M6", "  of those, from places that they had proven", known_ones.to_string());
     let known = sum(&|of| of.known);
     let rang = percent(sum(&|of| of.known_rang) as usize, known as usize);
     let about = format!("known places that ring normally, all attacks (% of {known})");
@@ -232,9 +245,9 @@ fn people_under_attack(rows: &mut Rows, stats: &[Stats]) {
     for of in stats.iter().filter(|of| of.known > 0) {
         let about = format!("known places that ring, {} (% of {})", of.id, of.known);
         let got = of.known_percent();
-        let lost = of.own_without_way;
-        if lost > 0 {
-            rows.say("M6", format!("without a way, {}", of.id), lost.to_string());
+        if of.own_without_way + of.own_blocked > 0 {
+            let about = format!("  without a way, blocked, {} (of {})", of.id, of.own);
+            rows.say("M6", about, format!("{}, {}", of.own_without_way, of.own_blocked));
         }
         // of a few tens, one is more than 5 %
         if of.known < 60 {
@@ -311,10 +324,7 @@ fn machine(rows: &mut Rows, findings: &Findings) {
         rows.at_most("M9", format!("bytes per user, {users} users"), bytes, 192.0);
     }
     let cost = &findings.cost;
-    let reasons = percent(
-        usize::try_from(cost.with_reasons).unwrap_or(0),
-        usize::try_from(cost.decisions).unwrap_or(0),
-    );
+    let reasons = percent(count(cost.with_reasons), count(cost.decisions));
     if cost.decisions > 0 {
         let about = format!("decisions with reasons (% of {})", cost.decisions);
         rows.at_least("M10", about, reasons, 100.0);

@@ -399,7 +399,7 @@ impl<'a, G: Gate> World<'a, G> {
             }
             if self.is_judged() {
                 let class = self.class(seen);
-                self.tally.alert(seen, class);
+                self.tally.alert(t, seen, class);
             }
         }
     }
