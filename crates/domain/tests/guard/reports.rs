@@ -1,0 +1,166 @@
+//! What a report does, and to whom; and users for emergencies.
+
+use domain::challenge::{Decision, Method};
+use domain::guard::{AlertKind, Reason, Severity};
+use domain::lab::Word;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use crate::moves::{Limits, Play, Spot, UNBOUNDED, moves};
+use crate::world::{
+    DAY, HOUR, MINUTE, USER, VPN, World, cases, from, home, ip, is_told, nowhere, says, stranger,
+    with_cookie,
+};
+
+proptest! {
+    #![proptest_config(cases(256))]
+
+    /// At home it rings after a report exactly as it would have before, and is given out as before.
+    #[test]
+    fn a_report_takes_nothing_from_known_places(
+        moves in vec(moves(), 1..30), cookie: bool, code: bool, count in 1_usize..8,
+    ) {
+        let mut factors = vec![Method::Push];
+        factors.extend(code.then_some(Method::Totp));
+        let mut play = Play::new(Limits { at_home: true, ..UNBOUNDED }, &factors);
+        play.play(&moves);
+        let caller = if cookie { with_cookie(home(), "own") } else { home() };
+        let mut before = play.world.clone();
+        let mut after = play.world.clone();
+        let mut reported = 0;
+        for id in after.pending(USER).into_iter().take(count) {
+            if play.theirs.iter().any(|(theirs, ..)| *theirs == id) {
+                after.outcome(&id, Decision::Reported);
+                reported += 1;
+            }
+        }
+        let (without, with) = (before.push(&caller), after.push(&caller));
+        let service = |word| match word {
+            Word::Ring => 2,
+            Word::Silent => 1,
+            _ => 0,
+        };
+        prop_assert!(
+            service(with.decision) >= service(without.decision),
+            "{reported} reported: {without:?}, then {with:?}"
+        );
+        if without.decision != Word::Decoy {
+            let ends = [
+                before.outcome(&without.id, Decision::Approved).decision,
+                after.outcome(&with.id, Decision::Approved).decision,
+            ];
+            prop_assert!(ends[1] == ends[0] || ends[1] == Word::Release, "{ends:?}");
+        }
+    }
+
+    /// After a report nothing rings from elsewhere for a day at least, whatever strangers try.
+    #[test]
+    fn after_a_report_other_places_are_silent(
+        moves in vec(moves(), 1..20), elsewhere in 0_u16..500, minutes in 0_u64..1_400,
+    ) {
+        let mut play = Play::new(UNBOUNDED, &[Method::Push, Method::Totp]);
+        play.play(&moves);
+        let pushed = play.world.push(&stranger());
+        prop_assume!(pushed.decision != Word::Decoy);
+        let told = play.world.outcome(&pushed.id, Decision::Reported);
+        prop_assert_eq!(told.level, 3);
+        play.world.pass(minutes * MINUTE);
+        for caller in [Spot::Elsewhere(elsewhere).caller(), stranger(), nowhere()] {
+            let judged = play.world.push(&caller);
+            prop_assert_ne!(judged.decision, Word::Ring, "{:?}", judged);
+        }
+    }
+}
+
+#[test]
+fn a_report_is_told_at_once_and_withholds_what_comes_from_elsewhere() {
+    let mut world = World::new();
+    world.teach(&home());
+    let (_, told) = world.settled(&stranger(), Decision::Reported);
+    assert!(is_told(&told.alerts, AlertKind::Bombing, Severity::High), "{told:?}");
+    let (pushed, ended) = world.settled(&stranger(), Decision::Approved);
+    assert_eq!((pushed.decision, ended.decision), (Word::Silent, Word::Withhold));
+    let (pushed, ended) = world.settled(&home(), Decision::Approved);
+    assert_eq!((pushed.decision, ended.decision), (Word::Ring, Word::Release));
+}
+
+#[test]
+fn a_withheld_answer_is_given_out_by_a_code_and_by_nothing_else() {
+    let mut world = World::new();
+    world.teach(&home());
+    world.settled(&stranger(), Decision::Denied);
+    let (pushed, ended) = world.settled(&stranger(), Decision::Approved);
+    assert_eq!(ended.decision, Word::Withhold);
+    assert!(world.pending(USER).contains(&pushed.id), "outside it is still pending");
+    assert_eq!(world.totp(&stranger(), Some(&pushed.id), false).decision, Word::Reject);
+    assert!(world.pending(USER).contains(&pushed.id));
+    // a code for another sign-in is no code for this one
+    let other = world.push(&Spot::Elsewhere(5).caller());
+    world.totp(&Spot::Elsewhere(5).caller(), Some(&other.id), true);
+    assert!(world.pending(USER).contains(&pushed.id));
+    assert_eq!(world.totp(&stranger(), Some(&pushed.id), true).decision, Word::Accept);
+    assert!(!world.pending(USER).contains(&pushed.id));
+}
+
+#[test]
+fn a_denial_after_a_withheld_answer_decides() {
+    let mut world = World::new();
+    world.teach(&home());
+    world.settled(&stranger(), Decision::Denied);
+    let (pushed, ended) = world.settled(&stranger(), Decision::Approved);
+    assert_eq!(ended.decision, Word::Withhold);
+    assert_eq!(world.outcome(&pushed.id, Decision::Reported).level, 3);
+    assert!(!world.pending(USER).contains(&pushed.id));
+}
+
+const EMERGENCY: &str = "break-glass";
+
+/// A user for emergencies, with a known place.
+fn emergency() -> World {
+    let mut world = World::new();
+    world.user(EMERGENCY, &[Method::Push, Method::Totp], true);
+    world.teach(&from(EMERGENCY, VPN, ip(1, 1)));
+    world.pass(2 * DAY);
+    world
+}
+
+#[test]
+fn a_break_glass_user_never_rings_from_elsewhere_and_every_use_is_told() {
+    let mut world = emergency();
+    for (n, place) in [ip(2, 1), ip(1, 9), None, ip(3, 1)].into_iter().enumerate() {
+        let caller = from(EMERGENCY, VPN, place);
+        let (pushed, ended) = world.settled(&caller, Decision::Approved);
+        assert_eq!(pushed.decision, Word::Silent, "{n}: {pushed:?}");
+        assert!(says(&pushed, Reason::BreakGlass));
+        assert!(is_told(&pushed.alerts, AlertKind::BreakGlass, Severity::High), "{n}");
+        assert_eq!(ended.decision, Word::Release);
+        world.pass(HOUR);
+    }
+    let (pushed, ended) = world.settled(&from(EMERGENCY, VPN, ip(1, 1)), Decision::Approved);
+    assert_eq!((pushed.decision, ended.decision), (Word::Ring, Word::Release));
+    assert!(is_told(&pushed.alerts, AlertKind::BreakGlass, Severity::High));
+}
+
+#[test]
+fn what_a_break_glass_user_opens_is_never_withheld() {
+    let mut world = emergency();
+    let caller = from(EMERGENCY, VPN, ip(2, 1));
+    for end in [Decision::Denied, Decision::Reported] {
+        world.settled(&caller, end);
+        world.contain(EMERGENCY);
+        let (pushed, ended) = world.settled(&caller, Decision::Approved);
+        assert_eq!((pushed.decision, ended.decision), (Word::Silent, Word::Release));
+    }
+}
+
+#[test]
+fn the_codes_of_a_break_glass_user_have_budgets_like_any_other() {
+    let mut world = emergency();
+    let mut compared = 0;
+    for n in 0..40 {
+        let caller = from(EMERGENCY, VPN, if n % 2 == 0 { ip(9, n) } else { None });
+        compared += usize::from(world.totp(&caller, None, false).decision == Word::Reject);
+        world.pass(10 * MINUTE);
+    }
+    assert!((1..=8).contains(&compared), "{compared}");
+}

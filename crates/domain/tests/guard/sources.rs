@@ -1,0 +1,303 @@
+//! What spans users: sprays, shared addresses, outages, integrations that lie, floods of sources.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use domain::challenge::Decision;
+use domain::guard::{
+    AlertKind, Asker, Familiarity, MAX_SOURCES, Policy, Reason, Severity, Sources,
+};
+use domain::lab::{Caller, Judged, Said, Word};
+use proptest::prelude::*;
+
+use crate::moves::MAIL;
+use crate::world::{
+    DAY, HOUR, MINUTE, TTL, VPN, World, cases, from, ip, is_told, says, stranger, with_cookie,
+};
+
+fn user(n: usize) -> String {
+    format!("user{n}")
+}
+
+/// A home of one's own for everybody.
+fn own_home(n: usize) -> Option<IpAddr> {
+    let n = u32::try_from(n).expect("few users");
+    Some(IpAddr::V4(Ipv4Addr::from(0x0a00_0000 + (n << 8) + 1)))
+}
+
+fn at_home(n: usize, integration: &str) -> Caller {
+    from(&user(n), integration, own_home(n))
+}
+
+/// People who have signed in before, at home.
+fn people(count: usize, integrations: &[&str]) -> World {
+    let mut world = World::new();
+    for _ in 0..2 {
+        for n in 0..count {
+            for integration in integrations {
+                world.signs_in(&at_home(n, integration));
+            }
+            world.pass(1_000);
+        }
+        world.pass(25 * HOUR);
+    }
+    world
+}
+
+fn sprays(log: &World) -> usize {
+    let alerts = log.log.iter().flat_map(|(_, _, said)| match said {
+        Said::Judged(judged) => judged.alerts.clone(),
+        _ => Vec::new(),
+    });
+    alerts.filter(|raised| raised.alert.kind == AlertKind::Spray).count()
+}
+
+fn rang(judged: &Judged) -> usize {
+    usize::from(judged.decision == Word::Ring)
+}
+
+#[test]
+fn one_address_that_asks_everybody_rings_few_and_is_told_once() {
+    let mut world = people(300, &[VPN]);
+    let mut rings = 0;
+    for n in 0..300 {
+        rings += rang(&world.push(&from(&user(n), VPN, ip(200, 1))));
+        world.pass(HOUR / 300);
+    }
+    assert!((1..=8).contains(&rings), "{rings} of 300");
+    assert_eq!(sprays(&world), 1);
+    // at home nobody notices
+    for n in 0..300 {
+        assert_eq!(rang(&world.push(&at_home(n, VPN))), 1, "{n}");
+    }
+}
+
+#[test]
+fn a_hundred_addresses_ring_few_of_three_hundred() {
+    for background in [false, true] {
+        let mut world = people(300, &[VPN]);
+        let mut rings = 0;
+        for n in 0..300 {
+            if background && n % 4 == 0 {
+                // people travel while it goes on
+                world.signs_in(&from(&user(299 - n), VPN, ip(7_000 + n as u16, 1)));
+            }
+            rings += rang(&world.push(&from(&user(n), VPN, ip(200 + (n % 100) as u16, 1))));
+            world.pass(4 * HOUR / 300);
+        }
+        assert!((1..=40).contains(&rings), "{rings} of 300, background {background}");
+        assert!((1..=2).contains(&sprays(&world)), "{}", sprays(&world));
+    }
+}
+
+#[test]
+fn a_slow_spray_goes_on_being_silent_while_it_goes_on() {
+    let mut world = people(300, &[VPN]);
+    let mut rings = 0;
+    for n in 0..300 {
+        rings += rang(&world.push(&from(&user(n), VPN, ip(200, 1))));
+        // every two minutes: ten hours in all
+        world.pass(2 * MINUTE);
+    }
+    assert!(rings <= 8, "{rings}");
+}
+
+/// A carrier's or a campus's address, used around the clock.
+fn crowd(days: u64) -> World {
+    let mut world = World::new();
+    for hour in 0..days * 24 {
+        for n in 0..60 {
+            if (n as u64 + hour).is_multiple_of(12) {
+                world.signs_in(&from(&user(n), VPN, ip(9, 9)));
+                world.pass(20_000);
+            }
+        }
+        world.pass(HOUR - 100_000);
+    }
+    world
+}
+
+#[test]
+fn an_address_that_a_crowd_shares_is_not_a_spray() {
+    for days in [1, 7] {
+        let mut world = crowd(days);
+        // an unlucky hour: eight who are new here don't answer
+        for n in 100..108 {
+            let judged = world.push(&from(&user(n), VPN, ip(9, 9)));
+            assert_eq!(judged.decision, Word::Ring, "{n} after {days} days: {judged:?}");
+            assert!(!is_told(&judged.alerts, AlertKind::Spray, Severity::Low), "{n}");
+            world.pass(7 * MINUTE);
+        }
+    }
+}
+
+#[test]
+fn what_is_hot_silences_no_known_place() {
+    let mut world = crowd(2);
+    for n in 100..200 {
+        world.push(&from(&user(n), VPN, ip(9, 9)));
+        world.pass(1_000);
+    }
+    let judged = world.push(&from(&user(500), VPN, ip(9, 9)));
+    assert_eq!(judged.decision, Word::Silent, "{judged:?}");
+    for n in 0..60 {
+        assert_eq!(rang(&world.push(&from(&user(n), VPN, ip(9, 9)))), 1, "{n}");
+    }
+}
+
+#[test]
+fn what_is_hot_cools_down() {
+    let mut world = people(30, &[VPN]);
+    for n in 0..30 {
+        world.push(&from(&user(n), VPN, ip(200, 1)));
+    }
+    world.pass(DAY);
+    assert_eq!(rang(&world.push(&from("somebody", VPN, ip(200, 1)))), 1);
+}
+
+/// Everybody's phone is silent: pushes from known places run out.
+fn outage(world: &mut World, users: usize, integrations: &[&str]) -> bool {
+    for n in 0..users {
+        let judged = world.push(&at_home(n, integrations[n % integrations.len()]));
+        assert_eq!(rang(&judged), 1);
+        world.pass(10_000);
+    }
+    world.pass(TTL);
+    says(&world.push(&stranger()), Reason::Outage)
+}
+
+#[test]
+fn an_outage_is_seen_from_known_places_of_more_than_one_integration() {
+    let mut world = people(40, &[VPN, MAIL]);
+    assert!(outage(&mut world, 40, &[VPN, MAIL]));
+    // time-outs are no longer anybody's
+    let before = world.score("user1");
+    let judged = world.push(&from("user1", VPN, ip(77, 1)));
+    world.pass(TTL + 1_000);
+    assert!(says(&judged, Reason::Outage));
+    assert!(world.score("user1") <= before + 1e-3);
+}
+
+#[test]
+fn one_integration_alone_makes_no_outage() {
+    let mut world = people(40, &[VPN, MAIL]);
+    assert!(!outage(&mut world, 40, &[VPN]));
+    let mut world = people(40, &[VPN, MAIL]);
+    // one that lies, beside one whom two people didn't answer
+    assert!(!outage(&mut world, 2, &[MAIL]));
+    assert!(!outage(&mut world, 40, &[VPN]));
+}
+
+#[test]
+fn strangers_make_no_outage() {
+    let mut world = people(40, &[VPN, MAIL]);
+    for n in 0..40 {
+        let integration = [VPN, MAIL][n % 2];
+        world.push(&from(&user(n), integration, ip(500 + n as u16, 1)));
+    }
+    world.pass(TTL);
+    assert!(!says(&world.push(&stranger()), Reason::Outage));
+}
+
+#[test]
+fn an_integration_that_lies_about_addresses_gains_nothing_elsewhere() {
+    let mut world = people(20, &[VPN]);
+    // it claims everybody's home, and then that everybody's homes are one
+    for n in 0..20 {
+        let judged = world.push(&at_home(n, "liar"));
+        assert!(says(&judged, Reason::FromUnknown), "{judged:?}");
+        world.settled(&from(&user(n), "liar", own_home(1)), Decision::Cancelled);
+        world.settled(&from(&user(n), "liar", own_home(1)), Decision::Mismatch);
+    }
+    world.pass(TTL);
+    for n in 0..20 {
+        let (pushed, ended) = world.settled(&at_home(n, VPN), Decision::Approved);
+        assert_eq!((pushed.decision, ended.decision), (Word::Ring, Word::Release), "{n}");
+    }
+}
+
+#[test]
+fn a_client_that_loops_is_told_and_silenced_and_nobody_else_is() {
+    let mut world = people(2, &[VPN]);
+    let (mut rings, mut told) = (0, 0);
+    for _ in 0..24 {
+        let judged = world.push(&at_home(0, VPN));
+        rings += rang(&judged);
+        told += usize::from(is_told(&judged.alerts, AlertKind::IntegrationLoop, Severity::Low));
+        assert!(!is_told(&judged.alerts, AlertKind::Bombing, Severity::Low));
+        world.pass(5 * MINUTE);
+    }
+    assert!(rings <= 6, "{rings} rings");
+    assert_eq!(told, 1);
+    // the person's own browser isn't the client
+    world.signs_in(&with_cookie(at_home(0, VPN), "own"));
+    assert_eq!(rang(&world.push(&at_home(1, VPN))), 1);
+}
+
+fn asker(address: u64, user: u32) -> Asker {
+    // keyed hashes in the service: spread over all bits
+    let spread = |value: u64| value.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    Asker { address: Some(spread(address)), network: Some(spread(!address)), integration: 1, user }
+}
+
+#[test]
+fn a_flood_of_addresses_is_bounded_and_forgets_nobody_who_sprays() {
+    let policy = Policy::default();
+    let mut sources = Sources::default();
+    let now = 1_767_225_600;
+    let sprayer = |user| asker(u64::MAX, user);
+    for user in 1..=40 {
+        let at = now + user;
+        sources.asked(&policy, &sprayer(user), Familiarity::Unknown, true, at);
+    }
+    assert!(sources.around(&sprayer(1), now + 60).address_hot);
+    let flood = u64::try_from(MAX_SOURCES).expect("a number") * 3;
+    for address in 0..flood {
+        // each of them asks for two: more than the plainest entry
+        let at = now + 60 + u32::try_from(address / 1_000).expect("a few minutes");
+        for user in 1..=2 {
+            sources.asked(&policy, &asker(address, user), Familiarity::Unknown, false, at);
+        }
+        assert!(sources.len() <= 2 * MAX_SOURCES);
+    }
+    let later = now + 60 + 600;
+    assert!(sources.around(&sprayer(1), later).address_hot, "it went on spraying");
+    assert!(Sources::bytes_per_source() <= 160);
+}
+
+proptest! {
+    #![proptest_config(cases(64))]
+
+    /// Junk from one source leaves others their tries, in whatever order they come.
+    #[test]
+    fn junk_is_counted_by_source(
+        tries in proptest::collection::vec((0_u64..4, 0_u32..60), 1..400), most in 5.0..1000.0_f32,
+    ) {
+        let policy = Policy { junk_per_source: most.floor(), ..Policy::default() };
+        policy.check().expect("within its bounds");
+        let mut sources = Sources::default();
+        let mut now = 1_767_225_600;
+        let mut hashed: Vec<(u64, u32)> = Vec::new();
+        for (source, then) in tries {
+            if sources.junk(&policy, &asker(source, 1), now) {
+                hashed.push((source, now));
+            }
+            now += then;
+        }
+        for (source, at) in &hashed {
+            let within = hashed.iter().filter(|(other, t)| other == source && t.abs_diff(*at) < 300);
+            // a full bucket, and what comes back in ten minutes
+            prop_assert!(within.count() <= 2 * Policy::count(most) + 1);
+        }
+    }
+
+    /// As many as the policy says, whichever number that is.
+    #[test]
+    fn junk_has_a_bound_whatever_the_policy(most in 5.0..1000.0_f32) {
+        let policy = Policy { junk_per_source: most.floor(), ..Policy::default() };
+        let mut sources = Sources::default();
+        let now = 1_767_225_600;
+        let hashed = (0..5_000).filter(|_| sources.junk(&policy, &asker(1, 1), now)).count();
+        prop_assert!(hashed <= Policy::count(most), "{} for {}", hashed, most);
+        prop_assert!(hashed >= Policy::count(most) / 2);
+    }
+}
