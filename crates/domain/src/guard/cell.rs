@@ -27,10 +27,14 @@ pub fn device_tag(device: DeviceId) -> DeviceTag {
     [id[0], id[1], id[2], id[3]]
 }
 
-/// Time as the guard counts it.
+/// The last second that is told apart: half a year before the counter ends, so that no policy's time past it
+/// overflows.
+const LAST: Seconds = Seconds::MAX - (1 << 24);
+
+/// Time as the guard counts it, from one: zero stands for never.
 #[must_use]
 pub fn seconds(at: Timestamp) -> Seconds {
-    Seconds::try_from(at.seconds()).unwrap_or(Seconds::MAX)
+    Seconds::try_from(at.seconds()).unwrap_or(LAST).clamp(1, LAST)
 }
 
 /// An open challenge whose outcome has not been applied yet.
@@ -76,20 +80,33 @@ impl Cell {
     /// Notes that a challenge was opened. Decoys leave no trace: nobody can answer them by push.
     #[must_use]
     pub fn open(
-        mut self,
+        self,
         policy: &Policy,
         challenge: &Challenge,
         facts: &Facts,
         asker: Asker,
         verdict: &Verdict,
     ) -> (Self, Vec<Alert>) {
-        if challenge.mode == Mode::Decoy {
+        let which = (challenge.id, challenge.integration);
+        self.open_as(policy, which, facts, asker, verdict, seconds(challenge.created))
+    }
+
+    /// The same for a challenge of which only a record is left.
+    #[must_use]
+    pub fn open_as(
+        mut self,
+        policy: &Policy,
+        (id, integration): (ChallengeId, IntegrationId),
+        facts: &Facts,
+        asker: Asker,
+        verdict: &Verdict,
+        now: Seconds,
+    ) -> (Self, Vec<Alert>) {
+        if verdict.mode == Mode::Decoy {
             return (self, Vec::new());
         }
-        let now = seconds(challenge.created);
         self.memory = self.memory.at(policy, now);
         let (charge, alerts) = self.memory.opened(policy, facts, verdict, now);
-        let (id, integration) = (challenge.id, challenge.integration);
         self.open.push(Opened { id, integration, charge, asker, withheld: false });
         (self, alerts)
     }
@@ -110,6 +127,9 @@ impl Cell {
         }
         let now = seconds(decided.at);
         self.memory = self.memory.at(policy, now);
+        if opened.withheld && decided.decision == Decision::Approved {
+            self.memory.released();
+        }
         let alerts = self.memory.settled(policy, &opened.charge, decided.decision, outage, now);
         Some((self, opened, alerts))
     }

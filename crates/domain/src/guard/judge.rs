@@ -4,11 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use super::alert::{Alert, AlertKind, Severity};
 use super::decay::Seconds;
-use super::memory::Memory;
-use super::origin::{Familiarity, Origin};
+use super::memory::{Memory, Weight};
+use super::origin::{Familiarity, Origin, Tag};
 use super::policy::Policy;
 use super::reason::Reason;
 use crate::challenge::{Decision, Method, Methods, Mode, Purpose};
+
+const DAY_S: Seconds = 86_400;
 
 /// What is known beyond the user at the moment of a decision. Approximate and per node, so each decision's
 /// audit entry records it, and a replay reads it from there.
@@ -50,6 +52,8 @@ pub struct Facts {
     pub purpose: Purpose,
     /// Where it comes from.
     pub origin: Origin,
+    /// Its browser session; one that is absent is unlike every other.
+    pub session: Option<Tag>,
     /// Whether the user is for emergencies.
     pub break_glass: bool,
     /// What is known beyond the user.
@@ -111,6 +115,17 @@ pub enum EnrolmentDecision {
     Wait,
     /// When a second operator agrees.
     SecondApprover,
+}
+
+impl Charge {
+    /// What it added.
+    fn paid(&self) -> Weight {
+        if self.rang || self.familiarity == Familiarity::Nowhere {
+            Weight::lasting(self.weight)
+        } else {
+            Weight::passing(self.weight)
+        }
+    }
 }
 
 impl Memory {
@@ -202,7 +217,7 @@ fn mode<'a>(
     let again = familiarity.is_known()
         && rings.clone().any(|other| other.origin.context() == facts.origin.context());
     let most = rings.map(|other| other.familiarity).max();
-    if most.is_some_and(|most| familiarity <= most && !again) {
+    if most.is_some_and(|most| familiarity < most || familiarity == most && !again) {
         return (Mode::Silent, Reason::AnotherRings);
     }
     if let Some(reason) = silence(policy, memory, facts, familiarity, now) {
@@ -228,8 +243,10 @@ fn is_full<'a>(
     let place = facts.origin.context();
     let same = |other: &Charge| other.first_factor && other.origin.context() == place;
     if familiarity.is_known() {
+        // nobody else can make a place known, so there are few: each has room for one, whatever happens at others
+        let first = !beside.clone().any(same);
         return count(policy.live_per_place, &same)
-            || count(policy.live_known, &|other| other.familiarity.is_known());
+            || !first && count(policy.live_known, &|other| other.familiarity.is_known());
     }
     count(policy.live_per_place, &same)
         || count(policy.live_elsewhere, &|other| {
@@ -254,7 +271,12 @@ fn silence(
         (facts.break_glass, Reason::BreakGlass),
         (held && memory.held_level >= 3, Reason::Contained),
         (held && !nowhere, Reason::Held),
-        (!nowhere && memory.score(policy) >= policy.silent_at, Reason::Raised),
+        (
+            !nowhere
+                && memory.score(policy) >= policy.silent_at
+                && !memory.has_second_chance(policy, &facts.origin, facts.session),
+            Reason::Raised,
+        ),
         (nowhere && memory.nowhere_score(policy) >= policy.nowhere_silent_at, Reason::NowhereSpent),
         (facts.around.address_hot, Reason::AddressHot),
         (facts.around.network_hot, Reason::NetworkHot),
@@ -300,7 +322,7 @@ impl Memory {
             familiarity == Familiarity::Nowhere && verdict.reasons.contains(&Reason::AnotherRings);
         let base = if retries { base * policy.nowhere_retry } else { base };
         let weight = if counts { base * factor } else { 0.0 };
-        let charge = Charge {
+        let mut charge = Charge {
             origin: facts.origin,
             familiarity,
             rang,
@@ -312,14 +334,23 @@ impl Memory {
         if !counts {
             return (charge, Vec::new());
         }
-        self.add(policy, &facts.origin, familiarity, weight, false);
+        let first = !self.owes(&facts.origin);
+        let added = self.add(policy, &facts.origin, familiarity, charge.paid(), false);
+        charge.weight = if rang { added.short.min(added.long) } else { added.short };
+        if matches!(familiarity, Familiarity::Near | Familiarity::Unknown) {
+            self.tried(policy, &facts.origin);
+            if rang {
+                self.note_session(facts.session, first);
+            }
+        }
         if verdict.reasons.contains(&Reason::Collision) {
-            self.add(policy, &facts.origin, familiarity, policy.collision * factor, true);
+            let more = Weight::lasting(policy.collision * factor);
+            self.add(policy, &facts.origin, familiarity, more, true);
         }
         if !rang && !familiarity.is_known() {
             self.silent = self.silent.saturating_add(1);
         }
-        let alerts = self.raise(policy, familiarity, facts.around, now);
+        let alerts = self.raise(policy, familiarity, rang, facts.around, now);
         (charge, alerts)
     }
 
@@ -328,6 +359,7 @@ impl Memory {
         &mut self,
         policy: &Policy,
         familiarity: Familiarity,
+        rang: bool,
         around: Around,
         now: Seconds,
     ) -> Vec<Alert> {
@@ -345,17 +377,24 @@ impl Memory {
         if around.outage {
             return Vec::new();
         }
-        let waited = self.raised_at != 0
-            && now.saturating_sub(self.raised_at) >= Policy::seconds(policy.grace_s);
+        let raised_for = |least: f32| {
+            self.raised_at != 0 && now.saturating_sub(self.raised_at) >= Policy::seconds(least)
+        };
         if familiarity == Familiarity::Nowhere {
             // its own budget: what comes from nowhere holds nobody who can be told apart
-            let spent = self.nowhere_score(policy) >= policy.nowhere_alert_at && waited;
+            let score = self.nowhere_score(policy);
+            let spent = (score >= policy.nowhere_alert_at && raised_for(policy.grace_s))
+                || (score >= policy.nowhere_drip_at && raised_for(policy.drip_s));
+            let denied = self.denied_at != 0 && now.saturating_sub(self.denied_at) < DAY_S;
+            let severity = if denied { Severity::Medium } else { Severity::Low };
             let is_new = spent && self.once_a_day(2, now);
-            let alert = Alert::user(AlertKind::Bombing, Severity::Medium);
+            let alert = Alert::user(AlertKind::Bombing, severity);
             return if is_new { vec![alert] } else { Vec::new() };
         }
-        let score = self.score(policy);
-        if score < policy.alert_at_once && (score < policy.alert_at || !waited) {
+        let spent = self.tries() >= policy.alert_at_once
+            || (self.tries() >= policy.alert_at && raised_for(policy.grace_s))
+            || (!rang && self.tried_days() as f32 >= policy.drip_days && self.is_raised(policy));
+        if !spent {
             return Vec::new();
         }
         self.held_level = 2;
@@ -390,9 +429,17 @@ impl Memory {
         break_glass: bool,
         now: Seconds,
     ) -> Release {
-        let denied = self.denied_at != 0
-            && now.saturating_sub(self.denied_at) < Policy::seconds(policy.denial_memory_s);
-        let contained = now < self.hold_until && self.held_level >= 3;
+        let denied_within =
+            |s: f32| self.denied_at != 0 && now.saturating_sub(self.denied_at) < Policy::seconds(s);
+        // a denial by mistake is followed by a retry; one within an attack that goes on counts for days
+        let held = now < self.hold_until;
+        let fresh = if charge.familiarity == Familiarity::Nowhere {
+            policy.denial_nowhere_s
+        } else {
+            policy.denial_fresh_s
+        };
+        let denied = denied_within(fresh) || (held && denied_within(policy.denial_memory_s));
+        let contained = held && self.held_level >= 3;
         let strange = !charge.familiarity.is_known();
         if strange && (denied || contained) && has_code && !break_glass {
             Release::Withheld
@@ -401,12 +448,18 @@ impl Memory {
         }
     }
 
-    /// What a withheld approval means: the attack is confirmed.
+    /// What a withheld approval means: an attack that was alerted is confirmed.
     pub fn withheld(&mut self, policy: &Policy, now: Seconds) -> Vec<Alert> {
-        let confirmed = now < self.hold_until && self.held_level >= 3;
+        if now >= self.hold_until || self.held_level != 2 {
+            return Vec::new();
+        }
         self.hold(3, now + Policy::seconds(policy.hold_s));
-        let is_new = !confirmed;
-        if is_new { vec![Alert::user(AlertKind::Bombing, Severity::High)] } else { Vec::new() }
+        vec![Alert::user(AlertKind::Bombing, Severity::High)]
+    }
+
+    /// A code has passed where a right answer was withheld: nobody but the person has both.
+    pub fn released(&mut self) {
+        self.denied_at = 0;
     }
 
     fn hold(&mut self, level: u8, until: Seconds) {
@@ -416,7 +469,7 @@ impl Memory {
 
     /// Takes back what a challenge cost that never came to be.
     pub fn undo(&mut self, policy: &Policy, charge: &Charge) {
-        let paid = (charge.weight, charge.at);
+        let paid = (charge.paid(), charge.at);
         self.take_back(policy, &charge.origin, charge.familiarity, paid, false);
     }
 
@@ -455,7 +508,7 @@ impl Memory {
 
     /// A success that proves possession.
     pub(super) fn approved(&mut self, policy: &Policy, charge: &Charge, now: Seconds) {
-        let paid = (charge.weight, charge.at);
+        let paid = (charge.paid(), charge.at);
         self.take_back(policy, &charge.origin, charge.familiarity, paid, true);
         let recognisable = charge.familiarity != Familiarity::Nowhere;
         if recognisable {
@@ -489,6 +542,8 @@ impl Memory {
 
     fn reported(&mut self, policy: &Policy, charge: &Charge, now: Seconds) -> Vec<Alert> {
         let alerts = self.refused(policy, charge, policy.report, now);
+        // whoever it was behind the person's own address may be the one on probation, too
+        self.distrust(policy, &Origin::default());
         let confirmed = now < self.hold_until && self.held_level >= 3;
         self.denied_at = now;
         self.hold(3, now + Policy::seconds(policy.hold_s));
@@ -500,18 +555,21 @@ impl Memory {
         if charge.familiarity.is_known() {
             // a wrong number at home is a typing error; a report never lowers service at home
             if kept && weight < policy.report {
-                let more = policy.loop_denial;
+                let more = Weight::lasting(policy.loop_denial);
                 self.add(policy, &charge.origin, charge.familiarity, more, true);
             }
             return;
         }
         if kept {
-            let paid = (charge.weight, charge.at);
+            let paid = (charge.paid(), charge.at);
             self.take_back(policy, &charge.origin, charge.familiarity, paid, false);
-            let whole = weight * charge.factor;
+            let whole = Weight::lasting(weight * charge.factor);
             self.add(policy, &charge.origin, charge.familiarity, whole, true);
         } else {
-            let more = (weight * charge.factor - charge.weight).max(0.0);
+            let whole = weight * charge.factor;
+            let paid = charge.paid();
+            let more =
+                Weight { short: (whole - paid.short).max(0.0), long: (whole - paid.long).max(0.0) };
             self.add(policy, &charge.origin, charge.familiarity, more, false);
         }
     }
@@ -526,14 +584,18 @@ impl Memory {
     ) -> Vec<Alert> {
         let familiarity = self.familiarity(policy, origin, now);
         if !familiarity.is_known() && !spent {
-            self.add(policy, origin, familiarity, policy.wrong_code, false);
+            let weight = Weight::passing(policy.wrong_code);
+            self.add(policy, origin, familiarity, weight, false);
+            if familiarity != Familiarity::Nowhere {
+                self.tried(policy, origin);
+            }
         }
         let mut alerts = Vec::new();
         if spent && self.once_a_day(1, now) {
             alerts.push(Alert::user(AlertKind::CodeGuessing, Severity::Medium));
         }
         if !familiarity.is_known() {
-            alerts.extend(self.raise(policy, familiarity, Around::default(), now));
+            alerts.extend(self.raise(policy, familiarity, false, Around::default(), now));
         }
         alerts
     }
@@ -578,7 +640,7 @@ impl Memory {
         let alert = |severity| vec![Alert::user(AlertKind::EnrolmentUnderAttack, severity)];
         match self.level(policy, now) {
             0 => (EnrolmentDecision::Allow, Vec::new()),
-            1 => (EnrolmentDecision::Wait, alert(Severity::Medium)),
+            1 => (EnrolmentDecision::Wait, alert(Severity::Low)),
             _ => (EnrolmentDecision::SecondApprover, alert(Severity::High)),
         }
     }

@@ -4,15 +4,30 @@ use serde::{Deserialize, Serialize};
 
 use super::decay::{Seconds, fade};
 use super::origin::{Familiarity, Origin, Tag};
+use super::places::{Kind, Places, Standing};
 use super::policy::Policy;
 
-/// Addresses and cookies that are remembered as familiar: a person's homes, offices and browsers at a few
-/// integrations.
-pub const MAX_PLACES: usize = 10;
-/// Networks that are remembered.
-pub const MAX_NETWORKS: usize = 4;
-
 const DAY_S: Seconds = 86_400;
+
+/// What a failure adds: to the sums of minutes and a day, and to those of a week and a month. Silent challenges
+/// add nothing to the latter: they disturb nobody, and a flood of them must not outlast the attack by weeks.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Weight {
+    pub(super) short: f32,
+    pub(super) long: f32,
+}
+
+impl Weight {
+    /// Of something that rang, or was refused.
+    pub(super) const fn lasting(weight: f32) -> Self {
+        Self { short: weight, long: weight }
+    }
+
+    /// Of something that nobody noticed.
+    pub(super) const fn passing(weight: f32) -> Self {
+        Self { short: weight, long: 0.0 }
+    }
+}
 
 /// Four sums of weighted failures from other places, each with its own horizon.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -44,18 +59,30 @@ impl Sums {
         }
     }
 
-    fn plus(self, policy: &Policy, weight: f32) -> Self {
+    fn plus(self, policy: &Policy, weight: Weight) -> Self {
         Self {
-            fast: (self.fast + weight).min(policy.fast_cap),
-            day: (self.day + weight).min(policy.day_cap),
-            week: (self.week + weight).min(policy.week_cap),
-            month: (self.month + weight).min(policy.month_cap),
+            fast: (self.fast + weight.short).min(policy.fast_cap),
+            day: (self.day + weight.short).min(policy.day_cap),
+            week: (self.week + weight.long).min(policy.week_cap),
+            month: (self.month + weight.long).min(policy.month_cap),
+        }
+    }
+
+    /// How much of a weight there is room for: what is full takes nothing, so nothing can be taken back.
+    fn room(self, policy: &Policy, weight: Weight) -> Weight {
+        let left = |sum: f32, cap: f32, weight: f32| (cap - sum).clamp(0.0, weight);
+        let fast = left(self.fast, policy.fast_cap, weight.short);
+        let week = left(self.week, policy.week_cap, weight.long);
+        Weight {
+            short: left(self.day, policy.day_cap, fast),
+            long: left(self.month, policy.month_cap, week),
         }
     }
 
     /// Takes back what was added `elapsed` ago.
-    fn minus(self, policy: &Policy, weight: f32, elapsed: Seconds) -> Self {
-        let added = Self { fast: weight, day: weight, week: weight, month: weight };
+    fn minus(self, policy: &Policy, weight: Weight, elapsed: Seconds) -> Self {
+        let Weight { short, long } = weight;
+        let added = Self { fast: short, day: short, week: long, month: long };
         let left = added.faded(policy, elapsed);
         Self {
             fast: (self.fast - left.fast).max(0.0),
@@ -73,99 +100,34 @@ impl Sums {
     }
 }
 
-/// A place that the person proved possession from: its tag, since when it is familiar (20 bits of hours, enough
-/// until 2089), and the day of its last success (12 bits of days, which come round after 11 years: long after
-/// it was forgotten).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Place {
-    tag: Tag,
-    stamp: u32,
-}
-
-const DAY_BITS: u32 = 12;
-const DAYS: u32 = 1 << DAY_BITS;
-
-impl Place {
-    fn new(tag: Tag, familiar_from: Seconds, now: Seconds) -> Self {
-        let mut place = Self { tag, stamp: 0 };
-        place.set(familiar_from, now);
-        place
-    }
-
-    fn set(&mut self, familiar_from: Seconds, now: Seconds) {
-        // rounded up: probation never ends early
-        let hours = familiar_from.div_ceil(3600).min((1 << (32 - DAY_BITS)) - 1);
-        self.stamp = (hours << DAY_BITS) | (now / DAY_S % DAYS);
-    }
-
-    const fn familiar_from(self) -> Seconds {
-        (self.stamp >> DAY_BITS) * 3600
-    }
-
-    /// Days since its last success.
-    const fn idle_days(self, now: Seconds) -> u32 {
-        (now / DAY_S % DAYS + DAYS - self.stamp % DAYS) % DAYS
-    }
-
-    fn is_kept(self, policy: &Policy, now: Seconds) -> bool {
-        self.tag != 0 && self.idle_days(now) <= Policy::seconds(policy.forget_days)
-    }
-}
-
-/// How a place is known.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Standing {
-    Unknown,
-    Probation,
-    Familiar,
-}
-
-fn standing(places: &[Place], tag: Tag, policy: &Policy, now: Seconds) -> Standing {
-    match places.iter().find(|place| place.tag == tag && place.is_kept(policy, now)) {
-        None => Standing::Unknown,
-        Some(place) if now < place.familiar_from() => Standing::Probation,
-        Some(_) => Standing::Familiar,
-    }
-}
-
-/// Notes a success. A new place takes the slot of one that is forgotten, or of the one that was used longest ago.
-fn learn(places: &mut [Place], tag: Tag, familiar_from: Seconds, policy: &Policy, now: Seconds) {
-    let known = places.iter().position(|place| place.tag == tag && place.is_kept(policy, now));
-    if let Some(at) = known {
-        let from = places[at].familiar_from().min(familiar_from);
-        places[at].set(from, now);
-        return;
-    }
-    let oldest = places
-        .iter()
-        .enumerate()
-        .max_by_key(|(_, place)| (!place.is_kept(policy, now), place.idle_days(now)));
-    if let Some((at, _)) = oldest {
-        places[at] = Place::new(tag, familiar_from, now);
-    }
-}
-
 /// What is remembered of one user. Plain numbers, at most 192 bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Memory {
     /// When the sums were last brought up to date.
     at: Seconds,
     sums: Sums,
-    /// Unanswered rings from known addresses, on two horizons; then the same from browsers with a cookie.
+    /// Tries from elsewhere within minutes.
+    tries: f32,
+    /// Unanswered rings from known places, on two horizons.
     looped: [f32; 2],
-    looped_cookie: f32,
     /// Failures without address and cookie, on two horizons.
     nowhere: [f32; 2],
-    /// What the last failing place has added to the sums: its own success takes it back.
+    /// What the last failing place has added, on the short and long sums, and its tries: its own success takes
+    /// it back.
     debt_place: Tag,
+    /// The browser session that rang there, until it has used its second chance.
+    debt_session: Tag,
     debt_at: Seconds,
-    debt: f32,
+    debt: [f32; 3],
     /// When the score rose; zero while it is low.
     pub(super) raised_at: Seconds,
     /// Other places don't ring before this.
     pub(super) hold_until: Seconds,
     /// The last denial or report of something from elsewhere.
     pub(super) denied_at: Seconds,
+    /// The day of the last try from elsewhere, and on which of the eight days up to it there was one.
+    tried_day: u16,
+    tried_days: u8,
     /// The level that the hold was begun with.
     pub(super) held_level: u8,
     successes: u8,
@@ -174,8 +136,7 @@ pub struct Memory {
     /// The days of the last digest and of the last alert of each kind that is raised once a day, from one.
     pub(super) digest_day: u16,
     pub(super) alerted: [u16; 3],
-    places: [Place; MAX_PLACES],
-    networks: [Place; MAX_NETWORKS],
+    places: Places,
 }
 
 const _: () = assert!(size_of::<Memory>() <= 192, "what is remembered per user stays small");
@@ -189,31 +150,29 @@ impl Memory {
     /// How familiar an origin is.
     #[must_use]
     pub fn familiarity(&self, policy: &Policy, origin: &Origin, now: Seconds) -> Familiarity {
+        let standing = |kind, tag| self.places.standing(kind, tag, policy, now);
         if let Some(cookie) = origin.cookie {
-            match standing(&self.places, cookie, policy, now) {
+            match standing(Kind::Place, cookie) {
                 Standing::Familiar => return Familiarity::Own,
                 // minted somewhere at an approval: as long as none is on probation, that was at home
-                Standing::Unknown if !self.is_learning(policy, now) => return Familiarity::Own,
+                Standing::Unknown if !self.places.is_learning(policy, now) => {
+                    return Familiarity::Own;
+                }
                 Standing::Unknown | Standing::Probation => {}
             }
         }
-        let is_familiar = |places: &[Place], tag: Option<Tag>| {
-            tag.is_some_and(|tag| standing(places, tag, policy, now) == Standing::Familiar)
+        let familiar = |kind, tag: Option<Tag>| {
+            tag.is_some_and(|tag| standing(kind, tag) == Standing::Familiar)
         };
-        if is_familiar(&self.places, origin.address) {
+        if familiar(Kind::Place, origin.address) {
             Familiarity::Known
-        } else if is_familiar(&self.networks, origin.network) {
+        } else if familiar(Kind::Network, origin.network) {
             Familiarity::Near
         } else if origin.context().is_none() {
             Familiarity::Nowhere
         } else {
             Familiarity::Unknown
         }
-    }
-
-    /// Whether any place is on probation.
-    fn is_learning(&self, policy: &Policy, now: Seconds) -> bool {
-        self.places.iter().any(|place| place.is_kept(policy, now) && now < place.familiar_from())
     }
 
     /// Whether the user has few successes yet.
@@ -235,7 +194,7 @@ impl Memory {
         self.sums = self.sums.faded(policy, elapsed);
         self.looped[0] = kept(self.looped[0], policy.loop_half_life_s);
         self.looped[1] = kept(self.looped[1], policy.loop_day_half_life_s);
-        self.looped_cookie = kept(self.looped_cookie, policy.loop_half_life_s);
+        self.tries = kept(self.tries, policy.tries_half_life_s);
         self.nowhere[0] = kept(self.nowhere[0], policy.day_half_life_s);
         self.nowhere[1] = kept(self.nowhere[1], policy.nowhere_long_half_life_s);
         self.at = now;
@@ -275,52 +234,116 @@ impl Memory {
     #[must_use]
     pub fn is_looping(&self, policy: &Policy, familiarity: Familiarity) -> bool {
         if familiarity == Familiarity::Own {
-            return self.looped_cookie >= policy.loop_silent_at * policy.loop_cookie_factor;
+            return self.looped[0] >= policy.loop_silent_at * policy.loop_cookie_factor;
         }
         self.looped[0] >= policy.loop_silent_at || self.looped[1] >= policy.loop_day_silent_at
     }
 
-    /// Adds a failure of an origin. `kept` says that no success of its place takes it back.
+    /// Adds a failure of an origin. `kept` says that no success of its place takes it back. Returns what there
+    /// was room for: more can't be taken back.
     pub(super) fn add(
         &mut self,
         policy: &Policy,
         origin: &Origin,
         familiarity: Familiarity,
-        weight: f32,
+        weight: Weight,
         kept: bool,
-    ) {
+    ) -> Weight {
+        let mut added = weight;
+        let Weight { short, long } = weight;
         match familiarity {
-            Familiarity::Own => self.looped_cookie += weight,
-            Familiarity::Known => {
-                self.looped[0] = (self.looped[0] + weight).min(policy.loop_silent_at * 2.0);
-                self.looped[1] = (self.looped[1] + weight).min(policy.loop_day_silent_at * 1.5);
+            Familiarity::Own | Familiarity::Known => {
+                // whoever shares only the address can't silence a browser with its cookie
+                let own = familiarity == Familiarity::Own;
+                let most = if own { policy.loop_cookie_factor } else { 1.0 } * 1.5;
+                let add = |sum: f32, limit: f32| sum.max((sum + short).min(limit * most));
+                self.looped[0] = add(self.looped[0], policy.loop_silent_at);
+                self.looped[1] = add(self.looped[1], policy.loop_day_silent_at);
             }
             Familiarity::Nowhere => {
-                self.nowhere[0] = (self.nowhere[0] + weight).min(policy.nowhere_cap);
-                self.nowhere[1] = (self.nowhere[1] + weight).min(policy.nowhere_cap);
+                self.nowhere[0] = (self.nowhere[0] + short).min(policy.nowhere_cap);
+                self.nowhere[1] = (self.nowhere[1] + long).min(policy.nowhere_cap);
             }
             Familiarity::Near | Familiarity::Unknown => {
+                added = self.sums.room(policy, weight);
                 self.sums = self.sums.plus(policy, weight);
                 if !kept {
-                    self.owe(policy, origin, weight);
+                    self.owe(policy, origin, added);
                 }
             }
         }
         self.note_rise(policy);
+        added
     }
 
-    fn owe(&mut self, policy: &Policy, origin: &Origin, weight: f32) {
+    fn owe(&mut self, policy: &Policy, origin: &Origin, weight: Weight) {
         let Some(place) = origin.context() else { return };
-        // kept at one time: what is older counts as what is left of it on the longest horizon
-        let older = if self.debt_place == place {
-            let elapsed = self.at.saturating_sub(self.debt_at);
-            self.debt * fade(elapsed, Policy::seconds(policy.month_half_life_s))
-        } else {
-            0.0
+        // kept at one time: what is older counts as what is left of it after a day's and a week's horizon, so that
+        // none of what others added is taken back but what fades within the hour
+        let elapsed = self.at.saturating_sub(self.debt_at);
+        let left = |debt: f32, half_life| {
+            let owed = debt != 0.0 && self.debt_place == place;
+            if owed { debt * fade(elapsed, Policy::seconds(half_life)) } else { 0.0 }
         };
+        self.debt = [
+            left(self.debt[0], policy.day_half_life_s) + weight.short,
+            left(self.debt[1], policy.week_half_life_s) + weight.long,
+            left(self.debt[2], policy.month_half_life_s),
+        ];
         self.debt_place = place;
         self.debt_at = self.at;
-        self.debt = older + weight;
+    }
+
+    /// Counts a try from elsewhere, whatever came of it.
+    pub(super) fn tried(&mut self, policy: &Policy, origin: &Origin) {
+        self.tries = (self.tries + 1.0).min(policy.tries_cap);
+        if origin.context() == Some(self.debt_place) {
+            self.debt[2] += 1.0;
+        }
+        let today = Self::day(self.at);
+        let passed = u32::from(today.saturating_sub(self.tried_day));
+        self.tried_days = self.tried_days.checked_shl(passed).unwrap_or(0) | 1;
+        self.tried_day = today;
+    }
+
+    /// Today's tries were the person's.
+    fn forget_today(&mut self) {
+        if self.tried_day == Self::day(self.at) && self.tries < 0.5 {
+            self.tried_days &= !1;
+        }
+    }
+
+    /// How many tries from elsewhere there were within minutes.
+    pub(super) const fn tries(&self) -> f32 {
+        self.tries
+    }
+
+    /// On how many of the last eight days there were tries from elsewhere.
+    pub(super) const fn tried_days(&self) -> u32 {
+        self.tried_days.count_ones()
+    }
+
+    /// Whether a browser session that rang at its place in vain may ring there once more: people try again.
+    pub(super) fn has_second_chance(
+        &self,
+        policy: &Policy,
+        origin: &Origin,
+        session: Option<Tag>,
+    ) -> bool {
+        session.is_some_and(|session| session == self.debt_session)
+            && origin.context() == Some(self.debt_place)
+            && self.denied_at < self.debt_at
+            && self.at.saturating_sub(self.debt_at) <= Policy::seconds(policy.second_chance_s)
+    }
+
+    /// Notes which session rang where: its first ring earns a second chance, the next one uses it.
+    pub(super) fn note_session(&mut self, session: Option<Tag>, first: bool) {
+        self.debt_session = if first { session.unwrap_or(0) } else { 0 };
+    }
+
+    /// Whether a place has failed before and not succeeded since.
+    pub(super) fn owes(&self, origin: &Origin) -> bool {
+        self.debt_place != 0 && origin.context() == Some(self.debt_place)
     }
 
     /// Takes back what one challenge added at `since`; with `all`, also what else its place owes.
@@ -329,38 +352,42 @@ impl Memory {
         policy: &Policy,
         origin: &Origin,
         familiarity: Familiarity,
-        (weight, since): (f32, Seconds),
+        (weight, since): (Weight, Seconds),
         all: bool,
     ) {
         let elapsed = self.at.saturating_sub(since);
         let less = |value: f32, half_life| {
-            (value - weight * fade(elapsed, Policy::seconds(half_life))).max(0.0)
+            (value - weight.short * fade(elapsed, Policy::seconds(half_life))).max(0.0)
         };
         match familiarity {
-            Familiarity::Own => {
-                let left = less(self.looped_cookie, policy.loop_half_life_s);
-                self.looped_cookie = if all { 0.0 } else { left };
-            }
-            Familiarity::Known => {
-                self.looped[0] =
-                    if all { 0.0 } else { less(self.looped[0], policy.loop_half_life_s) };
+            Familiarity::Own | Familiarity::Known => {
+                let left = less(self.looped[0], policy.loop_half_life_s);
+                self.looped[0] = if all { 0.0 } else { left };
                 self.looped[1] = less(self.looped[1], policy.loop_day_half_life_s);
             }
             Familiarity::Nowhere => {
                 self.nowhere[0] = less(self.nowhere[0], policy.day_half_life_s);
-                self.nowhere[1] = less(self.nowhere[1], policy.nowhere_long_half_life_s);
+                let left = fade(elapsed, Policy::seconds(policy.nowhere_long_half_life_s));
+                self.nowhere[1] = (self.nowhere[1] - weight.long * left).max(0.0);
             }
             Familiarity::Near | Familiarity::Unknown => {
                 let owed = self.debt_place != 0 && origin.context() == Some(self.debt_place);
-                if !owed {
-                    self.sums = self.sums.minus(policy, weight, elapsed);
-                } else if all {
+                let [short, long, tries] = self.debt;
+                if owed && all {
                     let elapsed = self.at.saturating_sub(self.debt_at);
-                    self.sums = self.sums.minus(policy, self.debt.max(weight), elapsed);
-                    self.debt = 0.0;
+                    let whole =
+                        Weight { short: short.max(weight.short), long: long.max(weight.long) };
+                    self.sums = self.sums.minus(policy, whole, elapsed);
+                    let tried = tries * fade(elapsed, Policy::seconds(policy.tries_half_life_s));
+                    self.tries = (self.tries - tried).max(0.0);
+                    self.forget_today();
+                    self.debt_place = 0;
                 } else {
                     self.sums = self.sums.minus(policy, weight, elapsed);
-                    self.debt = (self.debt - weight).max(0.0);
+                    if owed {
+                        let less = [weight.short, weight.long, 0.0];
+                        self.debt = std::array::from_fn(|at| (self.debt[at] - less[at]).max(0.0));
+                    }
                 }
             }
         }
@@ -370,20 +397,15 @@ impl Memory {
     /// A success that proved possession: its place becomes familiar, after a day if it is new.
     pub(super) fn learn(&mut self, policy: &Policy, origin: &Origin, known: bool) {
         let now = self.at;
-        let from = if known { now } else { now + Policy::seconds(policy.probation_s) };
         if let Some(cookie) = origin.cookie {
-            learn(&mut self.places, cookie, from, policy, now);
+            self.places.learn(Kind::Place, cookie, known, policy, now);
         }
+        // an own browser in a new place says nothing about who else is there
         if let Some(address) = origin.address {
-            // an own browser in a new place says nothing about who else is there
-            let familiar = standing(&self.places, address, policy, now) == Standing::Familiar;
-            let from = if familiar { now } else { now + Policy::seconds(policy.probation_s) };
-            learn(&mut self.places, address, from, policy, now);
+            self.places.learn(Kind::Place, address, false, policy, now);
         }
         if let Some(network) = origin.network {
-            let familiar = standing(&self.networks, network, policy, now) == Standing::Familiar;
-            let from = if familiar { now } else { now + Policy::seconds(policy.probation_s) };
-            learn(&mut self.networks, network, from, policy, now);
+            self.places.learn(Kind::Network, network, false, policy, now);
         }
         self.successes = self.successes.saturating_add(1);
     }
@@ -391,25 +413,14 @@ impl Memory {
     /// A denial or report of something from elsewhere: what is on probation begins it anew, and the place
     /// itself is forgotten.
     pub(super) fn distrust(&mut self, policy: &Policy, origin: &Origin) {
-        let now = self.at;
-        let from = now + Policy::seconds(policy.probation_s);
-        for place in self.places.iter_mut().chain(&mut self.networks) {
-            if place.is_kept(policy, now) && now < place.familiar_from() {
-                if Some(place.tag) == origin.address || Some(place.tag) == origin.cookie {
-                    *place = Place::default();
-                } else {
-                    place.set(from, now);
-                }
-            }
-        }
+        let gone = |tag| Some(tag) == origin.address || Some(tag) == origin.cookie;
+        self.places.distrust(policy, self.at, gone);
     }
 
     /// Forgets one cookie.
     pub(super) fn forget_cookie(&mut self, origin: &Origin) {
-        for place in &mut self.places {
-            if Some(place.tag) == origin.cookie {
-                *place = Place::default();
-            }
+        if let Some(cookie) = origin.cookie {
+            self.places.forget(cookie);
         }
     }
 
@@ -421,7 +432,6 @@ impl Memory {
             silent: self.silent,
             digest_day: self.digest_day,
             places: self.places,
-            networks: self.networks,
             ..Self::default()
         };
     }

@@ -10,21 +10,25 @@ mod decay;
 mod judge;
 mod memory;
 mod origin;
+mod places;
 mod policies;
 mod policy;
 mod reason;
+mod replay;
 mod sources;
 
 pub use alert::{Alert, AlertKind, Scope, Severity};
 pub use cell::{Cell, DeviceTag, Opened, REBIND_WINDOW, device_tag, seconds};
 pub use decay::{Seconds, fade};
 pub use judge::{Around, Charge, EnrolmentDecision, Facts, Release, Verdict, judge_create};
-pub use memory::{MAX_NETWORKS, MAX_PLACES, Memory};
+pub use memory::Memory;
 pub use origin::{Familiarity, Origin, Place, SourceKey, Tag};
+pub use places::{MAX_NETWORKS, MAX_PLACES};
 pub use policies::{
     BudgetKnob, Change, FAMILIAR_DIGITS, MAX_TABLES, Part, Policies, Profile, Rules, RulesError,
     Table, Tries, Who,
 };
 pub use policy::{KNOBS, Knob, Policy, PolicyError};
 pub use reason::Reason;
+pub use replay::{Finding, Replay, Row, Totals, What};
 pub use sources::{Asker, MAX_SOURCES, Sources, UserTag};

@@ -83,19 +83,19 @@ policy! {
     day_half_life_s: 57600.0 "s" in 14400.0..172800.0, "The second horizon: tries spread over a working day.";
     week_half_life_s: 432000.0 "s" in 172800.0..1209600.0, "The third horizon: one or two tries a day.";
     month_half_life_s: 1814400.0 "s" in 604800.0..5184000.0, "The last horizon: bounds what patience buys.";
-    fast_weight: 0.4 "score" in 0.0..2.0, "Score of one fresh time-out, on the first horizon.";
+    fast_weight: 0.2 "score" in 0.0..2.0, "Score of one fresh time-out, on the first horizon.";
     day_weight: 0.35 "score" in 0.0..2.0, "The same on the second horizon.";
     week_weight: 0.25 "score" in 0.0..2.0, "The same on the third horizon.";
     month_weight: 0.2 "score" in 0.0..2.0, "The same on the last horizon.";
     fast_cap: 6.0 "time-outs" in 1.0..60.0, "Most that the first horizon holds, so that it fades within an hour.";
     day_cap: 3.0 "time-outs" in 1.0..30.0, "Most that the second horizon holds: strangers ring again within three days of silence.";
     week_cap: 2.0 "time-outs" in 1.0..30.0, "Most that the third horizon holds, for the same reason.";
-    month_cap: 1.5 "time-outs" in 1.0..30.0, "Most that the last horizon holds, for the same reason.";
+    month_cap: 5.0 "time-outs" in 1.0..30.0, "Most that the last horizon holds: it counts rings alone, of which an attack gets few.";
 
     ring: 1.0 "time-outs" in 0.5..2.0, "What a ring from elsewhere costs until the person approves it: ringing and cancelling buys nothing.";
     silent: 0.5 "time-outs" in 0.1..1.0, "What a silent challenge from elsewhere costs: it disturbs nobody, but it is evidence.";
     denial: 1.5 "time-outs" in 1.0..6.0, "What a denial from elsewhere costs in place of the ring.";
-    mismatch: 1.5 "time-outs" in 1.0..6.0, "What a wrong number from elsewhere costs in place of the ring: more than a time-out, less than a denial, for people mistype.";
+    mismatch: 1.0 "time-outs" in 1.0..6.0, "What a wrong number from elsewhere costs in place of the ring: more than a time-out, less than a denial, for people mistype.";
     report: 6.0 "time-outs" in 3.0..12.0, "What a report costs: enough for the highest level by itself.";
     wrong_code: 0.5 "time-outs" in 0.0..2.0, "What a wrong code from elsewhere costs.";
     collision: 0.75 "time-outs" in 0.0..2.0, "Added where a stranger asks while the person's own sign-in rings.";
@@ -104,12 +104,19 @@ policy! {
     new_user_successes: 5.0 "successes" in 0.0..50.0, "Successes after which a user is no longer new.";
     sensitive_factor: 2.0 "times" in 1.0..4.0, "How much more purposes cost that open another door: enrolment, reset, help desk.";
 
-    silent_at: 0.7 "score" in 0.2..3.0, "Score at which other places no longer ring.";
-    alert_at: 1.4 "score" in 0.5..10.0, "Score at which an alert is raised, if the person doesn't resolve it within grace_s.";
-    alert_at_once: 2.7 "score" in 0.5..20.0, "Score at which it is raised without waiting.";
-    grace_s: 180.0 "s" in 0.0..3600.0, "Time for the person to succeed before an alert is raised.";
+    silent_at: 0.6 "score" in 0.2..3.0, "Score at which other places no longer ring.";
+    tries_half_life_s: 900.0 "s" in 60.0..7200.0, "How fast tries from elsewhere fade for alerts: people who fail try again within minutes.";
+    tries_cap: 12.0 "tries" in 3.0..100.0, "Most that are counted.";
+    alert_at: 3.0 "tries" in 1.0..50.0, "Tries at which an alert is raised, if the person hasn't resolved them within grace_s.";
+    drip_days: 3.0 "days" in 2.0..8.0, "Of the last eight days, on how many there must be tries for an alert: an attack that is spread thin.";
+    drip_s: 43200.0 "s" in 3600.0..604800.0, "How long a raised score of requests without address and cookie lasts that one bad sign-in doesn't explain.";
+    alert_at_once: 4.4 "tries" in 1.0..50.0, "Tries at which it is raised without waiting.";
+    grace_s: 300.0 "s" in 0.0..3600.0, "Time for the person to succeed before an alert is raised.";
     hold_s: 259200.0 "s" in 3600.0..1209600.0, "How long after an alert other places don't ring; each try begins it anew.";
-    denial_memory_s: 259200.0 "s" in 3600.0..1209600.0, "How long after a denial an approval from elsewhere needs a code as well.";
+    denial_fresh_s: 86400.0 "s" in 60.0..259200.0, "How long after a denial an approval from elsewhere needs a code as well.";
+    denial_nowhere_s: 3600.0 "s" in 60.0..259200.0, "The same without address and cookie, where the person can't be told apart.";
+    second_chance_s: 900.0 "s" in 0.0..7200.0, "How long a browser session that rang in vain may ring once more from its place, unless it was denied.";
+    denial_memory_s: 259200.0 "s" in 3600.0..1209600.0, "The same while an alert holds other places.";
 
     loop_half_life_s: 600.0 "s" in 60.0..7200.0, "Horizon of unanswered rings from known places.";
     loop_day_half_life_s: 28800.0 "s" in 3600.0..172800.0, "Second horizon of the same.";
@@ -121,12 +128,13 @@ policy! {
 
     nowhere_day_weight: 0.5 "score" in 0.0..2.0, "Score of one fresh time-out of a request without address and cookie, within a day.";
     nowhere_long_weight: 0.4 "score" in 0.0..2.0, "The same within nowhere_long_half_life_s.";
-    nowhere_long_half_life_s: 1209600.0 "s" in 172800.0..2592000.0, "Long horizon of requests without address and cookie.";
+    nowhere_long_half_life_s: 1036800.0 "s" in 172800.0..2592000.0, "Long horizon of requests without address and cookie.";
     nowhere_silent_at: 1.0 "score" in 0.2..5.0, "Score at which they no longer ring: two in a row do, because success forgives nothing here.";
 
     nowhere_cap: 3.0 "time-outs" in 1.0..30.0, "Most that both horizons of them hold.";
     nowhere_retry: 0.4 "share" in 0.0..1.0, "What one costs, as a share, that comes while another rings: clients of such integrations retry before anybody can answer.";
     nowhere_alert_at: 2.2 "score" in 0.5..10.0, "Score of theirs at which an alert is raised.";
+    nowhere_drip_at: 1.3 "score" in 0.5..10.0, "The same if it has been raised for drip_s.";
 
     probation_s: 86400.0 "s" in 3600.0..604800.0, "How long after its first success, without a denial, a place is still unknown.";
     forget_days: 30.0 "days" in 1.0..180.0, "Days without a success after which a place is unknown again.";
@@ -150,9 +158,9 @@ policy! {
     surge_share: 0.06 "share" in 0.01..0.5, "The normal share of them among those who succeeded.";
     surge_sigma: 3.5 "deviations" in 1.0..10.0, "How far above normal (Poisson) is a surge.";
     surge_hot_s: 1800.0 "s" in 300.0..14400.0, "How long unknown places are silent after a surge.";
-    outage_users: 6.0 "users" in 3.0..100.0, "Users whose known places time out that may be an outage.";
+    outage_users: 4.0 "users" in 3.0..100.0, "Users whose known places time out that may be an outage.";
     outage_share: 0.25 "share" in 0.05..0.9, "The share of time-outs from known places that is one.";
-    outage_half_life_s: 600.0 "s" in 60.0..3600.0, "How fast evidence of an outage fades.";
+    outage_half_life_s: 180.0 "s" in 60.0..3600.0, "How fast evidence of an outage fades.";
 
     enrolment_wait_s: 86400.0 "s" in 0.0..604800.0, "How long a new device or factor waits for its rights while the user's level is raised.";
     digest_s: 86400.0 "s" in 3600.0..604800.0, "Least time between two digests of silent challenges.";
@@ -179,10 +187,6 @@ impl Policy {
             }
         }
         let named = |name| KNOBS.iter().find(|knob| knob.name == name).unwrap_or(&KNOBS[0]);
-        if self.alert_at < self.silent_at {
-            let knob = named("alert_at");
-            return Err(wrong(knob, self.alert_at, self.silent_at, knob.max));
-        }
         if self.alert_at_once < self.alert_at {
             let knob = named("alert_at_once");
             return Err(wrong(knob, self.alert_at_once, self.alert_at, knob.max));
@@ -228,8 +232,8 @@ mod tests {
         let said = policy.check().unwrap_err().to_string();
         assert_eq!(said, "grace_s is -1 s; it must be from 0 to 3600");
         assert!(Policy { ring: f32::NAN, ..Policy::default() }.check().is_err());
-        let policy = Policy { alert_at: 0.6, ..Policy::default() };
+        let policy = Policy { alert_at: 5.0, ..Policy::default() };
         let said = policy.check().unwrap_err().to_string();
-        assert_eq!(said, "alert_at is 0.6 score; it must be from 0.7 to 10");
+        assert_eq!(said, "alert_at_once is 4.4 tries; it must be from 5 to 50");
     }
 }

@@ -54,6 +54,12 @@ pub enum Reason {
     CodeWrong,
     /// The user has no such factor.
     NoSuchFactor,
+    /// The same browser session had asked for the same thing.
+    SameRequest,
+    /// The outcome was noted.
+    Noted,
+    /// Nothing spoke against giving the approval out.
+    Released,
     /// Neither address nor cookie came with it.
     FromNowhere,
     /// The place has never been seen.
@@ -95,6 +101,9 @@ impl Reason {
             Self::FactorLocked => "the factor was locked",
             Self::CodeWrong => "the code was wrong",
             Self::NoSuchFactor => "the user has no such factor",
+            Self::SameRequest => "the same browser session had asked for the same thing",
+            Self::Noted => "its outcome was noted",
+            Self::Released => "nothing spoke against giving it out",
             Self::FromNowhere => "neither address nor device cookie came with it",
             Self::FromUnknown => "the place was unknown",
             Self::FromNear => "only its network was known",

@@ -52,8 +52,12 @@ impl Source {
         self.failing *= fade(elapsed, Policy::seconds(policy.source_half_life_s));
         let half_life = Policy::seconds(policy.source_good_half_life_s);
         self.good *= fade(elapsed, half_life);
-        if elapsed > half_life {
+        // who was counted long ago is counted anew: a crowd that is never away for long stays one
+        let seen: u32 = self.good_seen.iter().map(|bits| bits.count_ones()).sum();
+        if f64::from(self.good) < f64::from(seen) / 2.0 {
             self.good_seen = [0; 4];
+        }
+        if elapsed > half_life {
             self.users = [0; MAX_USERS];
         }
         self.at = now;
@@ -248,7 +252,7 @@ impl Sources {
             return Vec::new();
         }
         let outage = now < self.outage_until;
-        let mut alerts = Vec::new();
+        let (mut alerts, mut told) = (Vec::new(), false);
         let scopes = [
             (&mut self.addresses, from.address, policy.address_users, policy.address_ratio),
             (&mut self.networks, from.network, policy.network_users, policy.network_ratio),
@@ -263,36 +267,28 @@ impl Sources {
                 continue;
             }
             source.hot_until = now + Policy::seconds(policy.source_hot_s);
-            if now >= source.alerted_until {
+            // one campaign is one alert: the address speaks for its network
+            if now >= source.alerted_until && !told {
                 let scope = if at == 0 { Scope::Address } else { Scope::Network };
                 alerts.push(Alert { kind: AlertKind::Spray, severity: Severity::Medium, scope });
             }
             source.alerted_until = now + ALERT_LIFE_S;
+            told = true;
         }
-        // one campaign is one alert
-        alerts.truncate(1);
         if rang || now < self.surge.hot_until {
-            alerts.extend(self.surged(policy, rang, outage, alerts.is_empty(), now));
+            alerts.extend(self.surged(policy, outage, alerts.is_empty(), now));
         }
         alerts
     }
 
-    fn surged(
-        &mut self,
-        policy: &Policy,
-        rang: bool,
-        outage: bool,
-        tell: bool,
-        now: Seconds,
-    ) -> Option<Alert> {
+    fn surged(&mut self, policy: &Policy, outage: bool, tell: bool, now: Seconds) -> Option<Alert> {
         let surge = &mut self.surge;
         let kept = fade(now.saturating_sub(surge.at), Policy::seconds(policy.surge_half_life_s));
         surge.asked *= kept;
         surge.passed *= kept;
         surge.at = now;
-        if rang {
-            surge.asked += 1.0;
-        }
+        // what is silent because of the surge is evidence that it goes on
+        surge.asked += 1.0;
         let normal = policy.surge_share * surge.passed;
         // IEEE rounds a square root exactly: the same everywhere
         let limit = policy.surge_users + normal + policy.surge_sigma * normal.sqrt();
@@ -334,7 +330,7 @@ impl Sources {
                 known.passed += 1.0;
             }
         } else {
-            if rang {
+            if rang || now < self.surge.hot_until {
                 self.surge.asked = (self.surge.asked - 1.0).max(0.0);
             }
             self.surge.passed += 1.0;
@@ -408,7 +404,7 @@ impl Sources {
         // who has no address shares one source
         let source = self.addresses.entry(from.address.unwrap_or(0), now);
         source.bring_to(policy, now);
-        let each = 600 / Policy::seconds(policy.junk_per_source).max(1);
+        let each = 600_u32.div_ceil(Policy::seconds(policy.junk_per_source).max(1));
         let full = source.junk.max(now);
         if full + each > now + 600 {
             return false;

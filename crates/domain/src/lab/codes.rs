@@ -92,6 +92,11 @@ impl Lab {
     fn passed(&mut self, now: Seconds, challenge: Option<&str>, caller: &Caller) -> Vec<Raised> {
         let live = challenge.filter(|id| matches!(self.ids.get(*id), Some(Known::Live(_))));
         if let Some(id) = live {
+            if let Some(user) = self.users.get_mut(&caller.user)
+                && user.live.iter().any(|live| live.withheld && live.id == id)
+            {
+                user.memory.released();
+            }
             return self.end(now, &caller.user, id, Decision::Approved);
         }
         let user = self.users.entry(caller.user.clone()).or_default();

@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 
 use statement::Timestamp;
 
-use super::names::{Map, asker, network_name, origin};
+use super::names::{Map, asker, network_name, origin, session};
 use super::{Caller, Judged, LabError, MAX_TTL_MS, Op, Raised, Said, Word};
 use crate::attempts::{Attempts, Budgets, Lane};
 use crate::challenge::{Decision, Method, Methods, Mode, Purpose};
@@ -298,7 +298,7 @@ impl Lab {
                 let (level, score) =
                     (memory.level(&self.policy, now), memory.shown_score(&self.policy));
                 self.ids.insert(id.clone(), Known::Other);
-                let (reasons, alerts) = (Vec::new(), Vec::new());
+                let (reasons, alerts) = (vec![Reason::SameRequest], Vec::new());
                 let into = Some(other);
                 return Judged { id, decision: Word::Merge, into, level, score, reasons, alerts };
             }
@@ -325,6 +325,7 @@ impl Lab {
             methods: user.factors,
             purpose,
             origin: origin(&caller),
+            session: session(&caller),
             break_glass: user.break_glass,
             around: self.sources.around(&asker, now),
         };
@@ -368,7 +369,7 @@ impl Lab {
             into: None,
             level: 0,
             score: 0.0,
-            reasons: Vec::new(),
+            reasons: vec![Reason::Noted],
             alerts: Vec::new(),
         };
         let user = self.users.entry(owner.clone()).or_default();
@@ -378,6 +379,7 @@ impl Lab {
             && outcome == Decision::Approved
         {
             judged.decision = Word::Release;
+            judged.reasons = vec![Reason::Released];
             let memory = &mut user.memory;
             let release =
                 memory.judge_approval(&self.policy, &live.charge, has_code, user.break_glass, now);

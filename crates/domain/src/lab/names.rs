@@ -55,6 +55,13 @@ pub(super) fn origin(caller: &Caller) -> Origin {
     })
 }
 
+/// The browser session, for one user.
+pub(super) fn session(caller: &Caller) -> Option<u32> {
+    let session = caller.session.as_deref()?;
+    let whose = [b"session", caller.user.as_bytes(), caller.integration.as_bytes()];
+    Some(short(hash(&[whose[0], whose[1], whose[2], session.as_bytes()])).max(1))
+}
+
 /// Where it comes from, as counted over users.
 pub(super) fn asker(caller: &Caller) -> Asker {
     let key = |bytes: [u8; 9]| hash(&[b"source", &bytes]);
