@@ -1,16 +1,37 @@
 //! What nobody can tell: whether a user exists, is enrolled, is past the bound; and what the number is.
 
-use app::Error;
-use domain::challenge::{Decision, State};
-use domain::totp;
+use std::collections::HashSet;
 
-use crate::world::{World, decision, runs};
+use app::{AnswerResult, CreateRequest, Error, EventFilter};
+use domain::audit::Event;
+use domain::challenge::{Decision, Mode, State};
+use domain::guard::Reason;
+use domain::totp;
+use statement::{AnswerDecision, ChallengeId};
+
+use crate::world::{Device, OPERATOR, World, decision, runs};
 
 /// Everything that a caller can see of a challenge's whole life, with its own values taken out.
 async fn life(world: &World, app: &app::Caller, user: &str, session: &str) -> Vec<String> {
+    life_of(world, app, world.request(user, session), None).await.0
+}
+
+/// The same of any request, which somebody may answer rightly; and how security staff see it.
+async fn life_of(
+    world: &World,
+    app: &app::Caller,
+    request: CreateRequest,
+    device: Option<&Device>,
+) -> (Vec<String>, ChallengeId) {
     let mut seen = Vec::new();
-    let created = world.create(app, user, session).await;
+    let session = request.context.browser_session.clone();
+    let session = session.trim_end_matches('-');
+    let created = world.create_with(app, request.clone()).await.expect("a challenge");
     let id = created.view.id;
+    if let Some(device) = device {
+        let answered = world.approve(device, &created).await;
+        assert_eq!(answered.result, AnswerResult::Withheld);
+    }
     seen.push(format!(
         "{:?} {} {} {:?} {}",
         created.view.state,
@@ -19,7 +40,7 @@ async fn life(world: &World, app: &app::Caller, user: &str, session: &str) -> Ve
         created.methods,
         created.view.expires.since(world.now()).as_millis(),
     ));
-    let again = world.create(app, user, session).await;
+    let again = world.create_with(app, request).await.expect("the same challenge");
     seen.push(format!("merged {}", again.view.id == id));
     for code in ["000000", "ZZZZZZZZ-ZZZZ-ZZZZ-ZZZZ-ZZZZ", "junk"] {
         let answer = world.app.submit_code(&mut world.call(), app, id, code).await;
@@ -30,7 +51,7 @@ async fn life(world: &World, app: &app::Caller, user: &str, session: &str) -> Ve
     world.pass(std::time::Duration::from_secs(90));
     while world.app.expire_due(&mut world.call()).await.expect("a sweep") {}
     seen.push(format!("{:?}", decision(world.state(app, id).await)));
-    seen
+    (seen, id)
 }
 
 #[tokio::test]
@@ -66,6 +87,81 @@ async fn two_hundred_attempts_on_real_and_unknown_users_read_the_same() {
         let decoy = life(&world, &app, "nobody", &session).await;
         assert_eq!(real, decoy, "attempt {n}");
         world.pass(std::time::Duration::from_secs(3600));
+    }
+}
+
+/// A request from somewhere unknown.
+fn strange(world: &World, user: &str, session: &str) -> CreateRequest {
+    let mut request = world.request(user, session);
+    request.context.ip = "203.0.113.9".parse().ok();
+    request
+}
+
+/// How security staff see a challenge.
+async fn judged(world: &World, id: ChallengeId) -> (u8, Mode, Reason) {
+    let filter =
+        EventFilter { event: Some(Event::ChallengeCreated), limit: 500, ..EventFilter::default() };
+    let events = world.app.events(world.tenant, filter).await.expect("a log");
+    let made = events.into_iter().map(|event| event.public);
+    let made = made.filter(|public| public.challenge == Some(id)).last().expect("it was made");
+    let mode = made.mode.expect("a mode");
+    (made.guard.map_or(0, |guard| guard.level), mode, made.reasons[0])
+}
+
+/// What anybody but security staff sees is the same, however alarmed the guard is.
+#[tokio::test]
+async fn they_look_alike_at_every_level() {
+    let world = World::new().await;
+    let app = world.integration("vpn").await;
+    world.user("unenrolled").await;
+    let real = world.enrolled("real").await;
+    let mut found = HashSet::new();
+    let mut compare = async |session: &str, device: Option<&Device>| {
+        let (seen, id) = life_of(&world, &app, strange(&world, "real", session), device).await;
+        for other in ["unenrolled", "nobody"] {
+            let (decoy, _) = life_of(&world, &app, strange(&world, other, session), None).await;
+            assert_eq!(seen, decoy, "{session}, {other}");
+        }
+        let (level, mode, reason) = judged(&world, id).await;
+        found.insert((level, mode, device.is_some()));
+        (level, mode, reason)
+    };
+    // nobody answers: it rings, is silent, is held
+    for n in 0..12 {
+        compare(&format!("try{n}"), None).await;
+        world.pass(std::time::Duration::from_secs(200));
+    }
+    // the person refuses, and is then talked into a right answer
+    let created = world.create_with(&app, strange(&world, "real", "refused")).await;
+    world.decide(&real.device, &created.expect("one"), AnswerDecision::Report, "").await;
+    compare("reported", None).await;
+    compare("answered", Some(&real.device)).await;
+    // more at once than may live
+    for n in 0..8 {
+        let made = world.create_with(&app, strange(&world, "real", &format!("flood{n}"))).await;
+        made.expect("one of many");
+    }
+    assert_eq!(compare("flooded", None).await.1, Mode::Decoy);
+    // beside another one that rings
+    world.pass(std::time::Duration::from_secs(30 * 24 * 60 * 60));
+    let user = ports::UserRef::Name("real".to_owned());
+    let why = Some("test".to_owned());
+    let cleared = world.app.clear_user(&mut world.call(), &OPERATOR, world.tenant, user, why).await;
+    cleared.expect("cleared");
+    let other = world.create_with(&app, strange(&world, "real", "rings")).await.expect("one");
+    assert_eq!(world.mode(other.view.id).await, Mode::Ring);
+    let (_, mode, reason) = compare("second", None).await;
+    assert_eq!((mode, reason), (Mode::Silent, Reason::AnotherRings));
+    assert!(found.iter().any(|(_, mode, _)| *mode == Mode::Ring), "{found:?}");
+    let wanted = [
+        (1, Mode::Silent, false),
+        (2, Mode::Silent, false),
+        (3, Mode::Silent, false),
+        (3, Mode::Silent, true),
+        (3, Mode::Decoy, false),
+    ];
+    for state in wanted {
+        assert!(found.contains(&state), "{state:?} is not among {found:?}");
     }
 }
 
