@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use domain::answer::{Crossed, Meaning};
 use domain::attempts::Counter;
-use domain::audit::{Entry, Event};
+use domain::audit::{Entry, Event, Shadow, Told};
 use domain::challenge::{Challenge, Collect, Decision, Proof, State};
 use domain::directory::{Device, UserRecord};
 use domain::guard::{self, Alert, AlertKind, Reason, Release, Severity};
@@ -14,6 +14,7 @@ use statement::{AnswerDecision, ChallengeId};
 
 use crate::guarding::About;
 use crate::settle::decided_entry;
+use crate::shadow::Differs;
 use crate::{App, Call, Connected};
 
 /// An answer as it came from a device.
@@ -56,6 +57,14 @@ pub enum AnswerResult {
     Late,
     /// Unknown, not this user's, or the signature doesn't verify: all alike.
     Refused,
+}
+
+/// What the guard says of a right answer.
+struct Weighed {
+    withheld: bool,
+    told: Told,
+    /// What the shadow policy says, where that is something else.
+    shadow: Option<Shadow>,
 }
 
 const fn only(result: AnswerResult) -> Answered {
@@ -143,20 +152,28 @@ impl App {
         let number = self.number_of(&challenge)?;
         let meaning =
             domain::answer::read(&challenge, &number, answer.decision, &answer.number, &others);
-        if meaning.decision == Decision::Approved
-            && self.withholds(call, user, &challenge, hot).await?
-        {
-            let entry = decided_entry(&challenge, Decision::Approved, None);
-            let entry = entry.with(|public| {
-                public.event = Event::AnswerWithheld;
-                public.decision = None;
-                public.device = Some(device.id);
-                public.reasons = vec![Reason::DeniedLately];
-            });
-            self.ledger.record(entry).await?;
-            return Ok(only(AnswerResult::Withheld));
+        let mut weighed = None;
+        if meaning.decision == Decision::Approved {
+            let Weighed { withheld, told, shadow } =
+                self.weigh(call, user, &challenge, hot).await?;
+            if withheld {
+                let entry = decided_entry(&challenge, Decision::Approved, None);
+                let entry = entry.with(|public| {
+                    public.event = Event::AnswerWithheld;
+                    public.decision = None;
+                    public.device = Some(device.id);
+                    public.reasons = vec![Reason::DeniedLately];
+                    (public.told, public.shadow) = (Some(told), shadow);
+                });
+                self.ledger.record(entry).await?;
+                return Ok(only(AnswerResult::Withheld));
+            }
+            weighed = Some((told, shadow));
         }
-        let items = settle_items(&challenge, device, &meaning, &others);
+        let mut items = settle_items(&challenge, device, &meaning, &others);
+        if let (Some((told, shadow)), Some((_, item))) = (weighed, items.first_mut()) {
+            (item.audit.public.told, item.audit.public.shadow) = (Some(told), shadow);
+        }
         let answers = self.settle_and_tell(call, items).await?;
         let result = match answers.first() {
             Some(Settled::Settled(decided)) => {
@@ -194,45 +211,56 @@ impl App {
                 let alerts = if told { Vec::new() } else { alerts };
                 return self.raise(About::challenge(challenge), alerts, None).await;
             }
+                let entry = Entry::new(tenant, Event::LateReport).with(|public| {
+                    public.challenge = Some(challenge.id);
+                    public.user = Some(user);
+                    public.integration = Some(challenge.integration);
+                    public.told = Some(Told::at(now));
+                });
+                self.ledger.record(entry).await?;
         }
         Err(StoreError::Overloaded)
     }
 
-    /// Whether a right answer is not released. If so, the cell says so durably before anybody is told: from now
-    /// on a code for this challenge is counted in a budget of its own.
-    async fn withholds(
+    /// Whether a right answer is released. If not, the cell says so durably before anybody is told: from now on
+    /// a code for this challenge is counted in a budget of its own.
+    async fn weigh(
         &self,
         call: &mut Call,
         user: &UserRecord,
         challenge: &Challenge,
         mut hot: HotUser,
-    ) -> Result<bool, StoreError> {
-        let policy = self.policy(challenge.tenant, challenge.integration);
+    ) -> Result<Weighed, StoreError> {
+        let (tenant, integration) = (challenge.tenant, challenge.integration);
+        let policy = self.policy(tenant, integration);
         let now = guard::seconds(call.now);
         for _ in 0..crate::live::MAX_TRIES {
             let mut cell = hot.cell.clone();
             cell.memory = cell.memory.at(policy, now);
+        let (has_code, break_glass) = (!needs_totp(user), user.user.break_glass);
+        let mut weighed =
+            Weighed { withheld: false, told: Told { has_code, ..Told::at(now) }, shadow: None };
             let Some(opened) = cell.open.iter_mut().find(|open| open.id == challenge.id) else {
-                return Ok(false);
+                return Ok(weighed);
             };
-            let release = cell.memory.judge_approval(
-                policy,
-                &opened.charge,
-                !needs_totp(user),
-                user.user.break_glass,
-                now,
-            );
-            if release == Release::Released {
-                return Ok(false);
-            }
-            opened.withheld = true;
-            let alerts = cell.memory.withheld(policy, now);
-            let (tenant, user) = (challenge.tenant, challenge.user);
-            if self.store_cell(call, tenant, user, hot.version, cell).await? {
+            let (memory, charge) = (&cell.memory, &opened.charge);
+            let release = memory.judge_approval(policy, charge, has_code, break_glass, now);
+            let (whose, about) = ((tenant, integration), (has_code, break_glass));
+            weighed.shadow = self.shadow_approval(whose, (memory, charge), about, release, now);
+            weighed.withheld = release == Release::Withheld;
+            if weighed.withheld {
+                opened.withheld = true;
+                let alerts = cell.memory.withheld(policy, now);
+                if !self.store_cell(call, tenant, challenge.user, hot.version, cell).await? {
+                    hot = self.hot.load(tenant, challenge.user).await?;
+                    continue;
+                }
                 self.raise(About::challenge(challenge), alerts, None).await?;
-                return Ok(true);
             }
-            hot = self.hot.load(tenant, user).await?;
+            if weighed.shadow.is_some() {
+                self.shadowed.note(Differs::Approval);
+            }
+            return Ok(weighed);
         }
         Err(StoreError::Overloaded)
     }

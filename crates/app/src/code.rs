@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use domain::attempts::{Attempts, Counter, Lane, Refusal};
-use domain::audit::{Entry, Event};
+use domain::audit::{Entry, Event, Told};
 use domain::challenge::{Challenge, Decision, Method, Proof, State};
 use domain::directory::UserRecord;
 use domain::guard::{self, Asker};
@@ -130,7 +130,7 @@ impl App {
                 if refusal == Refusal::Locked && lane == Lane::Own && factor.is_some() {
                     self.lock_totp(challenge).await?;
                 }
-                self.note_failure(call, tried, true).await?;
+                self.note_failure(call, tried, Method::Totp, true).await?;
                 return Ok(None);
             }
         };
@@ -145,8 +145,10 @@ impl App {
             let effect = Effect::BurnStep { factor: factor.id, step, lane, budgets };
             return Ok(Some(Passed { proof, counter, effect }));
         }
-        self.ledger.record(failed_entry(challenge, Method::Totp, "wrong")).await?;
-        self.note_failure(call, tried, false).await?;
+        let told = Told::at(guard::seconds(call.now));
+        let entry = failed_entry(challenge, Method::Totp, "wrong");
+        self.ledger.record(entry.with(|public| public.told = Some(told))).await?;
+        self.note_failure(call, tried, Method::Totp, false).await?;
         if factor.is_some() {
             self.after_failure(call, challenge, lane, attempts).await?;
         }
@@ -200,6 +202,7 @@ impl App {
         &self,
         call: &mut Call,
         tried: &Tried<'_>,
+        method: Method,
         spent: bool,
     ) -> Result<(), Error> {
         let Tried { challenge, record, .. } = *tried;
@@ -216,6 +219,11 @@ impl App {
             let is_news = !spent || !alerts.is_empty();
             let (tenant, user) = (challenge.tenant, challenge.user);
             if !is_news || self.store_cell(call, tenant, user, hot.version, cell).await? {
+                if spent && is_news {
+                    let told = Told { spent, ..Told::at(now) };
+                    let entry = failed_entry(challenge, method, "budget_spent");
+                    self.ledger.record(entry.with(|public| public.told = Some(told))).await?;
+                }
                 let alerts = if record.is_some() { alerts } else { Vec::new() };
                 self.raise(About::challenge(challenge), alerts, None).await?;
                 return Ok(());
@@ -239,7 +247,7 @@ impl App {
             // no hash is computed for a code that nobody has; a source that sends many is not even written down
             let policy = self.policy(challenge.tenant, challenge.integration);
             if !self.may_send_junk(policy, challenge.tenant, asker, call.now) {
-                self.note_failure(call, tried, true).await?;
+                self.note_failure(call, tried, Method::RecoveryCode, true).await?;
                 return Ok(None);
             }
             let cause = "unknown_code";

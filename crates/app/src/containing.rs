@@ -1,6 +1,6 @@
 //! Security staff, or a playbook of theirs, steps in: contains a user, or says that the attack is over.
 
-use domain::audit::{Entry, Event};
+use domain::audit::{Entry, Event, Told};
 use domain::guard::{self, Memory, Policy};
 use ports::{StoreError, UserRef};
 use statement::{TenantId, UserId};
@@ -66,15 +66,20 @@ impl App {
     ) -> Result<Standing, Error> {
         let record = self.directory.user(tenant, user).await?.ok_or(Error::NotFound)?;
         let user = record.user.id;
-        let entry = Entry::new(tenant, event).with(|public| public.user = Some(user)).privately(
-            |private| {
+        let (policy, now) = (self.user_policy(tenant), guard::seconds(call.now));
+        let entry = Entry::new(tenant, event)
+            .with(|public| {
+                public.user = Some(user);
+                public.told = Some(Told::at(now));
+            })
+            .privately(|private| {
                 private.by = Some(actor.to_string());
                 private.reason = why;
-            },
-        );
+            });
+        // what ended before comes before it in the log, as it does for the guard
+        self.load_user(call, tenant, user).await?;
         // written down first: nobody ends a containment without a trace
         self.ledger.record(entry).await?;
-        let (policy, now) = (self.user_policy(tenant), guard::seconds(call.now));
         for _ in 0..MAX_TRIES {
             let hot = self.load_user(call, tenant, user).await?;
             let mut cell = hot.cell;

@@ -24,6 +24,7 @@ use crate::document::Document;
 use crate::guarding::{About, judgement};
 use crate::live::MAX_TRIES;
 use crate::settle::plain;
+use crate::shadow::{Beside, Differs};
 use crate::{App, Call, Caller, ChallengeView, Error};
 
 /// How old an asserted first factor may be.
@@ -232,6 +233,7 @@ impl App {
             methods: wanted.methods,
             purpose: wanted.purpose,
             origin,
+            session: Some(session_tag(&wanted.session)),
             break_glass: target.record.as_ref().is_some_and(|record| record.user.break_glass),
             around: self.around(tenant, &asker, call.now),
         };
@@ -240,8 +242,9 @@ impl App {
         match plan {
             Plan::Merge(open) => self.merge(call, attempt, open).await,
             Plan::New { verdict, supersedes, forgets } => {
+                let shadow = self.shadow_create(tenant, (&hot, &slot), (&facts, asker), call.now);
                 let superseded = self.supersede(&hot, &supersedes).await?;
-                let new = New { verdict, superseded, forgets, facts, asker };
+                let new = New { verdict, shadow, superseded, forgets, facts, asker };
                 self.open_new(call, attempt, hot, new).await
             }
         }
@@ -304,7 +307,7 @@ impl App {
         new: New,
     ) -> Result<Option<Created>, Error> {
         let Attempt { caller, wanted, target, replay, .. } = *attempt;
-        let New { verdict, superseded, forgets, facts, asker } = new;
+        let New { verdict, shadow, superseded, forgets, facts, asker } = new;
         let gone = |id: &ChallengeId| superseded.iter().any(|(c, _)| c.id == *id);
         let stays = hot.live.iter().filter(|c| !c.is_past(call.now) && !gone(&c.id));
         let taken: Vec<Number> = self.numbers_of(stays).into_iter().map(|(_, n)| n).collect();
@@ -337,11 +340,17 @@ impl App {
             Err(HotError::Store(error)) => return Err(error.into()),
         };
         let judged = judgement(&facts, &verdict, wanted.ttl);
-        let audit = created_entry(attempt, &challenge, &verdict, judged);
+        let standing = (verdict.mode, verdict.level);
+        let shadow = shadow.filter(|shadow| (shadow.mode, shadow.level) != standing);
+        let audit = created_entry(attempt, &challenge, &verdict, judged)
+            .with(|public| public.shadow = shadow.map(|shadow| shadow.noted()));
         let open =
             Open { challenge: Arc::clone(&challenge), replay, audit, rider: committed.rider };
         if self.ledger.open(open).await? == Opened::Replayed {
             return self.replayed(call, caller, replay).await;
+        }
+        if shadow.is_some() {
+            self.shadowed.note(Differs::Create);
         }
         if challenge.mode == Mode::Ring {
             let hint = Hint::Prompt(Arc::clone(&challenge));
@@ -428,6 +437,7 @@ impl App {
 /// A challenge that is to be made, with what it stands on.
 struct New {
     verdict: Verdict,
+    shadow: Option<Beside>,
     superseded: Vec<(Arc<Challenge>, Option<domain::challenge::Decided>)>,
     forgets: Vec<ChallengeId>,
     facts: Facts,
@@ -465,4 +475,9 @@ fn created_entry(
             private.address.clone_from(&attempt.wanted.address);
             private.agent.clone_from(&attempt.wanted.browser);
         })
+}
+
+/// The first bytes of a session's hash: enough to know the one that just rang.
+fn session_tag(session: &[u8; 32]) -> u32 {
+    u32::from_be_bytes([session[0], session[1], session[2], session[3]]).max(1)
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use domain::audit::{Entry, Event, Judgement};
-use domain::challenge::{Challenge, Decided, Decision};
+use domain::challenge::{Challenge, Decided, Decision, Method};
 use domain::guard::{
     Alert, Around, Asker, Facts, Opened, Origin, Place, Policy, Sources, Verdict, seconds,
 };
@@ -191,6 +191,9 @@ pub(crate) fn judgement(facts: &Facts, verdict: &Verdict, ttl: std::time::Durati
 }
 
 /// A short tag that is never zero, which stands for nobody.
+        session: facts.session,
+        push: facts.methods.has(Method::Push),
+        break_glass: facts.break_glass,
 #[expect(clippy::cast_possible_truncation, reason = "the low half of a MAC is as good as any")]
 const fn short(mac: u64) -> u32 {
     let tag = mac as u32;

@@ -22,6 +22,7 @@ mod redeem;
 mod replay;
 mod rules;
 mod settle;
+mod shadow;
 mod sweep;
 mod tickets;
 
@@ -100,6 +101,7 @@ pub struct App {
     tenants: guarding::Tenants,
     met: rules::Met,
     refused_logins: logins::RefusedLogins,
+    shadowed: shadow::Shadowed,
 }
 
 impl App {
@@ -118,6 +120,7 @@ impl App {
             tenants: guarding::Tenants::default(),
             met: rules::Met::default(),
             refused_logins: logins::RefusedLogins::default(),
+            shadowed: shadow::Shadowed::default(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use domain::audit::{Entry, Event};
 use domain::challenge::{Challenge, Decided, Decision, State};
 use domain::guard;
 use domain::number::Number;
@@ -20,6 +21,8 @@ struct Applied {
     opened: guard::Opened,
     decided: Decided,
     alerts: Vec<guard::Alert>,
+    /// Whether its time-out counts for nothing.
+    forgiven: bool,
 }
 
 impl App {
@@ -150,7 +153,9 @@ impl App {
             if let Some((next, opened, alerts)) = cell.clone().settle(policy, *id, decided, outage)
             {
                 cell = next;
-                applied.push(Applied { opened, decided: *decided, alerts });
+                let timed_out = decided.decision == Decision::Expired && opened.charge.weight > 0.0;
+                let forgiven = outage && timed_out;
+                applied.push(Applied { opened, decided: *decided, alerts, forgiven });
             }
         }
         (cell, applied)
@@ -163,7 +168,16 @@ impl App {
         user: UserId,
         applied: Vec<Applied>,
     ) -> Result<(), StoreError> {
-        for Applied { opened, decided, mut alerts } in applied {
+        for Applied { opened, decided, mut alerts, forgiven } in applied {
+            if forgiven {
+                let entry = Entry::new(tenant, Event::TimeOutForgiven).with(|public| {
+                    public.challenge = Some(opened.id);
+                    public.user = Some(user);
+                    public.integration = Some(opened.integration);
+                    public.reasons = vec![guard::Reason::Outage];
+                });
+                self.ledger.record(entry).await?;
+            }
             let policy = self.policy(tenant, opened.integration);
             alerts.extend(self.note_outcome(tenant, policy, &opened, &decided));
             let (integration, challenge) = (opened.integration, Some(opened.id));

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use statement::{ChallengeId, DeviceId, IntegrationId, TenantId, TicketId, Timestamp, UserId};
 
-use crate::challenge::{Decision, Method, Mode, Purpose};
-use crate::guard::{Alert, Around, Familiarity, Origin, Reason, Scope};
+use crate::challenge::{Decision, Method, Methods, Mode, Purpose};
+use crate::guard::{Alert, Around, Facts, Familiarity, Origin, Reason, Scope, Seconds, Tag};
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -18,6 +18,8 @@ pub enum Event {
     AnswerRefused,
     LoginRefused,
     AnswerWithheld,
+    LateReport,
+    TimeOutForgiven,
     RedeemRefused,
     CodeFailed,
     Alert,
@@ -41,7 +43,7 @@ pub enum Event {
 
 impl Event {
     /// All events.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 28] = [
         Self::ChallengeCreated,
         Self::ChallengeDecided,
         Self::ChallengeRedeemed,
@@ -49,6 +51,8 @@ impl Event {
         Self::AnswerRefused,
         Self::LoginRefused,
         Self::AnswerWithheld,
+        Self::LateReport,
+        Self::TimeOutForgiven,
         Self::RedeemRefused,
         Self::CodeFailed,
         Self::Alert,
@@ -81,6 +85,8 @@ impl Event {
             Self::AnswerRefused => "answer_refused",
             Self::LoginRefused => "login_refused",
             Self::AnswerWithheld => "answer_withheld",
+            Self::LateReport => "late_report",
+            Self::TimeOutForgiven => "time_out_forgiven",
             Self::RedeemRefused => "redeem_refused",
             Self::CodeFailed => "code_failed",
             Self::Alert => "alert",
@@ -141,6 +147,12 @@ pub struct Public {
     /// What the guard stood on, and where the user stood after it: enough to judge again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guard: Option<Judgement>,
+    /// What the guard was told of a challenge that was open, or of the user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<Told>,
+    /// What the shadow policy would have done, where that is something else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<Shadow>,
     /// Why, in one word: `forged`, `foreign`, `wrong_session`, `hard_cap`, ..
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
@@ -164,6 +176,67 @@ pub struct Judgement {
     pub first_factor: bool,
     /// How long the challenge lives, in seconds.
     pub ttl_s: u32,
+    /// Which browser session asked, as a tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<Tag>,
+    /// Whether push was offered.
+    #[serde(default)]
+    pub push: bool,
+    /// Whether the user was for emergencies.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub break_glass: bool,
+}
+
+impl Judgement {
+    /// What the guard was told of a request that was judged so.
+    #[must_use]
+    pub fn facts(&self, purpose: Purpose, enrolled: bool) -> Facts {
+        Facts {
+            enrolled,
+            first_factor: self.first_factor,
+            methods: if self.push { Methods::PUSH } else { Methods::default() },
+            purpose,
+            origin: self.origin,
+            session: self.session,
+            break_glass: self.break_glass,
+            around: self.around,
+        }
+    }
+}
+
+/// What the guard was told after a challenge was opened, as it was told: enough to tell it again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// When, by the clock of who told it.
+    pub at: Seconds,
+    /// Whether the budget of such codes was spent.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub spent: bool,
+    /// Whether the user had a code that works.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_code: bool,
+}
+
+impl Told {
+    /// At this second.
+    #[must_use]
+    pub const fn at(at: Seconds) -> Self {
+        Self { at, spent: false, has_code: false }
+    }
+}
+
+/// What a shadow policy would have done. It judges by the sums that the live one has added up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shadow {
+    /// How the challenge would have reached its user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    /// How alarmed it would have been.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<u8>,
+    /// Whether it would have withheld a right answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withheld: Option<bool>,
 }
 
 /// The erasable part: what names a person or their place.
@@ -221,6 +294,8 @@ impl Entry {
             alert: None,
             reasons: Vec::new(),
             guard: None,
+            told: None,
+            shadow: None,
             cause: None,
         };
         Self { tenant, public, private: Private::default() }

@@ -10,4 +10,5 @@ mod forgery;
 mod hang_ups;
 mod model;
 mod races;
+mod replayed;
 mod world;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use app::{
     Actor, Answer, AnswerResult, Answered, App, Call, Caller, Claim, Connected, CreateRequest,
-    Created, Error, FirstFactor, Login, NewIntegration, Ports, Receipt, RequestContext, Settings,
-    TicketProof, TicketRequest,
+    Created, Error, FirstFactor, Guards, Login, NewIntegration, Ports, Receipt, RequestContext,
+    Settings, TicketProof, TicketRequest,
 };
 use backend_local::LocalCourier;
 use backend_sql::{MasterKey, Store};
@@ -51,21 +51,23 @@ pub(crate) struct Device {
 
 impl World {
     pub(crate) async fn new() -> Self {
-        let dir = Arc::new(tempfile::tempdir().expect("a temporary folder"));
-        // well past any window that is counted from zero, and on a step's boundary
-        Self::open(dir, Arc::new(AtomicU64::new(1_800_000_000_000)), 1).await
+        Self::with(Guards::default()).await
     }
 
-    async fn open(dir: Arc<TempDir>, clock: Arc<AtomicU64>, seed: u64) -> Self {
+    /// With other rules.
+    pub(crate) async fn with(guard: Guards) -> Self {
+        let dir = Arc::new(tempfile::tempdir().expect("a temporary folder"));
+        // well past any window that is counted from zero, and on a step's boundary
+        Self::open(dir, Arc::new(AtomicU64::new(1_800_000_000_000)), 1, guard).await
+    }
+
+    async fn open(dir: Arc<TempDir>, clock: Arc<AtomicU64>, seed: u64, guard: Guards) -> Self {
         let ticking = Arc::clone(&clock);
         let now = move || Timestamp::from_millis(ticking.load(Ordering::SeqCst));
         let key = MasterKey::load_or_create(&dir.path().join("keys/master.key")).expect("a key");
         let store = Store::open(dir.path(), Arc::new(now), key).await.expect("a store");
         let app = App::new(
-            Settings {
-                public_url: "http://127.0.0.1:8470".parse().expect("a URL"),
-                guard: app::Guards::default(),
-            },
+            Settings { public_url: "http://127.0.0.1:8470".parse().expect("a URL"), guard },
             Ports {
                 hot: store.hot(),
                 ledger: store.ledger(),
@@ -85,7 +87,7 @@ impl World {
         let (dir, clock) = (Arc::clone(&self.dir), Arc::clone(&self.clock));
         drop(self.store.take());
         drop(self);
-        Self::open(dir, clock, generation).await
+        Self::open(dir, clock, generation, Guards::default()).await
     }
 
     pub(crate) fn folder(&self) -> &std::path::Path {
