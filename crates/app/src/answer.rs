@@ -208,9 +208,6 @@ impl App {
             cell.memory = cell.memory.at(policy, now);
             let alerts = cell.memory.reported_late(policy, now);
             if self.store_cell(call, tenant, user, hot.version, cell).await? {
-                let alerts = if told { Vec::new() } else { alerts };
-                return self.raise(About::challenge(challenge), alerts, None).await;
-            }
                 let entry = Entry::new(tenant, Event::LateReport).with(|public| {
                     public.challenge = Some(challenge.id);
                     public.user = Some(user);
@@ -218,6 +215,9 @@ impl App {
                     public.told = Some(Told::at(now));
                 });
                 self.ledger.record(entry).await?;
+                let alerts = if told { Vec::new() } else { alerts };
+                return self.raise(About::challenge(challenge), alerts, None).await;
+            }
         }
         Err(StoreError::Overloaded)
     }
@@ -234,12 +234,12 @@ impl App {
         let (tenant, integration) = (challenge.tenant, challenge.integration);
         let policy = self.policy(tenant, integration);
         let now = guard::seconds(call.now);
-        for _ in 0..crate::live::MAX_TRIES {
-            let mut cell = hot.cell.clone();
-            cell.memory = cell.memory.at(policy, now);
         let (has_code, break_glass) = (!needs_totp(user), user.user.break_glass);
         let mut weighed =
             Weighed { withheld: false, told: Told { has_code, ..Told::at(now) }, shadow: None };
+        for _ in 0..crate::live::MAX_TRIES {
+            let mut cell = hot.cell.clone();
+            cell.memory = cell.memory.at(policy, now);
             let Some(opened) = cell.open.iter_mut().find(|open| open.id == challenge.id) else {
                 return Ok(weighed);
             };

@@ -187,13 +187,13 @@ pub(crate) fn judgement(facts: &Facts, verdict: &Verdict, ttl: std::time::Durati
         score: verdict.score,
         first_factor: facts.first_factor,
         ttl_s: u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX),
+        session: facts.session,
+        push: facts.methods.has(Method::Push),
+        break_glass: facts.break_glass,
     }
 }
 
 /// A short tag that is never zero, which stands for nobody.
-        session: facts.session,
-        push: facts.methods.has(Method::Push),
-        break_glass: facts.break_glass,
 #[expect(clippy::cast_possible_truncation, reason = "the low half of a MAC is as good as any")]
 const fn short(mac: u64) -> u32 {
     let tag = mac as u32;

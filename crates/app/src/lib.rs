@@ -100,8 +100,8 @@ pub struct App {
     decided: [AtomicU64; Decision::ALL.len()],
     tenants: guarding::Tenants,
     met: rules::Met,
-    refused_logins: logins::RefusedLogins,
     shadowed: shadow::Shadowed,
+    refused_logins: logins::RefusedLogins,
 }
 
 impl App {
@@ -119,8 +119,8 @@ impl App {
             decided: Default::default(),
             tenants: guarding::Tenants::default(),
             met: rules::Met::default(),
-            refused_logins: logins::RefusedLogins::default(),
             shadowed: shadow::Shadowed::default(),
+            refused_logins: logins::RefusedLogins::default(),
         }
     }
 
