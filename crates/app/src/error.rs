@@ -47,6 +47,9 @@ pub enum Error {
     /// A user who has a factor needs a reason for this.
     #[error("a reason is required")]
     ReasonRequired,
+    /// It takes two people.
+    #[error("{0}")]
+    SecondApprover(&'static str),
     /// The name is in use.
     #[error("the name is taken")]
     NameTaken,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use domain::attempts::Counter;
 use domain::audit::{Entry, Event};
 use domain::challenge::{Challenge, Decision, Method};
-use domain::directory::{Device, StoredCode, UserRecord};
+use domain::directory::{Device, StoredCode, UserRecord, Wait};
 use domain::recovery::{self, RecoveryCode};
 use domain::totp;
 use ports::{Change, Counted, Hint, Notice, NoticeKind, StoreError, UserRef};
@@ -14,8 +14,10 @@ use statement::{DeviceId, FactorId, TenantId, UserId};
 use zeroize::Zeroizing;
 
 use crate::gateway::factor_entry;
+use crate::guarding::About;
 use crate::settle::plain;
 use crate::tickets::reason;
+use crate::waiting::{self, waits_for};
 use crate::{Actor, App, Call, Error};
 
 /// A new factor, as it is given out once. Redacted in `Debug`.
@@ -26,6 +28,8 @@ pub enum NewFactor {
         factor: FactorId,
         /// What authenticator apps scan.
         otpauth_uri: Zeroizing<String>,
+        /// Why it doesn't work yet.
+        wait: Option<Wait>,
     },
     /// Recovery codes to print.
     RecoveryCodes {
@@ -33,6 +37,8 @@ pub enum NewFactor {
         factor: FactorId,
         /// The codes.
         codes: Vec<Zeroizing<String>>,
+        /// Why they don't work yet.
+        wait: Option<Wait>,
     },
 }
 
@@ -43,7 +49,8 @@ impl fmt::Debug for NewFactor {
 }
 
 impl App {
-    /// Makes a TOTP secret or a set of recovery codes, in place of the one before. The owner is told.
+    /// Makes a TOTP secret or a set of recovery codes, in place of the one before: at once, or under attack later.
+    /// The owner is told.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Invalid`] for push, [`Error::Store`].
@@ -55,14 +62,18 @@ impl App {
         user: UserRef,
         method: Method,
     ) -> Result<NewFactor, Error> {
-        let user = self.directory.user(tenant, user).await?.ok_or(Error::NotFound)?;
+        let user = self.user_now(call, tenant, user).await?.ok_or(Error::NotFound)?;
+        if method == Method::Push {
+            return Err(Error::invalid("type", "a device is enrolled with a ticket"));
+        }
+        let (decision, alerts) = self.judge_new(call, &user).await?;
+        let by = actor.to_string();
+        let wait = waiting::wait(self.user_policy(tenant), decision, &by, call.now);
         let factor = match method {
-            Method::Push => {
-                return Err(Error::invalid("type", "a device is enrolled with a ticket"));
-            }
-            Method::Totp => self.create_totp(call, actor, &user).await?,
-            Method::RecoveryCode => self.create_recovery_codes(call, actor, &user).await?,
+            Method::RecoveryCode => self.create_recovery_codes(call, actor, &user, wait).await?,
+            _ => self.create_totp(call, actor, &user, wait).await?,
         };
+        self.raise(About::user(tenant, user.user.id), alerts, None).await?;
         let text = match method {
             Method::RecoveryCode => "New recovery codes were made for your account.",
             _ => "A new code generator was set up for your account.",
@@ -76,14 +87,20 @@ impl App {
         call: &mut Call,
         actor: &Actor,
         user: &UserRecord,
+        wait: Option<Wait>,
     ) -> Result<NewFactor, Error> {
         let (tenant, id) = (user.user.tenant, user.user.id);
         let (secret, factor) = self.new_totp(call, tenant, id);
         let otpauth_uri = totp::uri(&secret, "Countersign", &user.user.name)
             .map_err(|_| Error::invalid("user", "needs a name that authenticator apps can show"))?;
-        let entry = factor_entry(tenant, id, actor);
-        let new = NewFactor::Totp { factor: factor.id, otpauth_uri };
-        self.directory.apply(Change::PutTotp(id, factor), vec![entry]).await?;
+        let cause = wait.as_ref().map(waits_for);
+        let entry = factor_entry(tenant, id, actor).with(|public| public.cause = cause);
+        let new = NewFactor::Totp { factor: factor.id, otpauth_uri, wait: wait.clone() };
+        let change = match wait {
+            Some(wait) => Change::AddTotp(id, factor, wait),
+            None => Change::PutTotp(id, factor),
+        };
+        self.directory.apply(change, vec![entry]).await?;
         Ok(new)
     }
 
@@ -92,6 +109,7 @@ impl App {
         call: &mut Call,
         actor: &Actor,
         user: &UserRecord,
+        wait: Option<Wait>,
     ) -> Result<NewFactor, Error> {
         let (tenant, id) = (user.user.tenant, user.user.id);
         let factor = FactorId::from_bytes(call.random());
@@ -105,16 +123,23 @@ impl App {
             stored.push(StoredCode { id: code.id, factor, salt, hash, used: false });
             codes.push(code.print());
         }
-        let entry = factor_entry(tenant, id, actor)
-            .with(|public| public.factor = Some(Method::RecoveryCode));
-        self.directory.apply(Change::PutRecoveryCodes(id, stored), vec![entry]).await?;
-        Ok(NewFactor::RecoveryCodes { factor, codes })
+        let entry = factor_entry(tenant, id, actor).with(|public| {
+            public.factor = Some(Method::RecoveryCode);
+            public.cause = wait.as_ref().map(waits_for);
+        });
+        let change = match &wait {
+            Some(wait) => Change::AddRecoveryCodes(id, stored, wait.clone()),
+            None => Change::PutRecoveryCodes(id, stored),
+        };
+        self.directory.apply(change, vec![entry]).await?;
+        Ok(NewFactor::RecoveryCodes { factor, codes, wait })
     }
 
-    /// Removes all factors and devices of a user. What is live is cancelled, what is approved lapses.
+    /// Removes all factors and devices of a user. What is live is cancelled, what is approved lapses. Under attack
+    /// it takes two people.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::ReasonRequired`], [`Error::Store`].
+    /// [`Error::NotFound`], [`Error::ReasonRequired`], [`Error::SecondApprover`], [`Error::Store`].
     pub async fn reset_user(
         &self,
         call: &mut Call,
@@ -125,6 +150,7 @@ impl App {
     ) -> Result<(), Error> {
         let user = self.directory.user(tenant, user).await?.ok_or(Error::NotFound)?;
         let why = reason(why)?.ok_or(Error::ReasonRequired)?;
+        self.demand_second(call, actor, &user, &why).await?;
         let id = user.user.id;
         let entry = Entry::new(tenant, Event::FactorReset)
             .with(|public| public.user = Some(id))
@@ -135,7 +161,7 @@ impl App {
         self.directory.apply(Change::ResetUser(id, call.now), vec![entry]).await?;
         let text = "All your factors and devices were removed by an administrator.";
         self.notify(call, tenant, id, NoticeKind::FactorReset, text);
-        for device in user.active_devices() {
+        for device in user.enrolled_devices() {
             self.courier.tell_device(device.id, Hint::Revoked);
         }
         self.cancel_unanswerable(call, tenant, id).await
@@ -154,7 +180,7 @@ impl App {
         id: DeviceId,
     ) -> Result<(), Error> {
         let owner = self.directory.device_owner(id).await?.ok_or(Error::NotFound)?;
-        let device = owner.active_devices().find(|device| device.id == id);
+        let device = owner.enrolled_devices().find(|device| device.id == id);
         let device = device.filter(|device| device.tenant == tenant).ok_or(Error::NotFound)?;
         self.revoke(call, actor, device, None).await
     }
@@ -188,7 +214,7 @@ impl App {
         tenant: TenantId,
         user: UserId,
     ) -> Result<(), Error> {
-        let record = self.directory.user(tenant, UserRef::Id(user)).await?;
+        let record = self.user_now(call, tenant, UserRef::Id(user)).await?;
         let left = record.map(|record| record.methods()).unwrap_or_default();
         let hot = self.load_user(call, tenant, user).await?;
         let unanswerable =

@@ -16,6 +16,8 @@ use statement::{
 use zeroize::Zeroizing;
 
 use crate::answer::needs_totp;
+use crate::guarding::About;
+use crate::waiting::{wait, waits_for};
 use crate::{Actor, App, Call};
 
 /// A device's login.
@@ -46,6 +48,8 @@ pub struct Connected {
     pub organisation: String,
     /// Whether the user has no working TOTP secret.
     pub totp_rebind: bool,
+    /// Whether it doesn't count yet: see [`App::waiting_notice`].
+    pub waits: bool,
 }
 
 /// Why a login failed.
@@ -110,8 +114,9 @@ pub struct Enrolled {
     pub user_name: String,
     /// The organisation's name; empty where there is only one.
     pub organisation: String,
-    /// The user's TOTP secret: new, or the one that works already.
-    pub totp: totp::Secret,
+    /// The user's TOTP secret: new, or the one that works already. None for a device that waits: whoever holds it
+    /// may not be the user.
+    pub totp: Option<totp::Secret>,
 }
 
 /// Why an enrolment failed.
@@ -158,7 +163,7 @@ impl App {
     /// [`LoginError`].
     pub async fn login(&self, call: &mut Call, login: Login) -> Result<Connected, LoginError> {
         let record = self.directory.device_owner(login.device).await?;
-        let record = record.ok_or(LoginError::Refused)?;
+        let record = self.end_waits(call, record.ok_or(LoginError::Refused)?).await?;
         let device = record.devices.iter().find(|device| device.id == login.device);
         let device = device.ok_or(LoginError::Refused)?;
         if let Err(cause) = self.check_login(device, &login) {
@@ -178,7 +183,8 @@ impl App {
             device: device.id,
             user_name: record.user.name.clone(),
             organisation: self.organisation(device.tenant).await?,
-            totp_rebind: needs_totp(&record),
+            totp_rebind: device.wait.is_none() && needs_totp(&record),
+            waits: device.wait.is_some(),
         })
     }
 
@@ -205,7 +211,8 @@ impl App {
         Ok(own.map(|tenant| tenant.name.clone()).unwrap_or_default())
     }
 
-    /// The user's challenges that a device shows: those that ring, or, when a person pulls, all.
+    /// The user's challenges that a device shows: those that ring, or, when a person pulls, all. None to a device
+    /// that waits.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -215,6 +222,9 @@ impl App {
         connected: &Connected,
         silent: bool,
     ) -> Result<Vec<Arc<Challenge>>, StoreError> {
+        if self.waiting_notice(call, connected).await?.is_some() {
+            return Ok(Vec::new());
+        }
         let hot = self.load_user(call, connected.tenant, connected.user).await?;
         let shown = |challenge: &Arc<Challenge>| {
             !challenge.is_past(call.now)
@@ -336,16 +346,19 @@ impl App {
         ticket: &Ticket,
         claim: &StoredClaim,
     ) -> Result<Enrolled, EnrolError> {
-        let user = self.directory.user(ticket.tenant, UserRef::Id(ticket.user)).await?;
+        let user = self.user_now(call, ticket.tenant, UserRef::Id(ticket.user)).await?;
         let user = user.ok_or(EnrolError::Refused)?;
+        let (decision, alerts) = self.judge_new(call, &user).await?;
+        let wait = wait(self.user_policy(ticket.tenant), decision, &ticket.by, call.now);
         let (secret, new_factor) = match user.totp.as_ref().filter(|totp| !totp.locked) {
+            _ if wait.is_some() => (None, None),
             Some(factor) => {
                 let purpose = SealFor::Totp(ticket.tenant, ticket.user, factor.id);
-                (self.open_totp(purpose, &factor.secret)?, None)
+                (Some(self.open_totp(purpose, &factor.secret)?), None)
             }
             None => {
                 let (secret, factor) = self.new_totp(call, ticket.tenant, ticket.user);
-                (secret, Some(factor))
+                (Some(secret), Some(factor))
             }
         };
         let device = Device {
@@ -356,6 +369,7 @@ impl App {
             key: claim.key.clone(),
             created: call.now,
             revoked: None,
+            wait,
         };
         let id = device.id;
         // read first: a ticket that is used up for a device that never hears of it would be lost
@@ -365,14 +379,24 @@ impl App {
                 .with(|public| public.device = Some(id))
                 .privately(|private| private.agent = Some(claim.device_name.clone())),
         ];
+        let waits = device.wait.as_ref().map(waits_for);
+        if let Some(cause) = &waits {
+            audit.push(ticket_entry(ticket, Event::DeviceWaiting).with(|public| {
+                public.device = Some(id);
+                public.cause = Some(cause.clone());
+            }));
+        }
         if new_factor.is_some() {
             audit.push(factor_entry(ticket.tenant, ticket.user, &Actor::Owner));
         }
         self.directory
             .apply(Change::Enrol { ticket: ticket.id, device, totp: new_factor }, audit)
             .await?;
+        let about = About { device: Some(id), ..About::user(ticket.tenant, ticket.user) };
+        self.raise(about, alerts, None).await?;
+        let but = if waits.is_some() { " and doesn't work yet" } else { "" };
         let text = format!(
-            "\"{}\" was added to your account. If it wasn't you, tell your administrator now.",
+            "\"{}\" was added to your account{but}. If it wasn't you, tell your administrator now.",
             claim.device_name
         );
         self.notify(call, ticket.tenant, ticket.user, NoticeKind::DeviceEnrolled, &text);
@@ -411,7 +435,7 @@ impl App {
         connected: &Connected,
     ) -> Result<Option<totp::Secret>, StoreError> {
         let (tenant, user) = (connected.tenant, connected.user);
-        let record = self.directory.user(tenant, UserRef::Id(user)).await?;
+        let record = self.user_now(call, tenant, UserRef::Id(user)).await?;
         let active = |record: &Arc<UserRecord>| {
             record.active_devices().any(|device| device.id == connected.device)
         };

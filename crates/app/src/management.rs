@@ -362,10 +362,11 @@ impl App {
     /// [`Error::NotFound`], [`Error::Store`].
     pub async fn user_record(
         &self,
+        call: &Call,
         tenant: TenantId,
         user: UserRef,
     ) -> Result<Arc<UserRecord>, Error> {
-        self.directory.user(tenant, user).await?.ok_or(Error::NotFound)
+        self.user_now(call, tenant, user).await?.ok_or(Error::NotFound)
     }
 }
 

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use domain::audit::Event;
 use domain::directory::is_plain;
+use domain::guard::EnrolmentDecision;
 use domain::ticket::{self, Ticket, TicketState};
 use ports::{Change, NoticeKind, UserRef};
 use statement::{EnrolLink, TenantId, TicketId, Timestamp, UserId, crockford};
 use zeroize::Zeroizing;
 
 use crate::gateway::ticket_entry;
+use crate::guarding::About;
 use crate::{Actor, App, Call, Error, EventFilter};
 
 /// Longest reason that a person gives, in characters.
@@ -41,6 +43,8 @@ pub struct NewTicket {
     pub code: Zeroizing<String>,
     /// When it ends.
     pub expires: Timestamp,
+    /// Whether the device will count at once, as things are now.
+    pub decision: EnrolmentDecision,
 }
 
 impl fmt::Debug for NewTicket {
@@ -87,6 +91,7 @@ impl App {
             let why = "only for a user without any factor";
             return Err(Error::invalid("no_confirm", why));
         }
+        let (decision, alerts) = self.judge_new(call, &user).await?;
         let secret = Zeroizing::new(call.random::<{ ticket::SECRET_LEN }>());
         let code = Zeroizing::new(call.random::<{ ticket::CODE_LEN }>());
         let ticket = Ticket {
@@ -96,6 +101,7 @@ impl App {
             secret_hash: ticket::secret_hash(secret.as_slice()),
             code_hash: ticket::code_hash(&user.user.name, &code),
             confirm: request.confirm,
+            by: actor.to_string(),
             created: call.now,
             expires: call.now.plus(ticket::LIFE),
             code_tries: 0,
@@ -107,6 +113,7 @@ impl App {
         });
         let (id, expires) = (ticket.id, ticket.expires);
         self.directory.apply(Change::CreateTicket(ticket), vec![entry]).await?;
+        self.raise(About::user(tenant, user.user.id), alerts, None).await?;
         let text = "Somebody was allowed to add a device to your account.";
         self.notify(call, tenant, user.user.id, NoticeKind::TicketCreated, text);
         Ok(NewTicket {
@@ -114,6 +121,7 @@ impl App {
             link: self.link(secret),
             code: Zeroizing::new(crockford::encode(code.as_slice())),
             expires,
+            decision,
         })
     }
 

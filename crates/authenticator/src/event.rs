@@ -240,6 +240,10 @@ pub enum NoticeKind {
     FactorCreated,
     /// A device was revoked.
     DeviceRevoked,
+    /// This device doesn't count yet.
+    DeviceWaiting,
+    /// How many requests were kept silent.
+    Digest,
     /// Of a kind that this authenticator doesn't know.
     Other,
 }
@@ -254,6 +258,8 @@ impl NoticeKind {
             proto::notice::Kind::RepeatedFailures => Self::RepeatedFailures,
             proto::notice::Kind::FactorCreated => Self::FactorCreated,
             proto::notice::Kind::DeviceRevoked => Self::DeviceRevoked,
+            proto::notice::Kind::DeviceWaiting => Self::DeviceWaiting,
+            proto::notice::Kind::Digest => Self::Digest,
             proto::notice::Kind::Unspecified => Self::Other,
         }
     }
@@ -269,6 +275,8 @@ impl NoticeKind {
             Self::RepeatedFailures => "repeated_failures",
             Self::FactorCreated => "factor_created",
             Self::DeviceRevoked => "device_revoked",
+            Self::DeviceWaiting => "device_waiting",
+            Self::Digest => "digest",
             Self::Other => "other",
         }
     }

@@ -1,9 +1,11 @@
 //! Changes of the directory: each checks its conditions and writes inside a savepoint, so that a refusal leaves
 //! nothing behind and its neighbours in the batch untouched.
 
+mod waits;
+
 use domain::attempts::Counter;
 use domain::directory::{
-    ApiKey, Device, Integration, MAX_DEVICES, Scope, StoredCode, Tenant, TotpFactor, User,
+    ApiKey, Device, Integration, MAX_DEVICES, Scope, StoredCode, Tenant, TotpFactor, User, Wait,
 };
 use domain::ticket::{Claim, Ticket};
 use ports::{Change, DirectoryError};
@@ -107,6 +109,14 @@ async fn apply(conn: &mut SqliteConnection, change: &Change, now: Timestamp) -> 
             }
             Ok(Stale::User(device.user))
         }
+        Change::AddTotp(user, totp, wait) => waits::add_totp(conn, *user, totp, wait, now).await,
+        Change::AddRecoveryCodes(user, codes, wait) => {
+            waits::add_codes(conn, *user, codes, wait, now).await
+        }
+        Change::EndWaits(user, at) => waits::end_all(conn, *user, *at).await,
+        Change::EndDeviceWait(device) => waits::end_of_device(conn, *device).await,
+        Change::EndFactorWait(user, factor) => waits::end_of_factor(conn, *user, *factor).await,
+        Change::RequestReset(user, request) => waits::request_reset(conn, *user, request).await,
         Change::RevokeDevice(device, at) => revoke_device(conn, *device, *at).await,
         Change::PutTotp(user, totp) => put_totp(conn, *user, totp).await,
         Change::LockTotp(user) => lock_totp(conn, *user).await,
@@ -248,8 +258,8 @@ async fn create_ticket(conn: &mut SqliteConnection, ticket: &Ticket) -> Changed 
         .await?;
     sqlx::query(
         "INSERT INTO tickets
-             (id, tenant, user_id, secret_hash, code_hash, confirm, created, expires, code_tries, state)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+             (id, tenant, user_id, secret_hash, code_hash, confirm, created, expires, code_tries, state, made_by)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
     )
     .bind(ticket.id.as_bytes().as_slice())
     .bind(ticket.tenant.as_bytes().as_slice())
@@ -261,6 +271,7 @@ async fn create_ticket(conn: &mut SqliteConnection, ticket: &Ticket) -> Changed 
     .bind(int(ticket.expires.millis()))
     .bind(ticket.code_tries)
     .bind(OPEN)
+    .bind(ticket.by.as_str())
     .execute(conn)
     .await?;
     Ok(Stale::Nothing)
@@ -345,8 +356,8 @@ async fn enrol(
         .execute(&mut *conn)
         .await?;
     sqlx::query(
-        "INSERT INTO devices (id, tenant, user_id, name, algorithm, public, created)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO devices (id, tenant, user_id, name, algorithm, public, created, wait_until, wait_by)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
     )
     .bind(device.id.as_bytes().as_slice())
     .bind(device.tenant.as_bytes().as_slice())
@@ -355,6 +366,8 @@ async fn enrol(
     .bind(device.key.algorithm() as u8)
     .bind(device.key.as_bytes())
     .bind(int(device.created.millis()))
+    .bind(device.wait.as_ref().and_then(|wait| wait.until).map(|at| int(at.millis())))
+    .bind(device.wait.as_ref().map(|wait| wait.by.as_str()))
     .execute(conn)
     .await?;
     Ok(())
@@ -378,11 +391,28 @@ async fn revoke_device(conn: &mut SqliteConnection, device: DeviceId, at: Timest
 
 async fn put_totp(conn: &mut SqliteConnection, user: UserId, totp: &TotpFactor) -> Changed {
     user_exists(conn, user).await?;
+    delete_totp(conn, user).await?;
+    insert_totp(conn, user, totp, None).await?;
+    forgive_totp(conn, user).await?;
+    Ok(Stale::User(user))
+}
+
+/// Deletes a user's secrets, the one that waits too.
+async fn delete_totp(conn: &mut SqliteConnection, user: UserId) -> Changed<()> {
+    let user = user.as_bytes().as_slice();
+    sqlx::query("DELETE FROM totp WHERE user_id = $1").bind(user).execute(conn).await?;
+    Ok(())
+}
+
+async fn insert_totp(
+    conn: &mut SqliteConnection,
+    user: UserId,
+    totp: &TotpFactor,
+    wait: Option<&Wait>,
+) -> Changed<()> {
     sqlx::query(
-        "INSERT INTO totp (user_id, id, secret, last_step, locked, created)
-         VALUES ($1, $2, $3, $4, $5, $6)
-         ON CONFLICT (user_id) DO UPDATE SET id = excluded.id, secret = excluded.secret,
-             last_step = excluded.last_step, locked = excluded.locked, created = excluded.created",
+        "INSERT INTO totp (user_id, id, secret, last_step, locked, created, waits, wait_until, wait_by)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
     )
     .bind(user.as_bytes().as_slice())
     .bind(totp.id.as_bytes().as_slice())
@@ -390,17 +420,20 @@ async fn put_totp(conn: &mut SqliteConnection, user: UserId, totp: &TotpFactor) 
     .bind(int(totp.last_step))
     .bind(totp.locked)
     .bind(int(totp.created.millis()))
-    .execute(&mut *conn)
+    .bind(wait.is_some())
+    .bind(wait.and_then(|wait| wait.until).map(|at| int(at.millis())))
+    .bind(wait.map(|wait| wait.by.as_str()))
+    .execute(conn)
     .await?;
-    forgive_totp(conn, user).await?;
-    Ok(Stale::User(user))
+    Ok(())
 }
 
 async fn lock_totp(conn: &mut SqliteConnection, user: UserId) -> Changed {
-    let done = sqlx::query("UPDATE totp SET locked = 1 WHERE user_id = $1 AND locked = 0")
-        .bind(user.as_bytes().as_slice())
-        .execute(conn)
-        .await?;
+    let done =
+        sqlx::query("UPDATE totp SET locked = 1 WHERE user_id = $1 AND locked = 0 AND waits = 0")
+            .bind(user.as_bytes().as_slice())
+            .execute(conn)
+            .await?;
     exactly_one(&done)?;
     Ok(Stale::User(user))
 }
@@ -408,10 +441,20 @@ async fn lock_totp(conn: &mut SqliteConnection, user: UserId) -> Changed {
 async fn put_codes(conn: &mut SqliteConnection, user: UserId, codes: &[StoredCode]) -> Changed {
     user_exists(conn, user).await?;
     delete_codes(conn, user).await?;
+    insert_codes(conn, user, codes, None).await?;
+    Ok(Stale::User(user))
+}
+
+async fn insert_codes(
+    conn: &mut SqliteConnection,
+    user: UserId,
+    codes: &[StoredCode],
+    wait: Option<&Wait>,
+) -> Changed<()> {
     for code in codes {
         sqlx::query(
-            "INSERT INTO recovery_codes (user_id, id, factor, salt, hash, used)
-             VALUES ($1, $2, $3, $4, $5, $6)",
+            "INSERT INTO recovery_codes (user_id, id, factor, salt, hash, used, wait_until, wait_by)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         )
         .bind(user.as_bytes().as_slice())
         .bind(code.id.as_slice())
@@ -419,13 +462,15 @@ async fn put_codes(conn: &mut SqliteConnection, user: UserId, codes: &[StoredCod
         .bind(code.salt.as_slice())
         .bind(code.hash.as_slice())
         .bind(code.used)
+        .bind(wait.and_then(|wait| wait.until).map(|at| int(at.millis())))
+        .bind(wait.map(|wait| wait.by.as_str()))
         .execute(&mut *conn)
         .await?;
     }
-    Ok(Stale::User(user))
+    Ok(())
 }
 
-/// Deletes a user's codes with what was counted against them.
+/// Deletes a user's codes, those that wait too, with what was counted against them.
 async fn delete_codes(conn: &mut SqliteConnection, user: UserId) -> Changed<()> {
     sqlx::query("DELETE FROM attempts WHERE counter BETWEEN $1 AND $2")
         .bind(counter(Counter::RecoveryCode(user, [0; 5])))
@@ -440,7 +485,9 @@ async fn delete_codes(conn: &mut SqliteConnection, user: UserId) -> Changed<()> 
 }
 
 async fn reset_user(conn: &mut SqliteConnection, user: UserId, at: Timestamp) -> Changed {
-    let done = sqlx::query("UPDATE users SET reset_at = $2 WHERE id = $1")
+    let done = sqlx::query(
+        "UPDATE users SET reset_at = $2, reset_asked_at = NULL, reset_asked_by = NULL WHERE id = $1",
+    )
         .bind(user.as_bytes().as_slice())
         .bind(int(at.millis()))
         .execute(&mut *conn)
@@ -449,10 +496,7 @@ async fn reset_user(conn: &mut SqliteConnection, user: UserId, at: Timestamp) ->
     raise_epoch(conn, user).await?;
     delete_codes(conn, user).await?;
     forgive_totp(conn, user).await?;
-    sqlx::query("DELETE FROM totp WHERE user_id = $1")
-        .bind(user.as_bytes().as_slice())
-        .execute(&mut *conn)
-        .await?;
+    delete_totp(conn, user).await?;
     sqlx::query("UPDATE devices SET revoked = $2 WHERE user_id = $1 AND revoked IS NULL")
         .bind(user.as_bytes().as_slice())
         .bind(int(at.millis()))

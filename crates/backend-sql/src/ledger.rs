@@ -41,7 +41,7 @@ fn collect(decided: &Decided, owner: Option<&UserRecord>) -> Collect {
     }
     let device_is_gone = match decided.proof {
         Some(Proof::Push(device)) => {
-            !owner.is_some_and(|owner| owner.active_devices().any(|active| active.id == device))
+            !owner.is_some_and(|owner| owner.enrolled_devices().any(|active| active.id == device))
         }
         _ => false,
     };

@@ -1,8 +1,9 @@
 //! Rows of the directory as domain values.
 
-use domain::challenge::{Methods, Purpose};
+use domain::challenge::{Method, Methods, Purpose};
 use domain::directory::{
-    ApiKey, Device, Integration, Scope, StoredCode, Tenant, TotpFactor, User, UserRecord,
+    ApiKey, Device, Integration, ResetRequest, Scope, StoredCode, Tenant, TotpFactor, User,
+    UserRecord, Wait, WaitingFactor,
 };
 use domain::ticket::{Claim, Ticket, TicketState};
 use ports::KeyOwner;
@@ -150,6 +151,18 @@ pub(crate) async fn users(
     all(&rows, user)
 }
 
+fn wait(row: &SqliteRow) -> sqlx::Result<Option<Wait>> {
+    let by: Option<String> = row.try_get("wait_by")?;
+    let until = maybe_time(row, "wait_until")?;
+    Ok(by.map(|by| Wait { until, by }))
+}
+
+fn reset_request(row: &SqliteRow) -> sqlx::Result<Option<ResetRequest>> {
+    let at = maybe_time(row, "reset_asked_at")?;
+    let by: Option<String> = row.try_get("reset_asked_by")?;
+    Ok(at.zip(by).map(|(at, by)| ResetRequest { at, by }))
+}
+
 fn device(row: &SqliteRow) -> sqlx::Result<Device> {
     Ok(Device {
         id: id(row, "id", DeviceId::from_slice)?,
@@ -159,6 +172,7 @@ fn device(row: &SqliteRow) -> sqlx::Result<Device> {
         key: public_key(row, "algorithm", "public")?,
         created: time(row.try_get("created")?),
         revoked: maybe_time(row, "revoked")?,
+        wait: wait(row)?,
     })
 }
 
@@ -182,6 +196,37 @@ fn recovery_code(row: &SqliteRow) -> sqlx::Result<StoredCode> {
     })
 }
 
+/// What waits among a user's secrets and codes.
+fn waiting(secrets: &[SqliteRow], codes: &[SqliteRow]) -> sqlx::Result<Vec<WaitingFactor>> {
+    let mut waiting = Vec::new();
+    for row in secrets {
+        if let Some(wait) = wait(row)? {
+            let factor = id(row, "id", FactorId::from_slice)?;
+            waiting.push(WaitingFactor { factor, method: Method::Totp, wait });
+        }
+    }
+    for row in codes {
+        if let Some(wait) = wait(row)? {
+            let factor = id(row, "factor", FactorId::from_slice)?;
+            waiting.push(WaitingFactor { factor, method: Method::RecoveryCode, wait });
+            // the other codes of the set say the same
+            break;
+        }
+    }
+    Ok(waiting)
+}
+
+/// Those that count.
+fn counting(rows: Vec<SqliteRow>) -> sqlx::Result<Vec<SqliteRow>> {
+    let mut counting = Vec::with_capacity(rows.len());
+    for row in rows {
+        if wait(&row)?.is_none() {
+            counting.push(row);
+        }
+    }
+    Ok(counting)
+}
+
 /// A user with everything that bears on a sign-in. Wants to run inside one snapshot.
 pub(crate) async fn user_record(
     conn: &mut SqliteConnection,
@@ -196,10 +241,8 @@ pub(crate) async fn user_record(
         .bind(id)
         .fetch_all(&mut *conn)
         .await?;
-    let secret = sqlx::query("SELECT * FROM totp WHERE user_id = $1")
-        .bind(id)
-        .fetch_optional(&mut *conn)
-        .await?;
+    let secrets =
+        sqlx::query("SELECT * FROM totp WHERE user_id = $1").bind(id).fetch_all(&mut *conn).await?;
     let codes = sqlx::query("SELECT * FROM recovery_codes WHERE user_id = $1 ORDER BY id")
         .bind(id)
         .fetch_all(&mut *conn)
@@ -213,8 +256,10 @@ pub(crate) async fn user_record(
     Ok(Some(UserRecord {
         user: user(&found)?,
         devices: all(&devices, device)?,
-        totp: secret.map(|row| totp(&row)).transpose()?,
-        recovery: all(&codes, recovery_code)?,
+        waiting: waiting(&secrets, &codes)?,
+        totp: counting(secrets)?.first().map(totp).transpose()?,
+        recovery: all(&counting(codes)?, recovery_code)?,
+        reset_request: reset_request(&found)?,
         killed_cookies: all(&cookies, |row| bytes(row, "cookie"))?,
     }))
 }
@@ -244,6 +289,7 @@ pub(crate) fn ticket(row: &SqliteRow) -> sqlx::Result<Ticket> {
         secret_hash: bytes(row, "secret_hash")?,
         code_hash: bytes(row, "code_hash")?,
         confirm: row.try_get("confirm")?,
+        by: row.try_get("made_by")?,
         created: time(row.try_get("created")?),
         expires: time(row.try_get("expires")?),
         code_tries: row.try_get("code_tries")?,

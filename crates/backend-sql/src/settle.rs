@@ -125,12 +125,13 @@ async fn effect_refusal(
 ) -> sqlx::Result<Option<Settled>> {
     match effect {
         Effect::BurnStep { factor, step, .. } => {
-            let row =
-                sqlx::query("SELECT last_step, locked FROM totp WHERE id = $1 AND user_id = $2")
-                    .bind(factor.as_bytes().as_slice())
-                    .bind(user.as_bytes().as_slice())
-                    .fetch_optional(&mut *batch.conn)
-                    .await?;
+            let row = sqlx::query(
+                "SELECT last_step, locked FROM totp WHERE id = $1 AND user_id = $2 AND waits = 0",
+            )
+            .bind(factor.as_bytes().as_slice())
+            .bind(user.as_bytes().as_slice())
+            .fetch_optional(&mut *batch.conn)
+            .await?;
             let Some(row) = row else {
                 return Ok(Some(Settled::Locked));
             };
@@ -141,7 +142,9 @@ async fn effect_refusal(
             Ok((step <= last).then_some(Settled::Replayed))
         }
         Effect::SpendCode { code } => {
-            let row = sqlx::query("SELECT used FROM recovery_codes WHERE user_id = $1 AND id = $2")
+            let row = sqlx::query(
+                "SELECT used FROM recovery_codes WHERE user_id = $1 AND id = $2 AND wait_by IS NULL",
+            )
                 .bind(user.as_bytes().as_slice())
                 .bind(code.as_slice())
                 .fetch_optional(&mut *batch.conn)

@@ -177,7 +177,7 @@ pub(crate) const SELECT_CHALLENGES: Many = Many {
 };
 
 pub(crate) const SELECT_ACTIVE_DEVICES: Many = Many {
-    head: "SELECT id FROM devices WHERE revoked IS NULL AND id IN (",
+    head: "SELECT id FROM devices WHERE revoked IS NULL AND wait_by IS NULL AND id IN (",
     columns: 1,
     tail: ")",
 };

@@ -8,7 +8,7 @@ use crate::cookie::CookieId;
 
 /// Longest name of a user, integration, tenant or device, in characters.
 pub const MAX_NAME: usize = 64;
-/// Most active devices of a user: one person's phones and desktops.
+/// Most devices of a user at once: one person's phones and desktops.
 pub const MAX_DEVICES: usize = 5;
 
 /// A name that can be stored and shown.
@@ -187,6 +187,24 @@ pub struct User {
     pub created: Timestamp,
 }
 
+/// Why a device or factor doesn't count yet: it was made while its user was under attack. Its end is stored:
+/// whoever holds one waits, whatever the time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// When it ends by itself; `None`: not before somebody else agrees.
+    pub until: Option<Timestamp>,
+    /// Who made what waits, and can't be the one who agrees.
+    pub by: String,
+}
+
+impl Wait {
+    /// Whether its time has come.
+    #[must_use]
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.until.is_some_and(|until| until <= now)
+    }
+}
+
 /// An enrolled authenticator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Device {
@@ -204,6 +222,8 @@ pub struct Device {
     pub created: Timestamp,
     /// When it was revoked. Kept for ever: what was ever bound stays known (NIST 800-63B-4 §4.1).
     pub revoked: Option<Timestamp>,
+    /// Why it doesn't count yet: it is shown nothing, and its answers are refused.
+    pub wait: Option<Wait>,
 }
 
 /// A user's TOTP secret.
@@ -236,6 +256,26 @@ pub struct StoredCode {
     pub used: bool,
 }
 
+/// A TOTP secret or a set of recovery codes that will take the place of those before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitingFactor {
+    /// Its id.
+    pub factor: FactorId,
+    /// Which of the two.
+    pub method: Method,
+    /// Why it doesn't count yet.
+    pub wait: Wait,
+}
+
+/// A reset that takes a second person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResetRequest {
+    /// When it was asked for.
+    pub at: Timestamp,
+    /// By whom.
+    pub by: String,
+}
+
 /// A user with everything that bears on a sign-in: one joined read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserRecord {
@@ -247,14 +287,39 @@ pub struct UserRecord {
     pub totp: Option<TotpFactor>,
     /// Their recovery codes.
     pub recovery: Vec<StoredCode>,
+    /// What will take their place; at most one of each kind.
+    pub waiting: Vec<WaitingFactor>,
+    /// The last reset that was asked for and not done.
+    pub reset_request: Option<ResetRequest>,
     /// Device cookies that were killed one by one.
     pub killed_cookies: Vec<CookieId>,
 }
 
 impl UserRecord {
+    /// The devices that were not revoked, whether or not they count yet.
+    pub fn enrolled_devices(&self) -> impl Iterator<Item = &Device> {
+        self.devices.iter().filter(|device| device.revoked.is_none())
+    }
+
     /// The devices that can answer.
     pub fn active_devices(&self) -> impl Iterator<Item = &Device> {
-        self.devices.iter().filter(|device| device.revoked.is_none())
+        self.enrolled_devices().filter(|device| device.wait.is_none())
+    }
+
+    /// Whether anything has waited long enough.
+    #[must_use]
+    pub fn has_waited(&self, now: Timestamp) -> bool {
+        let devices = self.enrolled_devices().filter_map(|device| device.wait.as_ref());
+        let factors = self.waiting.iter().map(|factor| &factor.wait);
+        devices.chain(factors).any(|wait| wait.is_over(now))
+    }
+
+    /// Whether there is or was something that the user could lose to whoever gets a new factor: anything
+    /// enrolled, or devices that were revoked one by one. Only a reset makes a user new again.
+    #[must_use]
+    pub fn is_bound(&self) -> bool {
+        let since_reset = |at: Timestamp| self.user.reset.is_none_or(|reset| at > reset);
+        self.is_enrolled() || self.devices.iter().filter_map(|d| d.revoked).any(since_reset)
     }
 
     /// The ways in which this user could pass a challenge.
@@ -268,10 +333,14 @@ impl UserRecord {
         has.into_iter().filter(|(_, has)| *has).map(|(method, _)| method).collect()
     }
 
-    /// Whether this user has any factor, working or not: a locked factor doesn't make them new again.
+    /// Whether this user has any factor, working or not: a factor that is locked or waits doesn't make them new
+    /// again.
     #[must_use]
     pub fn is_enrolled(&self) -> bool {
-        !self.methods().is_empty() || self.totp.is_some()
+        !self.methods().is_empty()
+            || self.totp.is_some()
+            || !self.waiting.is_empty()
+            || self.enrolled_devices().next().is_some()
     }
 }
 

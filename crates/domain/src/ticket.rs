@@ -59,6 +59,8 @@ pub struct Ticket {
     pub code_hash: [u8; 32],
     /// Whether enrolment ends with a number.
     pub confirm: bool,
+    /// Who made it: may not be the one who agrees to a device that waits.
+    pub by: String,
     /// When it was made.
     pub created: Timestamp,
     /// When it ends.

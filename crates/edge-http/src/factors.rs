@@ -1,11 +1,12 @@
 //! Tickets and factors of a user: what lets somebody in from now on.
 
-use app::TicketRequest;
+use app::{Actor, TicketRequest};
 use axum::extract::{Path, State};
 use axum::response::Response;
 use http::StatusCode;
 use http_limits::{Code, Json, Problem};
-use statement::TicketId;
+use ports::UserRef;
+use statement::{FactorId, TenantId, TicketId};
 use wire::rest;
 
 use crate::asked::Asked;
@@ -16,7 +17,7 @@ use crate::{Rest, shapes};
 
 /// Permit one more device
 ///
-/// Single use, five minutes. A user who already has a factor takes a `reason`, and their old devices are told.
+/// Single use, five minutes. The device of a user under attack waits, as `waits_for` says. A user who already has a factor takes a `reason`, and their old devices are told.
 /// Open tickets of the user are cancelled. Enrolment ends with a number that only the ticket itself shows: read
 /// it and give it to the person once their device has claimed the ticket.
 #[utoipa::path(
@@ -95,13 +96,14 @@ pub(crate) async fn list_factors(
     Path(user): Path<String>,
 ) -> Result<Json<rest::Page<rest::Factor>>, Refused> {
     let user = shapes::user_ref(&user)?;
-    let record = state.app.user_record(caller.tenant(), user).await?;
+    let record = state.app.user_record(&state.call(), caller.tenant(), user).await?;
     Ok(Json(shapes::whole(shapes::factors(&record))))
 }
 
 /// Make a TOTP secret or recovery codes
 ///
-/// In place of those before. The user's devices are told.
+/// In place of those before. The user's devices are told. Those of a user under attack wait, as `waits_for` says,
+/// and those before work on until then.
 #[utoipa::path(
     post,
     path = "/v1/users/{user}/factors",
@@ -131,9 +133,60 @@ pub(crate) async fn create_factor(
     once(&state, &caller, &asked, Keep::Done, work).await
 }
 
+/// Agree to a factor that waits
+///
+/// A TOTP secret or recovery codes that were made while their user was under attack don't count at once. Somebody
+/// else than who made them, with another key at least, makes them count, in place of those before. One that
+/// doesn't wait stays as it is.
+#[utoipa::path(
+    post,
+    path = "/v1/users/{user}/factors/{factor}/approve",
+    tag = "users",
+    params(
+        ("user" = String, Path, description = "An id, or `name:` and the name"),
+        ("factor" = String, Path, description = "The factor")
+    ),
+    responses(
+        (status = 200, description = "The factor, which works", body = rest::Factor),
+        (status = 409, description = "`second_approver`: you made it; `in_progress`", body = rest::Problem),
+    ),
+    security(("key" = ["users:write"]))
+)]
+pub(crate) async fn approve_factor(
+    State(state): State<Rest>,
+    Allowed { caller, .. }: Allowed<UsersWrite>,
+    Path((user, factor)): Path<(String, String)>,
+    asked: Asked<rest::Approve>,
+) -> Result<Response, Refused> {
+    let user = shapes::user_ref(&user)?;
+    let work = async {
+        let actor = caller.actor();
+        let factor = approve(&state, &actor, caller.tenant(), user, &factor).await?;
+        Ok((StatusCode::OK, factor))
+    };
+    once(&state, &caller, &asked, Keep::Reply, work).await
+}
+
+/// Agrees to a factor of a user, named by its id.
+pub(crate) async fn approve(
+    state: &Rest,
+    actor: &Actor,
+    tenant: TenantId,
+    user: UserRef,
+    factor: &str,
+) -> Result<rest::Factor, Refused> {
+    let not_found = || Problem::from(Code::NotFound);
+    let id: FactorId = factor.parse().map_err(|_| not_found())?;
+    let record = state.app.approve_factor(&state.call(), actor, tenant, user, id).await?;
+    let id = id.to_string();
+    let factor = shapes::factors(&record).into_iter().find(|factor| factor.factor == id);
+    Ok(factor.ok_or_else(not_found)?)
+}
+
 /// Remove all factors and devices of a user
 ///
-/// What is live is cancelled, what is approved lapses, and all their browsers are strangers again.
+/// What is live is cancelled, what is approved lapses, and all their browsers are strangers again. Of a user
+/// under attack it takes two: the first one's wish is noted and refused, somebody else's within 24 hours is done.
 #[utoipa::path(
     delete,
     path = "/v1/users/{user}/factors",
@@ -142,7 +195,7 @@ pub(crate) async fn create_factor(
     request_body = rest::ResetFactors,
     responses(
         (status = 200, description = "The user, without any factor", body = rest::User),
-        (status = 409, description = "`reason_required`", body = rest::Problem),
+        (status = 409, description = "`reason_required`; `second_approver`: noted, and somebody else has to ask too", body = rest::Problem),
     ),
     security(("key" = ["users:write"]))
 )]

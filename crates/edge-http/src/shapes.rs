@@ -6,7 +6,8 @@ use app::{
 use data_encoding::HEXLOWER;
 use domain::audit::Public;
 use domain::challenge::{self, Decision, Method, Methods, Purpose};
-use domain::directory::{Device, User, UserRecord};
+use domain::directory::{Device, User, UserRecord, Wait};
+use domain::guard::EnrolmentDecision;
 use http_limits::Problem;
 use ports::{Listed, UserRef};
 use statement::{Timestamp, UserId};
@@ -197,12 +198,27 @@ pub(crate) fn standing(standing: &Standing) -> rest::Standing {
     rest::Standing { user: user.to_string(), level, score }
 }
 
+const fn waits_for(wait: &Wait) -> rest::WaitsFor {
+    match wait.until {
+        Some(_) => rest::WaitsFor::Time,
+        None => rest::WaitsFor::SecondApprover,
+    }
+}
+
+/// What something waits for, and when that is over by itself.
+pub(crate) fn waiting(wait: Option<&Wait>) -> (Option<rest::WaitsFor>, Option<String>) {
+    (wait.map(waits_for), wait.and_then(|wait| wait.until).map(time))
+}
+
 pub(crate) fn device(device: &Device) -> rest::Device {
+    let (waits_for, usable_from) = waiting(device.wait.as_ref());
     rest::Device {
         id: device.id.to_string(),
         name: device.name.clone(),
         created_at: time(device.created),
         revoked_at: device.revoked.map(time),
+        waits_for,
+        usable_from,
     }
 }
 
@@ -212,6 +228,11 @@ pub(crate) fn created_ticket(ticket: &NewTicket) -> rest::CreatedTicket {
         link: ticket.link.as_str().to_owned(),
         code: ticket.code.as_str().to_owned(),
         expires_at: time(ticket.expires),
+        waits_for: match ticket.decision {
+            EnrolmentDecision::Allow => None,
+            EnrolmentDecision::Wait => Some(rest::WaitsFor::Time),
+            EnrolmentDecision::SecondApprover => Some(rest::WaitsFor::SecondApprover),
+        },
     }
 }
 
@@ -233,18 +254,17 @@ pub(crate) fn ticket(view: &TicketView) -> rest::Ticket {
 }
 
 pub(crate) fn created_factor(new: NewFactor) -> rest::CreatedFactor {
-    match new {
-        NewFactor::Totp { factor, otpauth_uri } => rest::CreatedFactor {
-            factor: factor.to_string(),
-            otpauth_uri: Some(otpauth_uri.as_str().to_owned()),
-            codes: None,
-        },
-        NewFactor::RecoveryCodes { factor, codes } => rest::CreatedFactor {
-            factor: factor.to_string(),
-            otpauth_uri: None,
-            codes: Some(codes.iter().map(|code| code.as_str().to_owned()).collect()),
-        },
-    }
+    let (factor, otpauth_uri, codes, wait) = match new {
+        NewFactor::Totp { factor, otpauth_uri, wait } => {
+            (factor, Some(otpauth_uri.as_str().to_owned()), None, wait)
+        }
+        NewFactor::RecoveryCodes { factor, codes, wait } => {
+            let codes = codes.iter().map(|code| code.as_str().to_owned()).collect();
+            (factor, None, Some(codes), wait)
+        }
+    };
+    let (waits_for, usable_from) = waiting(wait.as_ref());
+    rest::CreatedFactor { factor: factor.to_string(), otpauth_uri, codes, waits_for, usable_from }
 }
 
 /// A user's factors beside their devices.
@@ -255,6 +275,8 @@ pub(crate) fn factors(record: &UserRecord) -> Vec<rest::Factor> {
         locked: Some(totp.locked),
         left: None,
         created_at: Some(time(totp.created)),
+        waits_for: None,
+        usable_from: None,
     });
     let recovery = record.recovery.first().map(|code| {
         let left = record.recovery.iter().filter(|code| !code.used).count();
@@ -264,9 +286,23 @@ pub(crate) fn factors(record: &UserRecord) -> Vec<rest::Factor> {
             locked: None,
             left: u32::try_from(left).ok(),
             created_at: None,
+            waits_for: None,
+            usable_from: None,
         }
     });
-    totp.into_iter().chain(recovery).collect()
+    let waiting = record.waiting.iter().map(|factor| {
+        let (waits_for, usable_from) = waiting(Some(&factor.wait));
+        rest::Factor {
+            factor: factor.factor.to_string(),
+            r#type: method(factor.method),
+            locked: None,
+            left: None,
+            created_at: None,
+            waits_for,
+            usable_from,
+        }
+    });
+    totp.into_iter().chain(recovery).chain(waiting).collect()
 }
 
 /// An event as docs/events.md shows it, here and in webhooks.

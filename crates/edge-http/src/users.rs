@@ -1,6 +1,7 @@
 //! Users and their devices.
 
 use axum::extract::{Path, State};
+use axum::response::Response;
 use domain::directory::Device;
 use http::StatusCode;
 use http_limits::{Code, Json, Problem, Query};
@@ -13,6 +14,7 @@ use wire::rest;
 use crate::asked::Asked;
 use crate::auth::{Allowed, UsersRead, UsersWrite};
 use crate::error::Refused;
+use crate::idempotency::{Keep, once};
 use crate::{Rest, shapes};
 
 /// A stretch of a list.
@@ -169,6 +171,36 @@ pub(crate) async fn revoke_device(
         device = state.app.device(tenant, device.id).await?;
     }
     Ok(Json(shapes::device(&device)))
+}
+
+/// Agree to a device that waits
+///
+/// A device that was enrolled while its user was under attack doesn't count at once. Somebody else than who let
+/// it be enrolled, with another key at least, makes it count. One that doesn't wait stays as it is.
+#[utoipa::path(
+    post,
+    path = "/v1/devices/{device}/approve",
+    tag = "users",
+    params(("device" = String, Path, description = "The device")),
+    responses(
+        (status = 200, description = "The device, which works", body = rest::Device),
+        (status = 409, description = "`second_approver`: you let it be enrolled; `in_progress`", body = rest::Problem),
+    ),
+    security(("key" = ["users:write"]))
+)]
+pub(crate) async fn approve_device(
+    State(state): State<Rest>,
+    Allowed { caller, .. }: Allowed<UsersWrite>,
+    Path(device): Path<String>,
+    asked: Asked<rest::Approve>,
+) -> Result<Response, Refused> {
+    let id: DeviceId = device.parse().map_err(|_| Problem::from(Code::NotFound))?;
+    let work = async {
+        let (call, actor) = (state.call(), caller.actor());
+        let device = state.app.approve_device(&call, &actor, caller.tenant(), id).await?;
+        Ok((StatusCode::OK, shapes::device(&device)))
+    };
+    once(&state, &caller, &asked, Keep::Reply, work).await
 }
 
 /// A device of that user; anybody else's is not found.

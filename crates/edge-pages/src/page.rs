@@ -245,6 +245,7 @@ impl From<Error> for Failure {
             | Error::Lapsed
             | Error::WrongSession
             | Error::ReasonRequired
+            | Error::SecondApprover(_)
             | Error::NameTaken
             | Error::Limit(_)
             | Error::OtherRequest => {

@@ -161,7 +161,7 @@ async fn confirm(
         device: enrolled.device,
         user: enrolled.user_name,
         organisation: enrolled.organisation,
-        totp: Some(enrolled.totp),
+        totp: enrolled.totp,
     };
     let (next, frame) = asking.enrolled(enrolled, connection.now());
     connection.send(frame).await?;

@@ -33,12 +33,24 @@ async fn talk(
     mut session: Identified,
     device: &mut Device,
 ) -> Result<Infallible, End> {
-    Box::pin(show_pending(connection, &session, device)).await?;
+    Box::pin(begin(connection, &session, device)).await?;
     loop {
         let deadline = session.deadline();
         let event = connection.next(Some(&mut *device.mailbox), deadline).await?;
         session = Box::pin(react(connection, session, device, event)).await?;
     }
+}
+
+/// What a device is told first.
+async fn begin(
+    connection: &mut Connection,
+    session: &Identified,
+    device: &mut Device,
+) -> Result<(), End> {
+    if let Some(notice) = waits(connection, device).await? {
+        connection.send(session.notice(as_sent(&notice))).await?;
+    }
+    show_pending(connection, session, device).await
 }
 
 async fn react(
@@ -143,6 +155,10 @@ async fn tell(
     device: &mut Device,
     hint: Hint,
 ) -> Result<Identified, End> {
+    let is_for_it = matches!(hint, Hint::Replaced | Hint::Revoked);
+    if !is_for_it && Box::pin(waits(connection, device)).await?.is_some() {
+        return Ok(session);
+    }
     match hint {
         Hint::Prompt(challenge) => {
             show(connection, &session, &mut device.cards, &challenge).await?;
@@ -153,14 +169,32 @@ async fn tell(
             connection.send(session.settled(challenge, state)).await?;
         }
         Hint::Notice(notice) => {
-            let notice = Notice { kind: kind(notice.kind), at: notice.at, text: &notice.text };
-            connection.send(session.notice(notice)).await?;
+            connection.send(session.notice(as_sent(&notice))).await?;
         }
         Hint::Resync => resync(connection, &session, device).await?,
         Hint::Replaced => return Err(session.replaced().into()),
         Hint::Revoked => return Err(session.revoked().into()),
     }
     Ok(session)
+}
+
+/// What a device that doesn't count yet is told instead of anything of its user's.
+async fn waits(
+    connection: &mut Connection,
+    device: &mut Device,
+) -> Result<Option<ports::Notice>, End> {
+    if !device.connected.waits {
+        return Ok(None);
+    }
+    let call = connection.shared.call();
+    let notice = connection.shared.app.waiting_notice(&call, &device.connected).await;
+    let notice = notice.map_err(|error| unavailable(&error))?;
+    device.connected.waits = notice.is_some();
+    Ok(notice)
+}
+
+fn as_sent(notice: &ports::Notice) -> Notice<'_> {
+    Notice { kind: kind(notice.kind), at: notice.at, text: &notice.text }
 }
 
 const fn kind(kind: NoticeKind) -> WireKind {
@@ -172,6 +206,8 @@ const fn kind(kind: NoticeKind) -> WireKind {
         NoticeKind::RepeatedFailures => WireKind::RepeatedFailures,
         NoticeKind::FactorCreated => WireKind::FactorCreated,
         NoticeKind::DeviceRevoked => WireKind::DeviceRevoked,
+        NoticeKind::DeviceWaiting => WireKind::DeviceWaiting,
+        NoticeKind::Digest => WireKind::Digest,
     }
 }
 

@@ -66,6 +66,8 @@ codes! {
     InProgress = "in_progress", CONFLICT, "The same request is still being handled";
     /// The user has a factor already: say why another one is needed.
     ReasonRequired = "reason_required", CONFLICT, "A reason is required";
+    /// The user is under attack, and this takes two people.
+    SecondApprover = "second_approver", CONFLICT, "This takes a second person";
     /// The name is in use.
     NameTaken = "name_taken", CONFLICT, "The name is taken";
     /// One more than is allowed.

@@ -34,6 +34,8 @@ pub enum NoticeKind {
     RepeatedFailures,
     FactorCreated,
     DeviceRevoked,
+    DeviceWaiting,
+    Digest,
 }
 
 /// What a connected device is told.

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use domain::audit::Entry;
 use domain::directory::{
-    ApiKey, Device, Integration, StoredCode, Tenant, TotpFactor, User, UserRecord,
+    ApiKey, Device, Integration, ResetRequest, StoredCode, Tenant, TotpFactor, User, UserRecord,
+    Wait,
 };
 use domain::ticket::{Claim, Ticket};
-use statement::{DeviceId, IntegrationId, TenantId, TicketId, Timestamp, UserId};
+use statement::{DeviceId, FactorId, IntegrationId, TenantId, TicketId, Timestamp, UserId};
 
 use crate::{BoxFuture, StoreError};
 
@@ -61,12 +62,24 @@ pub enum Change {
     },
     /// Ends a device and raises its user's epoch.
     RevokeDevice(DeviceId, Timestamp),
-    /// A TOTP secret in place of the one before, counter reset.
+    /// A TOTP secret in place of the one before and of one that waits, counter reset.
     PutTotp(UserId, TotpFactor),
+    /// A TOTP secret that waits, in place of another one that waits; the one that works stays until then.
+    AddTotp(UserId, TotpFactor, Wait),
     /// Locks a TOTP factor whose cap is reached.
     LockTotp(UserId),
-    /// A set of recovery codes in place of the one before.
+    /// A set of recovery codes in place of the one before and of one that waits.
     PutRecoveryCodes(UserId, Vec<StoredCode>),
+    /// A set of recovery codes that waits, in place of another one that waits; those that work stay until then.
+    AddRecoveryCodes(UserId, Vec<StoredCode>, Wait),
+    /// What has waited until then counts from now on, in place of what it was made to replace.
+    EndWaits(UserId, Timestamp),
+    /// A device that waits counts from now on.
+    EndDeviceWait(DeviceId),
+    /// A TOTP secret or set of codes that waits counts from now on.
+    EndFactorWait(UserId, FactorId),
+    /// Notes that a reset was asked for that takes a second person.
+    RequestReset(UserId, ResetRequest),
     /// Removes all factors, revokes all devices, cancels all tickets, raises the epoch.
     ResetUser(UserId, Timestamp),
     /// Raises a user's epoch: their device cookies end.

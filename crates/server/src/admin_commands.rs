@@ -153,6 +153,9 @@ fn asked(noun: Noun) -> Ask {
         Noun::Device(Device::Revoke { device }) => {
             Ask::delete(format!("/devices/{}", encode(&device)))
         }
+        Noun::Device(Device::Approve { device }) => {
+            Ask::post(format!("/devices/{}/approve", encode(&device)), json!({}))
+        }
         Noun::Webhook(webhook) => about_webhook(webhook),
         Noun::Keys { .. } => Ask::get("/keys"),
     }
@@ -257,6 +260,10 @@ fn about_factor(factor: Factor) -> Ask {
             Ask::post("/factors/reset", json!({"user": user, "reason": reason}))
         }
         Factor::List(of) => Ask::get("/factors").with("user", Some(of.user)),
+        Factor::Approve { factor, user } => {
+            Ask::post(format!("/factors/{}/approve", encode(&factor)), json!({}))
+                .with("user", Some(user))
+        }
         Factor::Show { factor, user } => {
             Ask::get(format!("/factors/{}", encode(&factor))).with("user", Some(user))
         }

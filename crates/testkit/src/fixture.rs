@@ -112,6 +112,7 @@ impl Fixture {
             key: key.public().clone(),
             created: self.clock.now(),
             revoked: None,
+            wait: None,
         };
         (device, key)
     }
@@ -151,6 +152,7 @@ impl Fixture {
             secret_hash: self.bytes(),
             code_hash: self.bytes(),
             confirm: true,
+            by: "operator (uid 0)".to_owned(),
             created: now,
             expires: now.plus(ticket::LIFE),
             code_tries: 0,

@@ -4,10 +4,14 @@
 //! there. Replies don't, so that old clients can read newer servers. What holds a secret is redacted in
 //! `Debug`. Times are RFC 3339, UTC, with milliseconds.
 
+mod guard;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+pub use guard::{Approve, ClearUser, ContainUser, Standing};
 
 macro_rules! redacted {
     ($($name:ident),* $(,)?) => {$(
@@ -256,6 +260,16 @@ pub struct ListedUser {
     pub created_at: String,
 }
 
+/// What something waits for that was made while its user was under attack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WaitsFor {
+    /// It counts from `usable_from` on, or as soon as a second person agrees.
+    Time,
+    /// It doesn't count before a second person agrees.
+    SecondApprover,
+}
+
 /// An enrolled authenticator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Device {
@@ -271,6 +285,14 @@ pub struct Device {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, format = DateTime)]
     pub revoked_at: Option<String>,
+    /// What it waits for; absent when it works.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub waits_for: Option<WaitsFor>,
+    /// When it works by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, format = DateTime)]
+    pub usable_from: Option<String>,
 }
 
 /// A request for a ticket.
@@ -296,6 +318,10 @@ pub struct CreatedTicket {
     /// When it ends.
     #[schema(format = DateTime)]
     pub expires_at: String,
+    /// What the device would wait for if it were enrolled now; absent if it would work at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub waits_for: Option<WaitsFor>,
 }
 
 /// A ticket as whoever gave it out sees it.
@@ -352,6 +378,14 @@ pub struct CreatedFactor {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub codes: Option<Vec<String>>,
+    /// What it waits for; absent when it works. Until then what the user had works on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub waits_for: Option<WaitsFor>,
+    /// When it works by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, format = DateTime)]
+    pub usable_from: Option<String>,
 }
 
 /// A factor that isn't a device.
@@ -373,6 +407,14 @@ pub struct Factor {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, format = DateTime)]
     pub created_at: Option<String>,
+    /// What it waits for; absent when it works. Until then the one before works on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub waits_for: Option<WaitsFor>,
+    /// When it works by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, format = DateTime)]
+    pub usable_from: Option<String>,
 }
 
 /// Removes all factors and devices.
@@ -383,38 +425,6 @@ pub struct ResetFactors {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = true, nullable = false, max_length = 200)]
     pub reason: Option<String>,
-}
-
-/// Contains a user.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ContainUser {
-    /// Why; audited.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, max_length = 200)]
-    pub reason: Option<String>,
-}
-
-/// Says that an attack on a user is over.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ClearUser {
-    /// Why; required and audited.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(required = true, nullable = false, max_length = 200)]
-    pub reason: Option<String>,
-}
-
-/// How alarmed the guard is about a user.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Standing {
-    /// Their id.
-    #[schema(example = "usr_08g42g8s94m34hp0a2l8h6d0vo")]
-    pub user: String,
-    /// 0 calm, 1 silent elsewhere, 2 alerted, 3 confirmed or contained.
-    pub level: u8,
-    /// The number behind the level.
-    pub score: f32,
 }
 
 /// Something that security staff should look at.

@@ -68,6 +68,7 @@ async fn foreign_keys_devices_and_challenges_are_refused_alike() {
     let world = World::new().await;
     let app = world.integration("vpn").await;
     let (alice, mallory) = (world.enrolled("alice").await, world.enrolled("mallory").await);
+    let second = world.enrol("alice", Some("a second phone")).await.expect("a device");
     let created = world.create(&app, "alice", "s1").await;
     let number = created.number.clone().expect("a number").as_str().to_owned();
     let id = created.view.id;
@@ -97,7 +98,6 @@ async fn foreign_keys_devices_and_challenges_are_refused_alike() {
     refused(&world, &alice.device, answer, "foreign").await;
     // a revoked device
     let answer = alice.device.sign(&document, id, AnswerDecision::Approve, &number);
-    let second = world.enrol("alice", Some("a second phone")).await.expect("a device");
     let mut call = world.call();
     let revoked =
         world.app.revoke_device(&mut call, &OPERATOR, world.tenant, alice.device.id).await;

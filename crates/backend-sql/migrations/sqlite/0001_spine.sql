@@ -42,12 +42,15 @@ CREATE TABLE users (
     reset_at INTEGER,
     created INTEGER NOT NULL,
     break_glass INTEGER NOT NULL,
+    reset_asked_at INTEGER,
+    reset_asked_by TEXT,
     UNIQUE (tenant, name)
 ) STRICT;
 CREATE INDEX users_in_order ON users (tenant, made);
 -- a typed enrolment code comes with a name and no tenant
 CREATE INDEX users_by_name ON users (name);
 
+-- What doesn't count yet has a wait_by: who made it. Without a wait_until it waits until somebody agrees.
 CREATE TABLE devices (
     made INTEGER PRIMARY KEY,
     id BLOB NOT NULL UNIQUE,
@@ -57,17 +60,24 @@ CREATE TABLE devices (
     algorithm INTEGER NOT NULL,
     public BLOB NOT NULL,
     created INTEGER NOT NULL,
-    revoked INTEGER
+    revoked INTEGER,
+    wait_until INTEGER,
+    wait_by TEXT
 ) STRICT;
 CREATE INDEX devices_of_user ON devices (user_id);
 
+-- waits: 1 for the one that will take the other's place.
 CREATE TABLE totp (
-    user_id BLOB PRIMARY KEY NOT NULL REFERENCES users (id),
+    user_id BLOB NOT NULL REFERENCES users (id),
+    waits INTEGER NOT NULL,
     id BLOB NOT NULL UNIQUE,
     secret BLOB NOT NULL,
     last_step INTEGER NOT NULL,
     locked INTEGER NOT NULL,
-    created INTEGER NOT NULL
+    created INTEGER NOT NULL,
+    wait_until INTEGER,
+    wait_by TEXT,
+    PRIMARY KEY (user_id, waits)
 ) STRICT;
 
 CREATE TABLE recovery_codes (
@@ -77,6 +87,8 @@ CREATE TABLE recovery_codes (
     salt BLOB NOT NULL,
     hash BLOB NOT NULL,
     used INTEGER NOT NULL,
+    wait_until INTEGER,
+    wait_by TEXT,
     PRIMARY KEY (user_id, id)
 ) STRICT, WITHOUT ROWID;
 
@@ -95,6 +107,7 @@ CREATE TABLE tickets (
     secret_hash BLOB NOT NULL UNIQUE,
     code_hash BLOB NOT NULL,
     confirm INTEGER NOT NULL,
+    made_by TEXT NOT NULL,
     created INTEGER NOT NULL,
     expires INTEGER NOT NULL,
     code_tries INTEGER NOT NULL,

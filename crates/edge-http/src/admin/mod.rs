@@ -56,8 +56,10 @@ pub fn admin_router(state: Rest) -> Router {
         .route("/factors", get(p::list_factors).post(p::create_factor))
         .route("/factors/reset", post(p::reset_factors))
         .route("/factors/{factor}", get(p::show_factor))
+        .route("/factors/{factor}/approve", post(p::approve_factor))
         .route("/devices", get(p::list_devices))
         .route("/devices/{device}", get(p::show_device).delete(p::revoke_device))
+        .route("/devices/{device}/approve", post(p::approve_device))
         .route_layer(from_fn(to_its_end))
         .with_state(state)
 }

@@ -200,7 +200,7 @@ pub(super) async fn list_factors(
     State(state): State<Rest>,
     admin: Admin,
 ) -> Result<Json<Page<rest::Factor>>, Refused> {
-    let record = state.app.user_record(admin.tenant.id, admin.user()?).await?;
+    let record = state.app.user_record(&state.call(), admin.tenant.id, admin.user()?).await?;
     Ok(Json(shapes::whole(shapes::factors(&record))))
 }
 
@@ -210,7 +210,7 @@ pub(super) async fn show_factor(
     admin: Admin,
     Path(named): Path<String>,
 ) -> Result<Json<rest::Factor>, Refused> {
-    let record = state.app.user_record(admin.tenant.id, admin.user()?).await?;
+    let record = state.app.user_record(&state.call(), admin.tenant.id, admin.user()?).await?;
     let is_named = |factor: &rest::Factor| {
         factor.factor == named || shapes::asked_method(factor.r#type).name() == named
     };
@@ -246,16 +246,23 @@ pub(super) struct ShownDevice {
     created_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     revoked_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waits_for: Option<rest::WaitsFor>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usable_from: Option<String>,
 }
 
 impl From<&Device> for ShownDevice {
     fn from(device: &Device) -> Self {
+        let (waits_for, usable_from) = shapes::waiting(device.wait.as_ref());
         Self {
             device: device.id.to_string(),
             user: device.user.to_string(),
             name: device.name.clone(),
             created_at: shapes::time(device.created),
             revoked_at: device.revoked.map(shapes::time),
+            waits_for,
+            usable_from,
         }
     }
 }
@@ -295,6 +302,29 @@ pub(super) async fn revoke_device(
         device = app.device(tenant, id).await?;
     }
     Ok(Json(ShownDevice::from(&device)))
+}
+
+/// Agrees to a device that waits; one that doesn't stays as it is.
+pub(super) async fn approve_device(
+    State(state): State<Rest>,
+    admin: Admin,
+    Path(device): Path<String>,
+) -> Result<Json<ShownDevice>, Refused> {
+    let id: DeviceId = device.parse().map_err(|_| not_found())?;
+    let (call, tenant) = (state.call(), admin.tenant.id);
+    let device = state.app.approve_device(&call, &admin.actor, tenant, id).await?;
+    Ok(Json(ShownDevice::from(&device)))
+}
+
+/// Agrees to a factor that waits, of the user whom the query names.
+pub(super) async fn approve_factor(
+    State(state): State<Rest>,
+    admin: Admin,
+    Path(factor): Path<String>,
+) -> Result<Json<rest::Factor>, Refused> {
+    let (user, tenant) = (admin.user()?, admin.tenant.id);
+    let factor = crate::factors::approve(&state, &admin.actor, tenant, user, &factor).await?;
+    Ok(Json(factor))
 }
 
 fn not_found() -> Problem {

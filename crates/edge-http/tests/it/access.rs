@@ -14,6 +14,7 @@ fn operations() -> Vec<(String, String, Vec<String>)> {
             .replace("{id}", NO_CHALLENGE)
             .replace("{user}", "name:alice")
             .replace("{device}", "dev_00000000000000000000000000")
+            .replace("{factor}", "fac_00000000000000000000000000")
             .replace("{ticket}", "tik_00000000000000000000000000");
         for (method, operation) in item.as_object().unwrap() {
             let scopes = operation["security"][0]["key"].as_array();

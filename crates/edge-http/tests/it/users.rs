@@ -232,3 +232,55 @@ async fn a_user_is_for_emergencies_or_not() {
     let refused = world.send(&key, "PUT", path, json!({ "break_glass": 1 })).await;
     refused.refused(422, "invalid_request");
 }
+
+#[tokio::test]
+async fn what_is_made_under_attack_waits_for_a_second_person() {
+    let world = World::new().await;
+    let key = world.master_key().await;
+    let scopes = json!({ "scopes": ["users:read", "users:write"] });
+    let other = world.key_with("second console", scopes).await;
+    let phone = world.enrolled("alice").await;
+    world.send(&key, "POST", "/v1/users/name:alice/contain", Value::Null).await.ok(200);
+
+    let tickets = "/v1/users/name:alice/tickets";
+    let asked = json!({ "reason": "new phone" });
+    let ticket = world.send(&key, "POST", tickets, asked.clone()).await.ok(201);
+    assert_eq!(ticket["waits_for"], "second_approver");
+    let second = world.enrol(&ticket).await;
+    let device = format!("/v1/users/name:alice/devices/{}", second.id);
+    let shown = world.send(&key, "GET", &device, Value::Null).await.ok(200);
+    assert_eq!((&shown["waits_for"], shown.get("usable_from")), (&json!("second_approver"), None));
+    let approve = format!("/v1/devices/{}/approve", second.id);
+    world.send(&key, "POST", &approve, Value::Null).await.refused(409, "second_approver");
+    let approved = world.send(&other, "POST", &approve, Value::Null).await.ok(200);
+    assert_eq!(members(&approved), ["created_at", "id", "name"]);
+    world.send(&key, "POST", &approve, json!({})).await.ok(200);
+    let listed = world.admin("GET", "/devices?user=alice", Value::Null).await.ok(200);
+    assert_eq!(listed["data"].as_array().unwrap().len(), 2);
+    world.send(&key, "POST", "/v1/devices/x/approve", json!({})).await.refused(404, "not_found");
+
+    let factors = "/v1/users/name:alice/factors";
+    let made = world.admin("POST", "/factors", json!({ "user": "alice", "type": "totp" })).await;
+    let made = made.ok(201);
+    assert_eq!(made["waits_for"], "second_approver");
+    let listed = world.send(&key, "GET", factors, Value::Null).await.ok(200);
+    assert_eq!(listed["data"].as_array().unwrap().len(), 2, "the one before works on");
+    assert_eq!(listed["data"][1]["factor"], made["factor"]);
+    let path = format!("/factors/{}/approve?user=alice", text(&made["factor"]));
+    world.admin("POST", &path, json!({})).await.refused(409, "second_approver");
+    let path = format!("{factors}/{}/approve", text(&made["factor"]));
+    let approved = world.send(&other, "POST", &path, Value::Null).await.ok(200);
+    assert_eq!((&approved["factor"], approved.get("waits_for")), (&made["factor"], None));
+    let listed = world.send(&key, "GET", factors, Value::Null).await.ok(200);
+    assert_eq!(listed["data"].as_array().unwrap().len(), 1);
+
+    for _ in 0..2 {
+        let refused = world.send(&key, "DELETE", factors, asked.clone()).await;
+        assert!(text(&refused.refused(409, "second_approver")["detail"]).contains("24 hours"));
+    }
+    let reset = world.send(&other, "DELETE", factors, asked).await.ok(200);
+    assert_eq!(reset["enrolled"], false);
+    let device = format!("/v1/users/name:alice/devices/{}", phone.id);
+    let revoked = world.send(&key, "GET", &device, Value::Null).await.ok(200);
+    assert_eq!(text(&revoked["revoked_at"]), world.time());
+}

@@ -246,7 +246,7 @@ async fn enrol(app: &App, tenant: TenantId, call: &mut Call) -> Device {
     Device {
         connected: app.login(call, login).await.expect("a login"),
         key,
-        totp: enrolled.totp,
+        totp: enrolled.totp.unwrap_or_default(),
         counter: AtomicU64::new(0),
     }
 }

@@ -287,6 +287,14 @@ pub enum Factor {
         #[arg(long, value_name = "U", value_parser = user_ref)]
         user: String,
     },
+    /// Agree to one that somebody else made while its user was under attack
+    Approve {
+        /// Its id
+        factor: String,
+        /// Whose
+        #[arg(long, value_name = "U", value_parser = user_ref)]
+        user: String,
+    },
 }
 
 /// `admin device`.
@@ -301,6 +309,11 @@ pub enum Device {
     },
     /// End one at once: its connection closes, its answers count no more
     Revoke {
+        /// Its id
+        device: String,
+    },
+    /// Agree to one that somebody else let enrol while its user was under attack
+    Approve {
         /// Its id
         device: String,
     },

@@ -50,7 +50,7 @@ const MADE_BY_SCOPE: [&str; 6] = [NO_KEY, NOTHING, NO_SCOPE, NO_SCOPE, MADE, MAD
 const LIST: [&str; 6] = [NO_KEY, OK, NO_SCOPE, NO_SCOPE, OK, OK];
 
 /// A route that isn't here fails the test.
-const ROWS: [Row; 21] = [
+const ROWS: [Row; 23] = [
     row("GET", "/openapi.json", "", [OK; 6]),
     row("GET", "/.well-known/jwks.json", "", [OK; 6]),
     // a stranger to this organisation gets a decoy: it can't tell that the user isn't there
@@ -66,9 +66,11 @@ const ROWS: [Row; 21] = [
     row("GET", "/v1/users/{user}/devices", "users:read", BY_SCOPE),
     row("GET", "/v1/users/{user}/devices/{device}", "users:read", BY_SCOPE),
     row("DELETE", "/v1/users/{user}/devices/{device}", "users:write", BY_SCOPE),
+    row("POST", "/v1/devices/{device}/approve", "users:write", BY_SCOPE),
     row("GET", "/v1/users/{user}/factors", "users:read", BY_SCOPE),
     row("POST", "/v1/users/{user}/factors", "users:write", MADE_BY_SCOPE),
     row("DELETE", "/v1/users/{user}/factors", "users:write", BY_SCOPE),
+    row("POST", "/v1/users/{user}/factors/{factor}/approve", "users:write", BY_SCOPE),
     row("POST", "/v1/users/{user}/tickets", "users:write", MADE_BY_SCOPE),
     row("GET", "/v1/users/{user}/tickets/{ticket}", "users:write", BY_SCOPE),
     row("POST", "/v1/users/{user}/contain", "guard:write", BY_SCOPE),
@@ -142,6 +144,7 @@ async fn revoked(world: &World) -> String {
 struct Objects {
     user: String,
     device: String,
+    factor: String,
     ticket: String,
     asked: Asked,
     account: Account,
@@ -156,7 +159,9 @@ impl Objects {
         let ticket = world.own.send("POST", &tickets, json!({"reason": "test"})).await.unwrap();
         let asked = crate::child::ask(&world.own, name, name).await;
         let device = account.device.to_string();
-        Self { user, device, ticket: ticket.text("ticket").to_owned(), asked, account }
+        let factors = world.get(&format!("/v1/users/{user}/factors")).await;
+        let factor = factors["data"][0]["factor"].as_str().unwrap().to_owned();
+        Self { user, device, factor, ticket: ticket.text("ticket").to_owned(), asked, account }
     }
 
     /// The same, but nothing of it exists.
@@ -168,6 +173,7 @@ impl Objects {
         Self {
             user: other(&self.user),
             device: other(&self.device),
+            factor: other(&self.factor),
             ticket: other(&self.ticket),
             asked: Asked { id: other(&self.asked.id), ..self.asked.clone() },
             account: self.account.clone(),
@@ -179,6 +185,7 @@ impl Objects {
             .replace("{id}", &self.asked.id)
             .replace("{user}", &self.user)
             .replace("{device}", &self.device)
+            .replace("{factor}", &self.factor)
             .replace("{ticket}", &self.ticket)
     }
 

@@ -3,6 +3,7 @@
 mod integrations;
 mod people;
 mod tickets;
+mod waits;
 
 use std::sync::Arc;
 
@@ -46,6 +47,15 @@ pub async fn directory_suite(make: impl AsyncFn() -> Backend) {
         people::a_user_is_for_emergencies_when_told,
         people::changes_of_nobody_are_refused,
         people::a_change_and_its_entries_are_one,
+    );
+    rules!(
+        &set_up;
+        waits::a_device_that_waits_is_known_and_its_wait_ends_once,
+        waits::what_waits_leaves_what_works_until_its_time,
+        waits::somebody_agrees_to_one_factor_alone,
+        waits::what_is_made_at_once_ends_what_waits,
+        waits::a_reset_is_asked_for_and_done,
+        waits::waits_of_nobody_are_refused,
     );
     rules!(
         &set_up;

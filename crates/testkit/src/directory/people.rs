@@ -29,6 +29,8 @@ fn fresh(user: &User) -> UserRecord {
         devices: Vec::new(),
         totp: None,
         recovery: Vec::new(),
+        waiting: Vec::new(),
+        reset_request: None,
         killed_cookies: Vec::new(),
     }
 }
