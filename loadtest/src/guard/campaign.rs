@@ -136,8 +136,8 @@ pub(crate) struct Campaign {
     pub(crate) break_glass_alert: bool,
     /// When codes were compared.
     pub(crate) compared: Vec<Ms>,
-    /// Whether approvals on a call were given out.
-    pub(crate) calls: Vec<bool>,
+    /// Whether approvals on a call were given out, and whether the victim has a code that could be asked for.
+    pub(crate) calls: Vec<(bool, bool)>,
     /// Enrolments asked for, and granted at once.
     pub(crate) enrolments: (u32, u32),
     pub(crate) own_total: u32,
@@ -207,6 +207,11 @@ impl Campaign {
         if matches!(decision, Decision::Denied | Decision::Reported) {
             self.skips = self.skips.max(1);
         }
+    }
+
+    /// An approval on a call was given out, or withheld.
+    pub(super) fn note_call(&mut self, given: bool, has_code: bool) {
+        self.calls.push((given, has_code));
     }
 
     pub(super) fn note_enrolment(&mut self, grant: Grant) {

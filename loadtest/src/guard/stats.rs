@@ -42,8 +42,8 @@ pub(crate) struct Stats {
     pub(crate) known_rang: u32,
     /// Most codes compared in 24 h in any campaign.
     pub(crate) compared: u32,
-    /// Approvals on a call, and those given out.
-    pub(crate) calls: (u32, u32),
+    /// Approvals on a call, and those given out: of victims who have a code, and of those who don't.
+    pub(crate) calls: [(u32, u32); 2],
     pub(crate) enrolments: (u32, u32),
     pub(crate) enrolment_alerted: f64,
     pub(crate) break_glass_alerted: f64,
@@ -120,10 +120,10 @@ impl Stats {
             known: sum(&|it| it.known_prompts),
             known_rang: sum(&|it| it.known_rang),
             compared: all.iter().map(Campaign::compared_a_day).max().unwrap_or(0),
-            calls: (
-                sum(&|it| u32::try_from(it.calls.len()).unwrap_or(0)),
-                sum(&|it| it.calls.iter().map(|given| u32::from(*given)).sum()),
-            ),
+            calls: [true, false].map(|codes| {
+                let all = all.iter().flat_map(|it| &it.calls).filter(|(_, has)| *has == codes);
+                all.fold((0, 0), |(of, given), (is, _)| (of + 1, given + u32::from(*is)))
+            }),
             enrolments: (sum(&|it| it.enrolments.0), sum(&|it| it.enrolments.1)),
             enrolment_alerted: share(&|it| it.enrolment_alert),
             break_glass_alerted: share(&|it| it.break_glass_alert),

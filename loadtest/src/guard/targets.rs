@@ -270,14 +270,17 @@ fn special(rows: &mut Rows, stats: &[Stats]) {
                 rows.at_most("M7", about, of.compared.into(), 20.0);
             }
             "b1" => {
-                let (calls, given) = of.calls;
+                let [(calls, given), (bare, bare_given)] = of.calls;
                 let held = percent((calls - given) as usize, calls as usize);
                 let about = format!("approvals after denials withheld, b1 (% of {calls})");
                 rows.at_least("M3", about, held, 100.0);
+                let held = percent((bare - bare_given) as usize, bare as usize);
+                let about = format!("  of victims without any code (% of {bare})");
+                rows.say("M3", about, figure(held));
             }
             "a13" => {
-                let (calls, given) = of.calls;
-                let got = percent(given as usize, calls as usize);
+                let [(calls, given), (bare, bare_given)] = of.calls;
+                let got = percent((given + bare_given) as usize, (calls + bare) as usize);
                 rows.say("M3", "first approval on a call given out, a13 (%)", figure(got));
             }
             "b4" => {

@@ -307,6 +307,7 @@ impl<'a, G: Gate> World<'a, G> {
         if !matches!(stage, Stage::Open | Stage::Withheld) {
             return;
         }
+        let has_code = self.people.get(user as usize).is_some_and(|person| !person.push_only);
         let said = self.gate.outcome(self.t, chal, decision);
         self.signal(user, Signal::of(decision));
         self.see(&said.alerts);
@@ -314,7 +315,7 @@ impl<'a, G: Gate> World<'a, G> {
             self.chals[chal as usize].stage = Stage::Withheld;
             match by {
                 By::Task(task) => self.withheld(task, chal),
-                By::Call(campaign) => self.campaigns[campaign as usize].calls.push(false),
+                By::Call(campaign) => self.campaigns[campaign as usize].note_call(false, has_code),
                 By::Machine(_) | By::Attack(_) => {}
             }
             return;
@@ -325,7 +326,9 @@ impl<'a, G: Gate> World<'a, G> {
             By::Task(task) if passed => self.approved(task, chal),
             By::Task(task) => self.failed(task, chal, decision),
             By::Machine(machine) => self.machine_answered(machine, decision),
-            By::Call(campaign) if passed => self.campaigns[campaign as usize].calls.push(true),
+            By::Call(campaign) if passed => {
+                self.campaigns[campaign as usize].note_call(true, has_code)
+            }
             By::Attack(campaign) | By::Call(campaign) => {
                 self.campaigns[campaign as usize].page_says(decision);
             }
