@@ -124,9 +124,12 @@ async fn fifty_parallel_sessions_share_one_budget() {
     assert!(tasks.join_all().await.iter().all(|answer| *answer == Err(Error::CodeWrong)));
     let filter =
         app::EventFilter { event: Some(Event::CodeFailed), limit: 1_000, ..Default::default() };
-    let compared = world.app.events(world.tenant, filter).await.expect("events").len();
+    let failed = world.app.events(world.tenant, filter).await.expect("events");
+    let of = |cause| failed.iter().filter(|e| e.public.cause.as_deref() == Some(cause)).count();
     let budget = BUDGETS.nowhere.day;
-    assert_eq!(compared, usize::from(budget.burst), "compared at one instant");
+    assert_eq!(of("wrong"), usize::from(budget.burst), "compared at one instant");
+    assert_eq!(of("budget_spent"), 1, "told once");
+    assert_eq!(failed.len(), of("wrong") + of("budget_spent"));
     // the budget is spent: the right code reads as wrong until a try has come back
     let right = totp::code(&alice.device.totp, world.now());
     let (app, id) = &targets[0];

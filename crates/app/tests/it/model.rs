@@ -66,6 +66,19 @@ struct Codes {
     last_step: u64,
 }
 
+/// Whether an approval from elsewhere is given out without a code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Doubt {
+    /// Nothing was denied or reported: it is.
+    None,
+    /// A code has passed since something from elsewhere was denied: it may be.
+    Resolved,
+    /// Something from elsewhere was denied: it isn't.
+    Denied,
+    /// Something was reported: it isn't, and no code changes that.
+    Reported,
+}
+
 /// How often what the model allows came about.
 #[derive(Default)]
 struct Tally {
@@ -84,9 +97,7 @@ struct Model<'a> {
     revoked: [bool; 4],
     cards: Vec<Card>,
     codes: [Codes; 2],
-    /// Whether something from elsewhere was denied, or anything reported: then no approval from elsewhere is
-    /// given out without a code.
-    suspects: [bool; 2],
+    doubts: [Doubt; 2],
     seed: u64,
     tally: Tally,
 }
@@ -230,7 +241,7 @@ impl Model<'_> {
             assert!(new.rings, "whatever strangers do, home rings");
         }
         let wrong_codes = self.codes[new.user].wrong.iter().any(|wrong| *wrong > 0);
-        if !self.suspects[new.user] && !wrong_codes && !past().any(unresolved) {
+        if self.doubts[new.user] == Doubt::None && !wrong_codes && !past().any(unresolved) {
             assert!(new.rings, "nothing speaks against it");
         }
         if new.rings && new.place != At::Home {
@@ -277,7 +288,9 @@ impl Model<'_> {
         }
         if let Some((decided, ..)) = card.decided {
             assert_eq!(decision_of(answered.result), decided, "a second answer");
-            self.suspects[user] |= matches!(how, How::Report);
+            if matches!(how, How::Report) {
+                self.doubts[user] = Doubt::Reported;
+            }
             let lapses = decided == Decision::Approved
                 && matches!(how, How::Report)
                 && !card.redeemed
@@ -286,12 +299,12 @@ impl Model<'_> {
             return;
         }
         let right = decision == AnswerDecision::Approve && own.matches(&typed);
-        if right && card.place != At::Home && self.suspects[user] {
-            assert_eq!(
-                answered.result,
-                AnswerResult::Withheld,
-                "stays pending until a code passes"
-            );
+        let is_withheld = answered.result == AnswerResult::Withheld;
+        if right && card.place != At::Home && self.doubts[user] >= Doubt::Denied {
+            assert!(is_withheld, "stays pending until a code passes: {answered:?}");
+        }
+        if is_withheld {
+            assert!(right && card.place != At::Home && self.doubts[user] > Doubt::None);
             self.cards[at].withheld = true;
             self.tally.withheld += 1;
             if matches!(how, How::RightThenCode) {
@@ -307,8 +320,11 @@ impl Model<'_> {
         };
         assert_eq!(decision_of(answered.result), expected);
         let home = card.place == At::Home;
-        self.suspects[user] |=
-            expected == Decision::Reported || (expected == Decision::Denied && !home);
+        self.doubts[user] = self.doubts[user].max(match expected {
+            Decision::Reported => Doubt::Reported,
+            Decision::Denied if !home => Doubt::Denied,
+            _ => Doubt::None,
+        });
         self.cards[at].decided = Some((expected, now, Some(device)));
         if let (Decision::Mismatch, Some(other)) = (expected, crossed) {
             // typed into a stranger's card, the number of the person's own screen ends the stranger's alone
@@ -339,7 +355,13 @@ impl Model<'_> {
         if allowed && right && step > codes.last_step {
             assert_eq!(decision_of_state(answer.expect("a view").state), Decision::Approved);
             codes.last_step = step;
-            self.tally.passed_by_code += usize::from(card.withheld);
+            if card.withheld {
+                self.tally.passed_by_code += 1;
+                self.doubts[card.user] = match self.doubts[card.user] {
+                    Doubt::Denied => Doubt::Resolved,
+                    doubt => doubt,
+                };
+            }
             self.cards[at].decided = Some((Decision::Approved, now, None));
             return;
         }
@@ -509,7 +531,7 @@ async fn sequence(world: &World, apps: &[Caller], seed: u64) -> Tally {
         revoked: [false; 4],
         cards: Vec::new(),
         codes: [Codes::default(), Codes::default()],
-        suspects: [false; 2],
+        doubts: [Doubt::None; 2],
         seed,
         tally: Tally::default(),
     };
