@@ -54,7 +54,7 @@ pub enum Command {
     /// Check that nobody has tampered with the audit trail
     #[command(subcommand)]
     Audit(Audit),
-    /// Drive the guard alone, on virtual time, without a server
+    /// Look at the guard: its numbers, what they buy, and what it would decide
     #[command(subcommand)]
     Guard(Guard),
     /// Look for what is wrong and name the next step
@@ -105,8 +105,8 @@ pub struct Demo {
     /// Run every ceremony by itself
     #[arg(long)]
     pub script: bool,
-    /// Comes with the guard
-    #[arg(long, conflicts_with = "script", hide = true)]
+    /// Watch the guard hold off an hour of pestering and a night flood
+    #[arg(long, conflicts_with_all = ["script", "listen"])]
     pub attack: bool,
 }
 
@@ -221,6 +221,15 @@ pub enum Guard {
         #[arg(long, value_name = "FILE")]
         policy: Option<PathBuf>,
     },
+    /// List every number of a policy with its unit, default, bounds and reason
+    #[command(
+        after_help = "The same as docs/guard-policy.md, which also says how a policy is written."
+    )]
+    Policy {
+        /// Show what this file makes of them
+        #[arg(long, value_name = "FILE")]
+        policy: Option<PathBuf>,
+    },
 }
 
 /// Whatever is said to a command that isn't built.
@@ -250,7 +259,6 @@ impl Command {
     #[must_use]
     pub fn later(&self) -> Option<&'static str> {
         match self {
-            Self::Demo(Demo { attack: true, .. }) => Some("`demo --attack` comes with the guard"),
             Self::Backup(_) => Some("`backup` comes in a later version"),
             Self::Restore(_) => Some("`restore` comes in a later version"),
             Self::Migrate(_) => {

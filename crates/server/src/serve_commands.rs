@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::cli::{Demo, Serve};
 use crate::commands::show;
 use crate::config::{self, Config, Sources};
-use crate::demo::{self, script};
+use crate::demo::{self, attack, script};
 use crate::exit::Exit;
 use crate::logging;
 use crate::node::{Core, Node, StartError, Trial};
@@ -101,6 +101,9 @@ fn stop_signal() -> impl Future<Output = ()> {
 
 /// Runs `countersign demo`.
 pub(crate) async fn demo(command: Demo, json: bool) -> Exit {
+    if command.attack {
+        return attacked(json);
+    }
     // nobody else's, and removed at the end
     let private = std::fs::Permissions::from_mode(0o700);
     let mut builder = tempfile::Builder::new();
@@ -121,6 +124,28 @@ pub(crate) async fn demo(command: Demo, json: bool) -> Exit {
         return Exit::Usage;
     }
     with_person(data.path(), listen).await
+}
+
+/// The guard against two attacks, on virtual time.
+fn attacked(json: bool) -> Exit {
+    let acts = match attack::run() {
+        Ok(acts) => acts,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return Exit::Wrong;
+        }
+    };
+    let ok = acts.iter().all(|act| act.ok);
+    if json {
+        show(&serde_json::json!({ "ok": ok, "acts": acts }).to_string());
+    } else {
+        let texts: Vec<String> = acts.iter().map(attack::Act::text).collect();
+        show(&texts.join("\n\n"));
+        show(
+            "\nYour own traffic: countersign guard lab. Many attacks: cargo run --release -p loadtest -- guard",
+        );
+    }
+    if ok { Exit::Ok } else { Exit::Wrong }
 }
 
 async fn scripted(data: &Path, json: bool) -> Exit {

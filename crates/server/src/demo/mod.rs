@@ -1,5 +1,6 @@
 //! `countersign demo`: the main job on the embedded default, with a person or by script.
 
+pub mod attack;
 pub mod child;
 pub mod http;
 pub mod phone;

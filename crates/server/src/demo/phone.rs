@@ -98,6 +98,20 @@ impl Phone {
         }
     }
 
+    /// Opens the app and waits for one challenge, whether it rang or is silent.
+    ///
+    /// # Errors
+    /// If it doesn't come.
+    pub async fn find(&mut self, challenge: ChallengeId) -> Result<Card, String> {
+        self.session.handle.pull().await.map_err(|error| error.to_string())?;
+        let found =
+            |event: &Event| matches!(event, Event::Prompt(card) if card.challenge == challenge);
+        match self.until("a card", found).await? {
+            Event::Prompt(card) => Ok(card),
+            _ => Err("not a prompt".to_owned()),
+        }
+    }
+
     /// Answers, and waits for what became of it.
     ///
     /// # Errors

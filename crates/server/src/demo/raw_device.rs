@@ -97,6 +97,28 @@ impl RawDevice {
         Ok((id, prompt.challenge.to_vec()))
     }
 
+    /// Opens the app and waits for one challenge, whether it rang or is silent: its bytes as received.
+    ///
+    /// # Errors
+    /// If it doesn't come.
+    pub async fn find(&mut self, challenge: ChallengeId) -> Result<Vec<u8>, String> {
+        self.send(Up::Pull(device::Pull {})).await?;
+        self.rung(challenge).await
+    }
+
+    /// Waits for the prompt of one challenge.
+    ///
+    /// # Errors
+    /// If it doesn't come.
+    pub async fn rung(&mut self, challenge: ChallengeId) -> Result<Vec<u8>, String> {
+        loop {
+            let (id, document) = self.prompt().await?;
+            if id == challenge {
+                return Ok(document);
+            }
+        }
+    }
+
     /// Signs an approval.
     #[must_use]
     pub fn approval(&mut self, id: ChallengeId, document: &[u8], number: &str) -> Answer {

@@ -77,7 +77,8 @@ fn name(outcome: AnswerOutcome) -> String {
     }
 }
 
-/// Create, prompt, and the person's choice: what device and long poll are told.
+/// Create, card, and the person's choice: what device and long poll are told. Nobody waits for the ring: so many
+/// sign-ins that fail at once look like an attack on everybody, and who isn't rung opens the app.
 async fn ceremony(
     stage: &Stage,
     user: &str,
@@ -85,12 +86,19 @@ async fn ceremony(
 ) -> Result<(Asked, Phone, String), String> {
     let mut phone = Phone::connect(enrol(&stage.app, user).await?).await?;
     let asked = ask(&stage.app, body(user, "browser")).await?;
-    let card = phone.prompt().await?;
-    if card.challenge != asked.challenge()? {
-        return Err("the prompt is for another challenge".to_owned());
-    }
+    let card = phone.find(asked.challenge()?).await?;
+    told(stage, asked, phone, card.challenge, choose).await
+}
+
+async fn told(
+    stage: &Stage,
+    asked: Asked,
+    mut phone: Phone,
+    challenge: ChallengeId,
+    choose: impl Fn(&Asked) -> Choice,
+) -> Result<(Asked, Phone, String), String> {
     let (outcome, poll) =
-        tokio::join!(phone.answer(card.challenge, choose(&asked)), ended(&stage.app, &asked));
+        tokio::join!(phone.answer(challenge, choose(&asked)), ended(&stage.app, &asked));
     let (device, page) = (name(outcome?), poll?.text("state").to_owned());
     let told = if device == page { page } else { format!("device {device}, page {page}") };
     Ok((asked, phone, told))
@@ -108,7 +116,13 @@ fn wrong(asked: &Asked) -> Choice {
 }
 
 pub(super) async fn approve(stage: &Stage) -> Seen {
-    let (asked, _phone, told) = ceremony(stage, "approve", right).await?;
+    let mut phone = Phone::connect(enrol(&stage.app, "approve").await?).await?;
+    let asked = ask(&stage.app, body("approve", "browser")).await?;
+    let card = phone.prompt().await?;
+    if card.challenge != asked.challenge()? {
+        return Err("the prompt is for another challenge".to_owned());
+    }
+    let (asked, _phone, told) = told(stage, asked, phone, card.challenge, right).await?;
     let receipt = redeem(&stage.app, &asked, &asked.session).await?;
     let parts = receipt.text("receipt").split('.').count();
     Ok(format!("{told}, receipt of {parts} parts"))
@@ -133,7 +147,7 @@ pub(super) async fn expire(stage: &Stage) -> Seen {
     let mut body = body("expire", "browser");
     body["ttl_s"] = json!(30);
     let asked = ask(&stage.app, body).await?;
-    let card = phone.prompt().await?;
+    let card = phone.find(asked.challenge()?).await?;
     let page = ended(&stage.app, &asked).await?.text("state").to_owned();
     let device = phone.settled(card.challenge).await?;
     Ok(if device == Decision::Expired { page } else { format!("device {}", device.name()) })
@@ -183,13 +197,15 @@ pub(super) async fn recovery_code(stage: &Stage) -> Seen {
 pub(super) async fn answer_replay(stage: &Stage) -> Seen {
     let mut device = RawDevice::connect(enrol(&stage.app, "answer_replay").await?).await?;
     let asked = ask(&stage.app, body("answer_replay", "browser")).await?;
-    let (id, document) = device.prompt().await?;
+    let id = asked.challenge()?;
+    let document = device.find(id).await?;
     let answer = device.approval(id, &document, &asked.number);
     let first = device.answer(answer.clone()).await?;
     let second = device.answer(answer.clone()).await?;
     // the same signature on another challenge of the same person is worth nothing
     let other = ask(&stage.app, body("answer_replay", "another")).await?;
-    let (id, _) = device.prompt().await?;
+    let id = other.challenge()?;
+    device.find(id).await?;
     let moved = wire::device::Answer { challenge: id.as_bytes().to_vec().into(), ..answer };
     let third = device.answer(moved).await?;
     let state = stage.app.send("GET", &other.path(""), Value::Null).await?;
@@ -199,7 +215,8 @@ pub(super) async fn answer_replay(stage: &Stage) -> Seen {
 pub(super) async fn answer_forged(stage: &Stage) -> Seen {
     let mut device = RawDevice::connect(enrol(&stage.app, "answer_forged").await?).await?;
     let asked = ask(&stage.app, body("answer_forged", "browser")).await?;
-    let (id, document) = device.prompt().await?;
+    let id = asked.challenge()?;
+    let document = device.find(id).await?;
     let mut answer = device.approval(id, &document, &asked.number);
     let mut signature = answer.signature.to_vec();
     if let Some(byte) = signature.last_mut() {
@@ -248,12 +265,12 @@ pub(super) async fn cross_integration(stage: &Stage) -> Seen {
 pub(super) async fn supersede(stage: &Stage) -> Seen {
     let mut phone = Phone::connect(enrol(&stage.app, "supersede").await?).await?;
     let first = ask(&stage.app, body("supersede", "browser")).await?;
-    let card = phone.prompt().await?;
+    let card = phone.find(first.challenge()?).await?;
     let mut other = body("supersede", "browser");
     other["purpose"] = json!("step_up");
     let second = ask(&stage.app, other).await?;
     let gone = phone.settled(card.challenge).await?;
-    let fresh = phone.prompt().await?;
+    let fresh = phone.find(second.challenge()?).await?;
     let answered = phone.answer(fresh.challenge, right(&second)).await?;
     let page = stage.app.send("GET", &first.path(""), Value::Null).await?;
     Ok(format!("{}, {}, {}", gone.name(), page.text("state"), name(answered)))
@@ -264,7 +281,7 @@ pub(super) async fn reconnect(stage: &Stage) -> Seen {
     let account = phone.hang_up().await?;
     let asked = ask(&stage.app, body("reconnect", "browser")).await?;
     let mut phone = Phone::connect(account).await?;
-    let card = phone.prompt().await?;
+    let card = phone.find(asked.challenge()?).await?;
     Ok(name(phone.answer(card.challenge, right(&asked)).await?))
 }
 
@@ -282,7 +299,7 @@ pub(super) async fn before_restart(stage: &Stage) -> Result<BeforeRestart, Strin
         return Err(format!("redeem: {}", receipt.outcome()));
     }
     let pending = ask(&stage.app, body("restart", "another")).await?;
-    phone.prompt().await?;
+    phone.find(pending.challenge()?).await?;
     Ok(BeforeRestart { redeemed, pending, phone })
 }
 
