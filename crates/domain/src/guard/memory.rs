@@ -318,9 +318,10 @@ impl Memory {
         self.tries
     }
 
-    /// On how many of the last eight days there were tries from elsewhere.
+    /// On how many of the last five days there were tries from elsewhere: three working days, with a weekend
+    /// between.
     pub(super) const fn tried_days(&self) -> u32 {
-        self.tried_days.count_ones()
+        (self.tried_days & 0b1_1111).count_ones()
     }
 
     /// Whether a browser session that rang at its place in vain may ring there once more: people try again.

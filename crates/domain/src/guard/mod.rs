@@ -5,6 +5,7 @@
 //! fixed small value per user ([`Memory`]), so that the same events give the same decisions, bit for bit.
 
 mod alert;
+mod bound;
 mod cell;
 mod decay;
 mod judge;
@@ -18,6 +19,7 @@ mod replay;
 mod sources;
 
 pub use alert::{Alert, AlertKind, Scope, Severity};
+pub use bound::{Bound, Derived, Fixed, Odds, REFERENCE, Way, derive, reference, success};
 pub use cell::{Cell, DeviceTag, Opened, REBIND_WINDOW, device_tag, seconds};
 pub use decay::{Seconds, fade};
 pub use judge::{Around, Charge, EnrolmentDecision, Facts, Release, Verdict, judge_create};

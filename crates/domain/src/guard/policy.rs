@@ -108,7 +108,7 @@ policy! {
     tries_half_life_s: 900.0 "s" in 60.0..7200.0, "How fast tries from elsewhere fade for alerts: people who fail try again within minutes.";
     tries_cap: 12.0 "tries" in 3.0..100.0, "Most that are counted.";
     alert_at: 3.0 "tries" in 1.0..50.0, "Tries at which an alert is raised, if the person hasn't resolved them within grace_s.";
-    drip_days: 3.0 "days" in 2.0..8.0, "Of the last eight days, on how many there must be tries for an alert: an attack that is spread thin.";
+    drip_days: 3.0 "days" in 2.0..5.0, "Of the last five days, on how many there must be tries for an alert: an attack that is spread thin.";
     drip_s: 43200.0 "s" in 3600.0..604800.0, "How long a raised score of requests without address and cookie lasts that one bad sign-in doesn't explain.";
     alert_at_once: 4.4 "tries" in 1.0..50.0, "Tries at which it is raised without waiting.";
     grace_s: 300.0 "s" in 0.0..3600.0, "Time for the person to succeed before an alert is raised.";
@@ -129,7 +129,7 @@ policy! {
     nowhere_day_weight: 0.5 "score" in 0.0..2.0, "Score of one fresh time-out of a request without address and cookie, within a day.";
     nowhere_long_weight: 0.4 "score" in 0.0..2.0, "The same within nowhere_long_half_life_s.";
     nowhere_long_half_life_s: 1036800.0 "s" in 172800.0..2592000.0, "Long horizon of requests without address and cookie.";
-    nowhere_silent_at: 1.0 "score" in 0.2..5.0, "Score at which they no longer ring: two in a row do, because success forgives nothing here.";
+    nowhere_silent_at: 0.95 "score" in 0.2..5.0, "Score at which they no longer ring: two in a row do, because success forgives nothing here.";
 
     nowhere_cap: 3.0 "time-outs" in 1.0..30.0, "Most that both horizons of them hold.";
     nowhere_retry: 0.4 "share" in 0.0..1.0, "What one costs, as a share, that comes while another rings: clients of such integrations retry before anybody can answer.";
