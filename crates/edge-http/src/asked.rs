@@ -59,6 +59,24 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Asked<T> {
     }
 }
 
+/// A body that a request needs not have, whatever its `Content-Type` says: without one it asks with `{}`.
+pub(crate) struct Perhaps<T>(pub(crate) T);
+
+impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Perhaps<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        let bytes = read_body(&parts.headers, body).await?;
+        let Json(body) = if bytes.is_empty() {
+            Json::from_bytes(b"{}")?
+        } else {
+            Json::from_request(Request::from_parts(parts, Body::from(bytes)), state).await?
+        };
+        Ok(Self(body))
+    }
+}
+
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
     let (value, more) = (values.next(), values.next());
@@ -99,6 +117,17 @@ mod tests {
         assert_eq!(refused.code().name(), "malformed_request");
         let refused = ask(Request::post("/x"), "{}").await.err().unwrap();
         assert_eq!(refused.code().name(), "unsupported_media_type");
+    }
+
+    #[tokio::test]
+    async fn a_body_that_needs_not_be_there_may_be_announced() {
+        for request in
+            [Request::put("/x"), Request::put("/x").header(CONTENT_TYPE, "application/json")]
+        {
+            let request = request.body(axum::body::Body::empty()).unwrap();
+            let perhaps = Perhaps::<Body>::from_request(request, &()).await;
+            assert!(perhaps.map_err(|p| p.code()).unwrap().0.reason.is_none());
+        }
     }
 
     #[tokio::test]

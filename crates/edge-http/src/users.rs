@@ -11,7 +11,7 @@ use statement::{DeviceId, TenantId};
 use utoipa::IntoParams;
 use wire::rest;
 
-use crate::asked::Asked;
+use crate::asked::{Asked, Perhaps};
 use crate::auth::{Allowed, UsersRead, UsersWrite};
 use crate::error::Refused;
 use crate::idempotency::{Keep, once};
@@ -72,12 +72,12 @@ pub(crate) async fn put_user(
     State(state): State<Rest>,
     Allowed { caller, .. }: Allowed<UsersWrite>,
     Path(user): Path<String>,
-    asked: Asked<rest::PutUser>,
+    Perhaps(asked): Perhaps<rest::PutUser>,
 ) -> Result<(StatusCode, Json<rest::User>), Refused> {
     let (tenant, actor, user) = (caller.tenant(), caller.actor(), shapes::user_ref(&user)?);
     let mut call = state.call();
     let (view, made) =
-        state.app.put_user(&mut call, &actor, tenant, user, asked.body.break_glass).await?;
+        state.app.put_user(&mut call, &actor, tenant, user, asked.break_glass).await?;
     let status = if made { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(shapes::user(view))))
 }
