@@ -98,6 +98,8 @@ pub(crate) async fn list_events(
 
 #[cfg(test)]
 mod tests {
+    use domain::guard::{AlertKind, Reason, Severity};
+
     use super::*;
 
     #[test]
@@ -109,5 +111,46 @@ mod tests {
             .collect();
         let known: Vec<&str> = Event::ALL.iter().map(|event| event.name()).collect();
         assert_eq!(documented, known);
+    }
+
+    /// The rows of a table of docs/events.md, by the names in their first cells.
+    fn table(title: &str) -> Vec<(&'static str, Vec<&'static str>)> {
+        let docs = include_str!("../../../docs/events.md");
+        let (_, section) = docs.split_once(&format!("\n## {title}\n")).unwrap();
+        let section = section.split("\n## ").next().unwrap();
+        let cells = |line: &'static str| {
+            let mut cells = line.strip_prefix("| ")?.strip_suffix(" |")?.split(" | ");
+            let name = cells.next()?.strip_prefix('`')?.strip_suffix('`')?;
+            Some((name, cells.collect()))
+        };
+        section.lines().filter_map(cells).collect()
+    }
+
+    #[test]
+    fn every_kind_of_alert_is_documented_with_its_technique_and_next_step() {
+        let documented = table("Alerts");
+        let names: Vec<&str> = documented.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, AlertKind::ALL.map(AlertKind::name));
+        let severities = [Severity::Low, Severity::Medium, Severity::High].map(Severity::name);
+        for ((name, cells), kind) in documented.into_iter().zip(AlertKind::ALL) {
+            let [_, severity, _, technique, next_step] = cells[..] else { panic!("{name}") };
+            assert!(severities.iter().any(|known| severity.contains(known)), "{name}");
+            assert_eq!(technique, kind.technique().unwrap_or("-"), "{name}");
+            assert_eq!(next_step, kind.next_step(), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_reason_is_documented_with_its_clause() {
+        let documented = table("Reasons");
+        for (name, cells) in &documented {
+            let reason: Reason = serde_json::from_value((*name).into()).unwrap();
+            assert_eq!(cells[..], [reason.clause()], "{name}");
+        }
+        // serde names them all when it is asked for one that isn't
+        let unknown = serde_json::from_value::<Reason>("?".into()).unwrap_err().to_string();
+        let known: Vec<&str> = unknown.split('`').skip(1).step_by(2).skip(1).collect();
+        let names: Vec<&str> = documented.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, known);
     }
 }
