@@ -78,11 +78,13 @@ async fn a_denial_and_a_report_reach_the_page_that_waits() {
     let server = home.serve().await;
     let key = integrate(&server).await;
     let http = Http::new(&server.url, &key);
-    let mut device = RawDevice::connect(enrol(&http, "alice").await.unwrap()).await.unwrap();
+    // each by somebody of their own: whoever said no isn't rung again so soon
     for (decision, state) in
         [(AnswerDecision::Deny, "denied"), (AnswerDecision::Report, "reported")]
     {
-        let asked = ask(&http, "alice", state).await;
+        let account = enrol(&http, state).await.unwrap();
+        let mut device = RawDevice::connect(account).await.unwrap();
+        let asked = ask(&http, state, state).await;
         let (challenge, document) = device.prompt().await.unwrap();
         let answer = device.sign(challenge, &document, decision, "");
         let path = asked.path("?wait=30");

@@ -186,18 +186,23 @@ impl<'a> Actor<'a> {
         Self { http, user, account, socket, totp, recovery, secrets }
     }
 
-    /// Asks in a browser session of its own; the prompt must come.
+    /// Asks in a browser session of its own and opens the app: after a wrong number nothing rings.
     async fn ask(&mut self, browser: &str) -> Shown {
         let session = format!("{}-signs-in-with-{browser}", self.user);
         self.secrets.keep("a browser session", &session);
         let asked = ask(self.http, &self.user, &session).await;
+        self.socket.send(Up::Pull(device::Pull {})).await;
         self.secrets.keep(format!("the number beside {browser}"), &asked.number);
         loop {
             match self.socket.next_of_note().await {
                 Incoming::Frame(Down::Prompt(prompt)) => {
                     let document = prompt.challenge.to_vec();
-                    let nonce = device::Challenge::decode(prompt.challenge).unwrap().nonce;
-                    self.secrets.keep("a challenge's nonce", &nonce);
+                    let challenge = device::Challenge::decode(prompt.challenge).unwrap();
+                    self.secrets.keep("a challenge's nonce", &challenge.nonce);
+                    // what rang comes twice
+                    if challenge.id.as_ref() != asked.challenge().as_bytes() {
+                        continue;
+                    }
                     return Shown { asked, document };
                 }
                 Incoming::Frame(_) => {}

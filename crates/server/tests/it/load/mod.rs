@@ -20,7 +20,7 @@ use server::demo::child::ChildServer;
 use server::demo::http::{Http, Reply};
 use server::demo::phone;
 use server::demo::raw_device::RawDevice;
-use statement::ServerUrl;
+use statement::{ServerUrl, Timestamp};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -133,6 +133,20 @@ impl Site {
     async fn ask(&self, user: &str, session: &str) -> Result<Asked, Lost> {
         let reply = self.send("POST", "/v1/challenges", request(user, session)).await?;
         Ok(Asked::read(&reply, session))
+    }
+
+    /// How a challenge reaches its user, as security staff sees it. It wasn't asked for before `since`.
+    async fn mode(&self, asked: &Asked, user: &str, since: Timestamp) -> Result<String, Lost> {
+        let since = i64::try_from(since.millis()).unwrap();
+        let since = jiff::Timestamp::from_millisecond(since).unwrap();
+        let path = "/v1/events?type=challenge_created&limit=200";
+        let path = format!("{path}&user=name:{user}&since={since}");
+        let events = self.send("GET", &path, Value::Null).await?;
+        assert_eq!(events.status, 200, "{events:?}");
+        let events = events.body["data"].as_array().unwrap();
+        let made = events.iter().find(|event| event["challenge"] == asked.id.as_str());
+        let made = made.unwrap_or_else(|| panic!("the creation of {} is told", asked.id));
+        Ok(made["mode"].as_str().unwrap().to_owned())
     }
 
     async fn state(&self, asked: &Asked, rest: &str) -> Result<String, Lost> {

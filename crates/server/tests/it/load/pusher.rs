@@ -1,4 +1,7 @@
 //! Somebody who signs in again and again with their device, now rightly, now wrongly.
+//!
+//! Once they denied or reported something, an approval takes a code as well, until one has passed after a denial.
+//! After some of those it is somebody else's turn.
 
 use std::convert::Infallible;
 
@@ -10,15 +13,27 @@ use server::clock;
 use server::demo::raw_device::RawDevice;
 use statement::{AnswerDecision, ChallengeId, Timestamp};
 
+use super::coder::{Code, shown};
 use super::facts::{Collected, FRESH};
 use super::{Lost, Site, Told};
 use crate::child::Asked;
 
 /// Decided challenges that are answered again after a restart.
 const ANSWERED_AGAIN: usize = 3;
+/// Sign-ins of somebody who denied or reported one before.
+const AS_SUSPECT: u8 = 3;
 
 pub(crate) struct Pusher {
+    name: String,
+    /// Who it is now: each has a turn until they are suspect for long enough.
+    turn: u64,
     user: String,
+    /// Sign-ins that are left to a suspect; `None` for those who denied nothing.
+    suspect: Option<u8>,
+    /// Whether what they approve must be withheld: a code that passes ends what a denial began.
+    doubted: bool,
+    /// The last code that was typed: none is worth anything twice.
+    typed: Option<String>,
     account: Account,
     rng: StdRng,
     made: u64,
@@ -29,9 +44,13 @@ pub(crate) struct Pusher {
 /// A sign-in until all of it is known.
 struct Sitting {
     session: String,
+    /// It wasn't asked for before this.
+    begun: Timestamp,
     asked: Option<Asked>,
-    /// What an answer that was sent would make of it, and since when it may have.
+    /// What was sent would make this of it, and since when it may have.
     sent: Option<(&'static str, Timestamp)>,
+    /// A code that was submitted, perhaps in vain.
+    code: Option<Code>,
     collects: bool,
     /// A redeem was sent.
     collecting: bool,
@@ -85,9 +104,19 @@ impl Choice {
 
 impl Pusher {
     pub(super) fn new(user: &str, account: Account, seed: u64) -> Self {
-        let rng = StdRng::seed_from_u64(seed);
-        let user = user.to_owned();
-        Self { user, account, rng, made: 0, sitting: None, decided: Vec::new() }
+        Self {
+            name: user.to_owned(),
+            turn: 1,
+            user: user.to_owned(),
+            suspect: None,
+            doubted: false,
+            typed: None,
+            account,
+            rng: StdRng::seed_from_u64(seed),
+            made: 0,
+            sitting: None,
+            decided: Vec::new(),
+        }
     }
 
     pub(super) async fn run(&mut self, site: &Site, told: &Told) {
@@ -101,6 +130,9 @@ impl Pusher {
         let mut device = site.wire(site.log_in(&self.account)).await?;
         self.answer_again(site, &mut device).await?;
         loop {
+            if self.suspect == Some(0) {
+                device = self.give_way(site, told).await?;
+            }
             let mut sitting = self.sitting.take().unwrap_or_else(|| self.sit_down());
             let over = self.sign_in(site, told, &mut device, &mut sitting).await;
             self.account.counter = device.account().counter;
@@ -111,13 +143,27 @@ impl Pusher {
         }
     }
 
+    /// Somebody else comes, of whom nothing is known.
+    async fn give_way(&mut self, site: &Site, told: &Told) -> Result<RawDevice, Lost> {
+        // an enrolment that wasn't confirmed is gone with the attempt, so each has another name
+        self.turn += 1;
+        let user = format!("{}-{}", self.name, self.turn);
+        let account = site.enrol(&user, told).await?;
+        self.decided.clear();
+        (self.suspect, self.doubted, self.typed) = (None, false, None);
+        (self.user, self.account) = (user, account);
+        site.wire(site.log_in(&self.account)).await
+    }
+
     fn sit_down(&mut self) -> Sitting {
         self.made += 1;
         let session = format!("{}-{}", self.user, self.made);
         Sitting {
             session: format!("{session:-<22}"),
+            begun: clock::now(),
             asked: None,
             sent: None,
+            code: None,
             collects: self.rng.random_bool(0.7),
             collecting: false,
         }
@@ -157,11 +203,24 @@ impl Pusher {
             let choice = Choice::draw(&mut self.rng);
             let since = sitting.sent.map_or_else(clock::now, |(_, since)| since);
             sitting.sent = Some((choice.outcome(), since));
-            state = self.decide(site, told, device, &asked, choice, since).await?;
+            state = match (choice, self.suspect) {
+                (Choice::Approve, Some(_)) => self.approve_by_code(site, device, sitting).await?,
+                _ => self.decide(site, told, device, sitting, choice).await?,
+            };
         }
         let (outcome, since) = sitting.sent.expect("nobody else decides");
         assert_eq!(state, outcome, "{}", asked.id);
         told.lock().decided(&asked, &state, since);
+        if let (Some(code), "approved") = (sitting.code.take(), state.as_str()) {
+            told.lock().used(&self.user, code);
+            self.doubted = false;
+        }
+        self.doubted |= matches!(state.as_str(), "denied" | "reported");
+        self.suspect = match (self.suspect, state.as_str()) {
+            (Some(left), _) => Some(left.saturating_sub(1)),
+            (None, "denied" | "reported") => Some(AS_SUSPECT),
+            (None, _) => None,
+        };
         if state == "approved" && sitting.collects {
             collect(site, told, &asked, since, &mut sitting.collecting).await?;
         }
@@ -174,15 +233,16 @@ impl Pusher {
         site: &Site,
         told: &Told,
         device: &mut RawDevice,
-        asked: &Asked,
+        sitting: &Sitting,
         choice: Choice,
-        since: Timestamp,
     ) -> Result<String, Lost> {
+        let asked = sitting.asked.as_ref().expect("it was asked for");
+        let (_, since) = sitting.sent.expect("it says what is sent");
         let Some(decision) = choice.signed() else {
             let reply = site.send("DELETE", &asked.path(""), Value::Null).await?;
             return Ok(reply.text("state").to_owned());
         };
-        let document = prompted(device, asked).await?;
+        let document = self.shown(site, device, sitting).await?;
         let number = match choice {
             Choice::Approve => asked.number.clone(),
             Choice::WrongNumber => asked.wrong_number(),
@@ -209,19 +269,58 @@ impl Pusher {
         self.decided.push(Answered { challenge, document, state: state.clone() });
         Ok(state)
     }
-}
 
-/// Waits for the prompt of one challenge.
-async fn prompted(device: &mut RawDevice, asked: &Asked) -> Result<Vec<u8>, Lost> {
-    loop {
-        match device.prompt().await {
-            Ok((challenge, document)) if challenge == asked.challenge() => return Ok(document),
-            Ok(_) => {}
-            Err(error) => {
-                assert_ne!(error, "nothing came in time", "a prompt for {}", asked.id);
-                return Err(Lost);
-            }
+    /// Types the number and is asked for a code. Each step has one code: who has none left cancels.
+    async fn approve_by_code(
+        &mut self,
+        site: &Site,
+        device: &mut RawDevice,
+        sitting: &mut Sitting,
+    ) -> Result<String, Lost> {
+        let document = self.shown(site, device, sitting).await?;
+        let asked = sitting.asked.clone().expect("it was asked for");
+        let answer = device.approval(asked.challenge(), &document, &asked.number);
+        match site.wire(device.answer(answer)).await?.as_str() {
+            "retry" => return Err(site.unavailable()),
+            "approved" if !self.doubted => return Ok("approved".to_owned()),
+            result => assert_eq!(result, "withheld", "{}", asked.id),
         }
+        assert_eq!(site.state(&asked, "").await?, "pending", "withheld, {}", asked.id);
+        let code = shown(&self.account);
+        let reply = if self.typed.as_ref() == Some(&code.digits) {
+            let (outcome, since) = (Choice::Cancel.outcome(), clock::now());
+            sitting.sent = Some((outcome, since));
+            site.send("DELETE", &asked.path(""), Value::Null).await?
+        } else {
+            self.typed = Some(code.digits.clone());
+            let body = json!({"code": code.digits});
+            sitting.code = Some(code);
+            site.send("POST", &asked.path("/code"), body).await?
+        };
+        assert_eq!(reply.outcome(), "200", "of a withheld approval, {}", asked.id);
+        Ok(reply.text("state").to_owned())
+    }
+
+    /// Waits for the prompt of a challenge that rang; opens the app for one that is silent.
+    async fn shown(
+        &self,
+        site: &Site,
+        device: &mut RawDevice,
+        sitting: &Sitting,
+    ) -> Result<Vec<u8>, Lost> {
+        let asked = sitting.asked.as_ref().expect("it was asked for");
+        let mode = site.mode(asked, &self.user, sitting.begun).await?;
+        let shown = match mode.as_str() {
+            "ring" => device.rung(asked.challenge()).await,
+            mode => {
+                assert_eq!(mode, "silent", "{}", asked.id);
+                device.find(asked.challenge()).await
+            }
+        };
+        shown.map_err(|error| {
+            assert_ne!(error, "nothing came in time", "{}, which was {mode}", asked.id);
+            Lost
+        })
     }
 }
 
