@@ -11,8 +11,9 @@ use server::clock;
 use server::demo::child::ChildServer;
 use server::demo::http::Http;
 use server::demo::phone::{Phone, enrol};
+use tokio::process::Command;
 
-use crate::child::{Asked, Home, ask};
+use crate::child::{Asked, Home, ask, countersign};
 use crate::rest::Rest;
 
 /// All scopes that a key can have beside the one that it always has.
@@ -32,6 +33,21 @@ impl World {
     pub(crate) async fn new(name: &str) -> Self {
         let home = Home::new(name);
         let server = home.serve().await;
+        Self::on(home, server).await
+    }
+
+    /// With other numbers for the guard.
+    pub(crate) async fn guarded(name: &str, policy: &str) -> Self {
+        let home = Home::new(name);
+        let file = home.data().join("guard.toml");
+        std::fs::write(&file, policy).unwrap();
+        let mut command = Command::new(countersign());
+        command.env("COUNTERSIGN__GUARD__POLICY", file);
+        let server = home.serve_by(command).await;
+        Self::on(home, server).await
+    }
+
+    async fn on(home: Home, server: ChildServer) -> Self {
         let own_key = crate::child::integrate(&server).await;
         let own = Http::new(&server.url, &own_key);
         let rest = Rest::new(&server.url);
