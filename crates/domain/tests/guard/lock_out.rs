@@ -1,7 +1,8 @@
 //! Nobody who has an enrolled device or a recovery code is ever locked out by somebody who has neither.
 
-use domain::challenge::Method;
-use domain::lab::Word;
+use domain::challenge::{Method, Purpose};
+use domain::guard::Policy;
+use domain::lab::{MAX_TTL_MS, Word};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -98,4 +99,38 @@ proptest! {
         let said = play.world.recovery(&caller, on.as_deref(), true);
         prop_assert_eq!(said.decision, Word::Accept);
     }
+}
+
+/// How many live requests of strangers it takes until the person's own is a decoy.
+fn until_decoy(person: Spot, stranger: impl Fn(u16) -> Spot) -> Option<u16> {
+    let mut world = Play::new(UNBOUNDED, &PUSH).world;
+    (0..200).find(|n| {
+        let theirs = world.clone().push(&person.caller()).decision == Word::Decoy;
+        world.push_for(&stranger(*n).caller(), Purpose::SignIn, MAX_TTL_MS);
+        theirs
+    })
+}
+
+/// The bounds as they are stated, and what they leave open: who is nowhere known and has no recovery code can be
+/// kept out for as long as somebody else, who has the password, keeps as many requests alive from as many places.
+#[test]
+fn what_strangers_must_keep_alive_to_take_the_place_of_the_device() {
+    let one = |_| Spot::Elsewhere(1);
+    let many = Spot::Elsewhere;
+    let policy = Policy::default();
+    let elsewhere = policy.live_elsewhere;
+    for person in [Spot::Home, Spot::Office] {
+        assert_eq!(until_decoy(person, one), None);
+        assert_eq!(until_decoy(person, many), None);
+    }
+    let away = Spot::Elsewhere(999);
+    assert_eq!(until_decoy(away, one), None);
+    assert_eq!(until_decoy(away, |_| Spot::Nowhere), None);
+    let count = |bound: f32| u16::try_from(Policy::count(bound)).ok();
+    assert_eq!(until_decoy(away, many), count(elsewhere));
+    assert_eq!(until_decoy(Spot::Nowhere, one), None);
+    assert_eq!(until_decoy(Spot::Nowhere, many), count(elsewhere));
+    // all that comes from nowhere is one place
+    assert_eq!(until_decoy(Spot::Nowhere, |_| Spot::Nowhere), count(policy.live_per_place));
+    assert_eq!(until_decoy(Spot::Home, |_| Spot::Home), count(policy.live_per_place));
 }
