@@ -10,7 +10,7 @@ use domain::challenge::{Challenge, Decision, Methods, Mode, Purpose, State};
 use domain::cookie::{CookieId, DeviceCookie};
 use domain::create::{self, Detail, Plan, Slot};
 use domain::directory::UserRecord;
-use domain::guard::{Asker, Facts, Verdict, seconds};
+use domain::guard::{self, Asker, Facts, Verdict, seconds};
 use domain::number::Number;
 use ports::{
     Hint, HotChange, HotError, HotUser, MacKey, Open, Opened, Replay, ReplayKey, SealFor,
@@ -313,12 +313,8 @@ impl App {
         let taken: Vec<Number> = self.numbers_of(stays).into_iter().map(|(_, n)| n).collect();
         let (challenge, number) = self.make(call, attempt, &verdict, &taken);
         let challenge = Arc::new(challenge);
-        let mut cell = hot.cell.clone();
         let policy = self.policy(caller.tenant(), caller.integration().id);
-        for (older, decided) in &superseded {
-            let applied = decided.and_then(|d| cell.clone().settle(policy, older.id, &d, false));
-            cell = applied.map_or(cell, |(cell, ..)| cell);
-        }
+        let cell = without(policy, hot.cell.clone(), &superseded);
         let (cell, raised) = cell.open(policy, &challenge, &facts, asker, &verdict);
         let level = cell.memory.level(policy, seconds(call.now));
         let score = cell.memory.shown_score(policy);
@@ -475,6 +471,18 @@ fn created_entry(
             private.address.clone_from(&attempt.wanted.address);
             private.agent.clone_from(&attempt.wanted.browser);
         })
+}
+
+/// A cell with what superseded challenges came to.
+fn without(
+    policy: &guard::Policy,
+    cell: guard::Cell,
+    superseded: &[(Arc<Challenge>, Option<domain::challenge::Decided>)],
+) -> guard::Cell {
+    superseded.iter().fold(cell, |cell, (older, decided)| {
+        let applied = decided.and_then(|d| cell.clone().settle(policy, older.id, &d, false));
+        applied.map_or(cell, |(cell, ..)| cell)
+    })
 }
 
 /// The first bytes of a session's hash: enough to know the one that just rang.

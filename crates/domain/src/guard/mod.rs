@@ -11,6 +11,7 @@ mod decay;
 mod judge;
 mod memory;
 mod origin;
+mod outcome;
 mod places;
 mod policies;
 mod policy;

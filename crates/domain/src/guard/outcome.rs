@@ -1,0 +1,260 @@
+//! What answers, codes and people do to what is remembered.
+
+use super::alert::{Alert, AlertKind, Severity};
+use super::decay::Seconds;
+use super::judge::{Around, Charge, EnrolmentDecision, Release};
+use super::memory::{Memory, Weight};
+use super::origin::{Familiarity, Origin};
+use super::policy::Policy;
+use crate::challenge::Decision;
+
+impl Memory {
+    /// Judges a right answer before it is settled: after a denial or report of something from elsewhere, an
+    /// approval from elsewhere needs a code as well. Only a user who has a code that works (`has_code`) can be
+    /// asked for one: nobody with an enrolled device is ever locked out.
+    #[must_use]
+    pub fn judge_approval(
+        &self,
+        policy: &Policy,
+        charge: &Charge,
+        has_code: bool,
+        break_glass: bool,
+        now: Seconds,
+    ) -> Release {
+        let denied_within =
+            |s: f32| self.denied_at != 0 && now.saturating_sub(self.denied_at) < Policy::seconds(s);
+        // a denial by mistake is followed by a retry; one within an attack that goes on counts for days
+        let held = now < self.hold_until;
+        let fresh = if charge.familiarity == Familiarity::Nowhere {
+            policy.denial_nowhere_s
+        } else {
+            policy.denial_fresh_s
+        };
+        let denied = denied_within(fresh) || (held && denied_within(policy.denial_memory_s));
+        let contained = held && self.held_level >= 3;
+        let strange = !charge.familiarity.is_known();
+        if strange && (denied || contained) && has_code && !break_glass {
+            Release::Withheld
+        } else {
+            Release::Released
+        }
+    }
+
+    /// What a withheld approval means: an attack that was alerted is confirmed.
+    pub fn withheld(&mut self, policy: &Policy, now: Seconds) -> Vec<Alert> {
+        if now >= self.hold_until || self.held_level != 2 {
+            return Vec::new();
+        }
+        self.hold(3, now + Policy::seconds(policy.hold_s));
+        vec![Alert::user(AlertKind::Bombing, Severity::High)]
+    }
+
+    /// A code has passed where a right answer was withheld: nobody but the person has both.
+    pub fn released(&mut self) {
+        self.denied_at = 0;
+    }
+
+    fn hold(&mut self, level: u8, until: Seconds) {
+        self.held_level = self.held_level.max(level);
+        self.hold_until = self.hold_until.max(until);
+    }
+
+    /// Takes back what a challenge cost that never came to be.
+    pub fn undo(&mut self, policy: &Policy, charge: &Charge) {
+        let paid = (charge.paid(), charge.at);
+        self.take_back(policy, &charge.origin, charge.familiarity, paid, false);
+    }
+
+    /// Applies the outcome of a challenge.
+    #[must_use]
+    pub fn settled(
+        &mut self,
+        policy: &Policy,
+        charge: &Charge,
+        decision: Decision,
+        outage: bool,
+        now: Seconds,
+    ) -> Vec<Alert> {
+        if now >= self.hold_until {
+            self.held_level = 0;
+        }
+        match decision {
+            Decision::Approved => {
+                self.approved(policy, charge, now);
+                Vec::new()
+            }
+            Decision::Denied => self.refused(policy, charge, policy.denial, now),
+            Decision::Reported => self.reported(policy, charge, now),
+            Decision::Mismatch => {
+                self.top_up(policy, charge, policy.mismatch, false);
+                Vec::new()
+            }
+            // time-outs that everybody has say nothing about this user
+            Decision::Expired if outage => {
+                self.undo(policy, charge);
+                Vec::new()
+            }
+            Decision::Expired | Decision::Cancelled | Decision::Superseded => Vec::new(),
+        }
+    }
+
+    /// A success that proves possession.
+    pub(super) fn approved(&mut self, policy: &Policy, charge: &Charge, now: Seconds) {
+        let paid = (charge.paid(), charge.at);
+        self.take_back(policy, &charge.origin, charge.familiarity, paid, true);
+        let recognisable = charge.familiarity != Familiarity::Nowhere;
+        if recognisable {
+            self.learn(policy, &charge.origin, charge.familiarity.is_known());
+        }
+        // a hold that nothing but this place had earned ends with it
+        let denied = self.denied_at != 0
+            && now.saturating_sub(self.denied_at) < Policy::seconds(policy.denial_memory_s);
+        if self.held_level == 2 && !denied && self.score(policy) < policy.silent_at {
+            self.hold_until = 0;
+            self.held_level = 0;
+        }
+    }
+
+    fn refused(
+        &mut self,
+        policy: &Policy,
+        charge: &Charge,
+        weight: f32,
+        now: Seconds,
+    ) -> Vec<Alert> {
+        self.top_up(policy, charge, weight, true);
+        if charge.familiarity.is_known() {
+            self.forget_cookie(&charge.origin);
+        } else {
+            self.denied_at = now;
+            self.distrust(policy, &charge.origin);
+        }
+        Vec::new()
+    }
+
+    fn reported(&mut self, policy: &Policy, charge: &Charge, now: Seconds) -> Vec<Alert> {
+        let alerts = self.refused(policy, charge, policy.report, now);
+        // whoever it was behind the person's own address may be the one on probation, too
+        self.distrust(policy, &Origin::default());
+        let confirmed = now < self.hold_until && self.held_level >= 3;
+        self.denied_at = now;
+        self.hold(3, now + Policy::seconds(policy.hold_s));
+        if confirmed { alerts } else { vec![Alert::user(AlertKind::Bombing, Severity::High)] }
+    }
+
+    /// Raises what a challenge has cost to what its outcome costs. `kept`: no later success takes it back.
+    fn top_up(&mut self, policy: &Policy, charge: &Charge, weight: f32, kept: bool) {
+        if charge.familiarity.is_known() {
+            // a wrong number at home is a typing error; a report never lowers service at home
+            if kept && weight < policy.report {
+                let more = Weight::lasting(policy.loop_denial);
+                self.add(policy, &charge.origin, charge.familiarity, more, true);
+            }
+            return;
+        }
+        if kept {
+            let paid = (charge.paid(), charge.at);
+            self.take_back(policy, &charge.origin, charge.familiarity, paid, false);
+            let whole = Weight::lasting(weight * charge.factor);
+            self.add(policy, &charge.origin, charge.familiarity, whole, true);
+        } else {
+            let whole = weight * charge.factor;
+            let paid = charge.paid();
+            let more =
+                Weight { short: (whole - paid.short).max(0.0), long: (whole - paid.long).max(0.0) };
+            self.add(policy, &charge.origin, charge.familiarity, more, false);
+        }
+    }
+
+    /// Notes a wrong code, and says whether somebody guesses: `spent` says that the budget of such tries is.
+    pub fn code_failed(
+        &mut self,
+        policy: &Policy,
+        origin: &Origin,
+        spent: bool,
+        now: Seconds,
+    ) -> Vec<Alert> {
+        let familiarity = self.familiarity(policy, origin, now);
+        if !familiarity.is_known() && !spent {
+            let weight = Weight::passing(policy.wrong_code);
+            self.add(policy, origin, familiarity, weight, false);
+            if familiarity != Familiarity::Nowhere {
+                self.tried(policy, origin);
+            }
+        }
+        let mut alerts = Vec::new();
+        if spent && self.once_a_day(1, now) {
+            alerts.push(Alert::user(AlertKind::CodeGuessing, Severity::Medium));
+        }
+        if !familiarity.is_known() {
+            alerts.extend(self.raise(policy, familiarity, false, Around::default(), now));
+        }
+        alerts
+    }
+
+    /// A right code that no challenge was open for.
+    pub fn code_passed(&mut self, policy: &Policy, origin: &Origin, now: Seconds) {
+        let familiarity = self.familiarity(policy, origin, now);
+        let charge = Charge {
+            origin: *origin,
+            familiarity,
+            rang: false,
+            weight: 0.0,
+            at: now,
+            factor: 1.0,
+            first_factor: true,
+        };
+        self.approved(policy, &charge, now);
+    }
+
+    /// A report of something that was decided before: the decision stays, the guard acts.
+    #[must_use]
+    pub fn reported_late(&mut self, policy: &Policy, now: Seconds) -> Vec<Alert> {
+        let confirmed = now < self.hold_until && self.held_level >= 3;
+        // which place it came from is no longer kept: what is on probation begins it anew
+        self.distrust(policy, &Origin::default());
+        self.denied_at = now;
+        self.hold(3, now + Policy::seconds(policy.hold_s));
+        if confirmed {
+            Vec::new()
+        } else {
+            vec![Alert::user(AlertKind::ReportedLate, Severity::High)]
+        }
+    }
+
+    /// Whether a new device, a reset or new codes take effect now.
+    #[must_use]
+    pub fn judge_enrolment(
+        &self,
+        policy: &Policy,
+        now: Seconds,
+    ) -> (EnrolmentDecision, Vec<Alert>) {
+        let alert = |severity| vec![Alert::user(AlertKind::EnrolmentUnderAttack, severity)];
+        match self.level(policy, now) {
+            0 => (EnrolmentDecision::Allow, Vec::new()),
+            1 => (EnrolmentDecision::Wait, alert(Severity::Low)),
+            _ => (EnrolmentDecision::SecondApprover, alert(Severity::High)),
+        }
+    }
+
+    /// An operator says that the attack is over: failures are forgotten, what is familiar stays.
+    pub fn clear(&mut self) {
+        self.forgive_all();
+    }
+
+    /// An operator contains the user: other places neither ring nor pass without a code.
+    pub fn contain(&mut self, policy: &Policy, now: Seconds) {
+        self.hold(3, now + Policy::seconds(policy.contain_s));
+    }
+
+    /// How many silent challenges the person should be told of, at most once a day.
+    pub fn digest(&mut self, policy: &Policy, now: Seconds) -> Option<u16> {
+        let days = u16::try_from(Policy::seconds(policy.digest_s).div_ceil(86_400)).unwrap_or(1);
+        let today = Self::day(now);
+        if self.silent == 0 || today < self.digest_day.saturating_add(days) {
+            return None;
+        }
+        self.digest_day = today;
+        Some(std::mem::take(&mut self.silent))
+    }
+}
