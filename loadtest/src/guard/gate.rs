@@ -77,12 +77,14 @@ pub(crate) struct Said {
     pub(crate) into: Option<u32>,
     /// How familiar the place seemed: nowhere 0, unknown, near, known, own 4.
     pub(crate) familiar: Option<usize>,
+    /// The first reason.
+    pub(crate) why: Option<Reason>,
     pub(crate) alerts: Vec<Seen>,
 }
 
 impl Said {
     const fn word(word: Word) -> Self {
-        Self { word, into: None, familiar: None, alerts: Vec::new() }
+        Self { word, into: None, familiar: None, why: None, alerts: Vec::new() }
     }
 }
 
@@ -225,6 +227,7 @@ impl Guard {
         Said {
             word: word(judged.decision),
             into: judged.into.as_deref().and_then(number),
+            why: judged.reasons.first().copied(),
             familiar: judged.reasons.iter().find_map(|reason| {
                 FAMILIARITIES.iter().position(|(familiar, _)| familiar == reason)
             }),

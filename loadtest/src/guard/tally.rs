@@ -65,6 +65,8 @@ pub(crate) struct Tally {
     pub(crate) held_known: Share,
     /// How familiar prompts seemed: from elsewhere, and from places that were proven; and of each those held.
     pub(crate) seemed: [[Share; 5]; 2],
+    /// Why prompts were held: the first reason of each.
+    pub(crate) whys: BTreeMap<String, u64>,
     /// Prompts while the person's phone rang already.
     pub(crate) coalesced: u64,
     pub(crate) cohorts: [Share; Cohort::ALL.len()],
@@ -128,6 +130,9 @@ impl Tally {
             }
         }
         if held {
+            if let Some(why) = said.why {
+                *self.whys.entry(format!("{why:?}")).or_default() += 1;
+            }
             let count = &mut self.held_by_user[user as usize];
             *count = count.saturating_add(1);
             self.most_held = self.most_held.max(*count);
@@ -203,6 +208,9 @@ impl Tally {
         self.enrolments += other.enrolments;
         self.enrolments_later += other.enrolments_later;
         self.list.extend(other.list.iter().cloned());
+        for (why, count) in &other.whys {
+            *self.whys.entry(why.clone()).or_default() += count;
+        }
         for (key, count) in &other.alerts {
             *self.alerts.entry(*key).or_default() += count;
         }

@@ -185,6 +185,10 @@ fn benign(rows: &mut Rows, findings: &Findings) {
             }
         }
     }
+    for (why, times) in &tally.whys {
+        let share = percent(count(*times), count(tally.held.of));
+        rows.say("M5", format!("  held because {why} (%)"), figure(share));
+    }
     let again = percent(count(tally.coalesced), count(tally.held.of));
     rows.say("M5", "quiet while the person's phone rang already (%)", figure(again));
     rows.say("M5", "held of clients with nobody there (%)", figure(tally.machine.percent()));
