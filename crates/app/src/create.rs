@@ -336,10 +336,9 @@ impl App {
             Err(HotError::Store(error)) => return Err(error.into()),
         };
         let judged = judgement(&facts, &verdict, wanted.ttl);
-        let standing = (verdict.mode, verdict.level);
-        let shadow = shadow.filter(|shadow| (shadow.mode, shadow.level) != standing);
+        let shadow = shadow.and_then(|shadow| shadow.unlike(&verdict));
         let audit = created_entry(attempt, &challenge, &verdict, judged)
-            .with(|public| public.shadow = shadow.map(|shadow| shadow.noted()));
+            .with(|public| public.shadow = shadow);
         let open =
             Open { challenge: Arc::clone(&challenge), replay, audit, rider: committed.rider };
         if self.ledger.open(open).await? == Opened::Replayed {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use domain::audit::Shadow;
 use domain::challenge::Mode;
 use domain::create::{self, Plan, Slot};
-use domain::guard::{Asker, Charge, Facts, Memory, Release, Seconds, seconds};
+use domain::guard::{Asker, Charge, Facts, Memory, Release, Seconds, Verdict, seconds};
 use ports::HotUser;
 use statement::{ChallengeId, IntegrationId, TenantId, Timestamp};
 
@@ -37,8 +37,11 @@ pub(crate) struct Beside {
 }
 
 impl Beside {
-    pub(crate) const fn noted(self) -> Shadow {
-        Shadow { mode: Some(self.mode), level: Some(self.level), withheld: None }
+    /// What is written down where the live policy says something else.
+    pub(crate) fn unlike(self, live: &Verdict) -> Option<Shadow> {
+        let Self { mode, level } = self;
+        let shadow = Shadow { mode: Some(mode), level: Some(level), withheld: None };
+        ((mode, level) != (live.mode, live.level)).then_some(shadow)
     }
 }
 

@@ -83,7 +83,7 @@ fn matches(filter: &AuditFilter, row: &AuditRow) -> bool {
         && (filter.challenge.is_none() || public.challenge == filter.challenge)
 }
 
-fn audit_row(row: &SqliteRow) -> sqlx::Result<AuditRow> {
+pub(crate) fn audit_row(row: &SqliteRow) -> sqlx::Result<AuditRow> {
     let private: Option<&[u8]> = row.try_get("private")?;
     let private = match private {
         None => None,

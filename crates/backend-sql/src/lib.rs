@@ -12,6 +12,7 @@ mod changes;
 mod codec;
 mod directory;
 mod events;
+mod export;
 mod hot;
 mod ledger;
 mod many;
@@ -45,6 +46,7 @@ use sqlx::{Sqlite, SqlitePool};
 use statement::Timestamp;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+pub use export::{AuditReader, TenantNames};
 pub use master::{MasterKey, MasterKeyError};
 pub use open::OpenError;
 pub use verify::{Broken, Fault, Place, Verified, VerifyError, verify_audit};

@@ -230,6 +230,39 @@ pub enum Guard {
         #[arg(long, value_name = "FILE")]
         policy: Option<PathBuf>,
     },
+    /// Say what digits, tries and budgets buy an attacker who has the password
+    #[command(
+        after_help = "With --success it prints the lines of a policy that keep an attacker elsewhere below that, per \
+        user and year; or says that none do (exit 1). `success_bound` in a policy does the same."
+    )]
+    Bound {
+        /// TOML file with numbers that differ from the defaults
+        #[arg(long, value_name = "FILE")]
+        policy: Option<PathBuf>,
+        /// The success that an attacker may have, per user and year, such as 1e-4
+        #[arg(long, value_name = "P")]
+        success: Option<f64>,
+    },
+    /// Judge the audit again by another policy: who would have been held, alerted, refused
+    #[command(
+        after_help = "Example: countersign guard replay --from audit --policy stricter.toml --since \
+        2027-01-01T00:00:00Z\n\nA file holds what `countersign events --json` prints, from the first event on. Without \
+        --policy it judges by the live one, under which everything comes out as it was."
+    )]
+    Replay {
+        /// Settings and data.
+        #[command(flatten)]
+        place: Where,
+        /// `audit` for the store in the data directory, or a file of events
+        #[arg(long, value_name = "audit|FILE.jsonl", default_value = "audit")]
+        from: PathBuf,
+        /// TOML file with the policy to judge by
+        #[arg(long, value_name = "FILE")]
+        policy: Option<PathBuf>,
+        /// List only what happened since (RFC 3339); what came before is judged too
+        #[arg(long, value_name = "TIME")]
+        since: Option<String>,
+    },
 }
 
 /// Whatever is said to a command that isn't built.

@@ -44,16 +44,14 @@ pub fn main() -> Exit {
         Command::Events(command) => run(admin_commands::events(command, json)),
         Command::Why(command) => run(admin_commands::why(command, json)),
         Command::Audit(command) => run(audit_commands::audit(command, json)),
+        Command::Guard(command) => guard::guard(command, json),
         // answered above
-        Command::Guard(command) => guard::guard(&command),
-        Command::Backup(_) | Command::Restore(_) | Command::Migrate(_) => {
-            Exit::Usage
-        }
+        Command::Backup(_) | Command::Restore(_) | Command::Migrate(_) => Exit::Usage,
     }
 }
 
 /// Runs a command that waits.
-fn run(command: impl Future<Output = Exit>) -> Exit {
+pub(crate) fn run(command: impl Future<Output = Exit>) -> Exit {
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(command),
         Err(error) => {

@@ -40,6 +40,8 @@ const CHECKPOINT: Duration = Duration::from_secs(60);
 
 /// Decisions by kind, brought up to date with each sweep.
 const DECIDED: &str = "countersign_challenges_decided_total";
+/// What the shadow policy would have decided otherwise, likewise.
+const SHADOW: &str = "countersign_guard_shadow_differences_total";
 
 /// Why a server doesn't start.
 #[derive(Debug, thiserror::Error)]
@@ -319,6 +321,9 @@ async fn sweep(app: Arc<App>, stop: watch::Receiver<bool>) {
     every(SWEEP, stop, || async {
         for (decision, count) in app.decided() {
             metrics::counter!(DECIDED, "decision" => decision.name()).absolute(count);
+        }
+        for (about, count) in app.shadow_differences() {
+            metrics::counter!(SHADOW, "about" => about).absolute(count);
         }
         loop {
             match app.expire_due(&mut clock::call()).await {

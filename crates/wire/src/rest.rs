@@ -6,10 +6,14 @@
 
 mod guard;
 
+mod events;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+pub use self::events::{Alert, Around, Event, EventPrivate, Judgement, OriginTags, Shadow, Told};
 
 pub use guard::{Approve, ClearUser, ContainUser, Standing};
 
@@ -424,128 +428,6 @@ pub struct ResetFactors {
     /// Why; required and audited.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = true, nullable = false, max_length = 200)]
-    pub reason: Option<String>,
-}
-
-/// Something that security staff should look at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Alert {
-    /// What it is about, such as `bombing`, `spray` or `code_guessing`; docs/events.md has all.
-    #[schema(example = "bombing")]
-    pub kind: String,
-    /// `low`, `medium` or `high`.
-    #[schema(example = "medium")]
-    pub severity: String,
-    /// About whom: `user`, `address`, `network`, `integration` or `organisation`.
-    #[schema(example = "user")]
-    pub scope: String,
-    /// Alerts with the same key are about the same thing.
-    pub dedupe_key: String,
-    /// The MITRE ATT&CK technique.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, example = "T1621")]
-    pub technique: Option<String>,
-    /// What to do next.
-    pub next_step: String,
-}
-
-/// What the guard stood on when a challenge was made.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Judgement {
-    /// How familiar the place was: `nowhere`, `unknown`, `near`, `known` or `own`.
-    #[schema(example = "known")]
-    pub familiarity: String,
-    /// How alarmed the guard was: 0 calm, 1 silent elsewhere, 2 alerted, 3 confirmed.
-    pub level: u8,
-    /// The number behind the level.
-    pub score: f32,
-}
-
-/// An event of the sign-in log. docs/events.md describes the types and what each carries.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-#[expect(missing_docs, reason = "ids by the name of their kind")]
-pub struct Event {
-    /// Its id, which is also a cursor: `cursor` takes the last one that you have seen.
-    pub id: String,
-    /// When.
-    #[schema(format = DateTime)]
-    pub at: String,
-    /// What happened.
-    #[schema(example = "challenge_decided")]
-    pub r#type: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub challenge: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub user: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub integration: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub device: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub ticket: Option<String>,
-    /// How the challenge reached its user: `ring`, `silent` or `decoy`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub mode: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub purpose: Option<Purpose>,
-    /// How the challenge ended.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub decision: Option<State>,
-    /// The factor that it is about.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub factor: Option<Method>,
-    /// What security staff should look at.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub alert: Option<Alert>,
-    /// What the guard stood on when the challenge was made.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub guard: Option<Judgement>,
-    /// Why the challenge rang, or didn't.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub reasons: Vec<String>,
-    /// Why it was refused, in one word.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub cause: Option<String>,
-    /// What names a person or their place; absent once erased.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub private: Option<EventPrivate>,
-}
-
-/// The erasable part of an event.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct EventPrivate {
-    /// The user's, or the thing's, name.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub name: Option<String>,
-    /// The browser's address.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub address: Option<String>,
-    /// Browser and system.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub agent: Option<String>,
-    /// Who did it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub by: Option<String>,
-    /// The reason that they gave.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
     pub reason: Option<String>,
 }
 

@@ -160,14 +160,12 @@ impl Line {
             },
             "enrol" => Op::Enrol { user: need("user", self.user)? },
             "reset" => Op::Reset { user: need("user", self.user)? },
-            "clear" => Op::Clear {
-                user: need("user", self.user)?,
-                by: self.by.unwrap_or_default(),
-            },
-            "contain" => Op::Contain {
-                user: need("user", self.user)?,
-                by: self.by.unwrap_or_default(),
-            },
+            "clear" => {
+                Op::Clear { user: need("user", self.user)?, by: self.by.unwrap_or_default() }
+            }
+            "contain" => {
+                Op::Contain { user: need("user", self.user)?, by: self.by.unwrap_or_default() }
+            }
             "restart" => Op::Restart,
             other => {
                 let known = "push, outcome, totp, recovery, pull, user, enrol, reset, clear, \
@@ -275,10 +273,10 @@ fn rounded(score: f32) -> f64 {
     (f64::from(score) * 10_000.0).round() / 10_000.0
 }
 
-    use domain::guard::Policy;
-
 #[cfg(test)]
 mod tests {
+    use domain::guard::Policy;
+
     use super::*;
 
     fn said(lab: &mut Lab, line: Value) -> Value {

@@ -1,12 +1,19 @@
 //! The guard's rules, and `countersign guard`: the guard without a service around it.
 
+mod bound;
+mod describe;
 mod lab;
 pub(crate) mod policy_file;
+mod replay;
+
+use std::path::PathBuf;
 
 use app::Guards;
+use domain::guard::Rules;
 use policy_file::PolicyFileError;
 
 use crate::cli::Guard;
+use crate::commands::{run, show};
 use crate::config::Config;
 use crate::exit::Exit;
 
@@ -32,14 +39,26 @@ pub(crate) fn warn(guards: &Guards) {
 }
 
 /// Runs `countersign guard`.
-pub(crate) fn guard(command: &Guard) -> Exit {
+pub(crate) fn guard(command: Guard, json: bool) -> Exit {
+    let with = |policy: Option<PathBuf>, then: &dyn Fn(Rules) -> Exit| {
+        policy_file::load_base(policy.as_deref()).map_or_else(|why| refuse(&why), then)
+    };
     match command {
-        Guard::Lab { policy } => match policy_file::load_base(policy.as_deref()) {
-            Ok(rules) => lab::run(rules),
-            Err(why) => {
-                eprintln!("error: {why}");
-                Exit::Usage
-            }
-        },
+        Guard::Lab { policy } => with(policy, &lab::run),
+        Guard::Policy { policy } if json => {
+            with(policy, &|rules| show(&describe::json(&rules).to_string()))
+        }
+        Guard::Policy { policy } => with(policy, &|rules| show(&describe::text(&rules))),
+        Guard::Bound { policy, success } => {
+            with(policy, &|rules| bound::run(&rules, success, json))
+        }
+        Guard::Replay { place, from, policy, since } => {
+            run(replay::run(place, from, policy, since, json))
+        }
     }
+}
+
+fn refuse(why: &dyn std::fmt::Display) -> Exit {
+    eprintln!("error: {why}");
+    Exit::Usage
 }

@@ -103,7 +103,7 @@ fn name_of(error: &RulesError) -> String {
         RulesError::Caps(_) => "codes".to_owned(),
         RulesError::Digits(_) => "digits".to_owned(),
         RulesError::FamiliarDigits(_) | RulesError::NotFamiliar => "familiar_digits".to_owned(),
-        RulesError::SuccessBound(_) => "success_bound".to_owned(),
+        RulesError::SuccessBound(_) | RulesError::Unmet { .. } => "success_bound".to_owned(),
     }
 }
 
@@ -354,8 +354,8 @@ mod tests {
             &["2: codes.own.day.burst is 90 tries; it must be from 1 to 50"],
         );
         refused(
-            "[tenants.acme]\nalert_at = 0.6\n",
-            &["2: tenants.acme: alert_at is 0.6 score; it must be from 0.7 to 10"],
+            "nowhere_silent_at = 1\n[tenants.acme]\nnowhere_alert_at = 0.5\n",
+            &["3: tenants.acme: nowhere_alert_at is 0.5 score; it must be from 1 to 10"],
         );
         refused(
             "tenants = 3\nquantum = 1",
