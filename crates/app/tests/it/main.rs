@@ -11,4 +11,5 @@ mod hang_ups;
 mod model;
 mod races;
 mod replayed;
+mod rules;
 mod world;

@@ -33,6 +33,12 @@ pub(crate) fn warn(guards: &Guards) {
     if guards.live.has_familiar() {
         tracing::warn!("{FAMILIAR}");
     }
+    let base = guards.live.base();
+    if let Some(bound) = base.success_bound {
+        let (unknown, nowhere) = (base.budgets.unknown.month, base.budgets.nowhere.month);
+        let digits = base.digits;
+        tracing::info!(bound, digits, ?unknown, ?nowhere, "the success bound is met by these");
+    }
     if guards.shadow.is_some() {
         tracing::info!("a shadow policy judges beside the live one and changes nothing");
     }
