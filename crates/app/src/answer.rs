@@ -192,6 +192,9 @@ impl App {
         Ok(Answered { result, totp_rebind: approved && needs_totp(user) })
     }
 
+        if approved {
+            self.tell_digest(call, challenge.tenant, challenge.user).await;
+        }
     /// A late "not me": the decision stays, the guard acts. `told` says that an alert was raised already.
     async fn contain_reported(
         &self,

@@ -103,10 +103,13 @@ impl App {
                 self.uncount(challenge.tenant, counter).await?;
                 self.expire(call, &challenge).await?;
             }
-            Some(Settled::Settled(_)) if proof.method() == Method::RecoveryCode => {
-                let text = "A recovery code was used to sign in. If it wasn't you, tell your \
-                            administrator now.";
-                self.tell_notice(call, &challenge, NoticeKind::RecoveryCodeUsed, text);
+            Some(Settled::Settled(_)) => {
+                if proof.method() == Method::RecoveryCode {
+                    let text = "A recovery code was used to sign in. If it wasn't you, tell your \
+                                administrator now.";
+                    self.tell_notice(call, &challenge, NoticeKind::RecoveryCodeUsed, text);
+                }
+                self.tell_digest(call, challenge.tenant, challenge.user).await;
             }
             _ => {}
         }

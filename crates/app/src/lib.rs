@@ -9,6 +9,7 @@ mod challenges;
 mod code;
 mod containing;
 mod create;
+mod digest;
 mod document;
 mod error;
 mod events;

@@ -58,6 +58,10 @@ impl Courier for LocalCourier {
         self.waiters.wake(challenge);
     }
 
+    fn reaches(&self, tenant: TenantId, user: UserId) -> bool {
+        self.mailboxes.reaches((tenant, user))
+    }
+
     fn connected(&self) -> usize {
         self.mailboxes.connected()
     }

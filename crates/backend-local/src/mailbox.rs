@@ -110,6 +110,10 @@ impl Mailboxes {
         }
     }
 
+    pub(crate) fn reaches(&self, owner: Owner) -> bool {
+        self.users.of(&owner).contains_key(&owner)
+    }
+
     pub(crate) fn connected(&self) -> usize {
         self.devices.len()
     }

@@ -266,6 +266,7 @@ async fn pull(
     }
     let (next, frame) = asking.pulled(prompts);
     connection.send(frame).await?;
+    connection.shared.app.pulled(&mut call, &device.connected).await;
     Ok(next)
 }
 

@@ -82,6 +82,9 @@ pub trait Courier: Send + Sync {
     /// Wakes everybody who waits for the challenge.
     fn wake(&self, challenge: ChallengeId);
 
+    /// Whether a user's device is connected here.
+    fn reaches(&self, tenant: TenantId, user: UserId) -> bool;
+
     /// How many devices are connected here.
     fn connected(&self) -> usize;
 }

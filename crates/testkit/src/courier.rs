@@ -165,8 +165,11 @@ async fn a_replaced_mailbox_that_goes_leaves_its_successor(mut world: CourierWor
 
 async fn a_mailbox_that_goes_disconnects(mut world: CourierWorld) {
     let devices: [_; 2] = std::array::from_fn(|_| world.fixture.device().id);
+    let (tenant, user) = (world.fixture.tenant.id, world.fixture.user.id);
+    assert!(!world.courier.reaches(tenant, user));
     let [first, mut second] = devices.map(|device| world.connect(device));
     assert_eq!(world.courier.connected(), 2);
+    assert!(world.courier.reaches(tenant, user));
     drop(first);
     assert_eq!(world.courier.connected(), 1);
     let hint = world.settled();
@@ -174,6 +177,7 @@ async fn a_mailbox_that_goes_disconnects(mut world: CourierWorld) {
     assert_eq!(drain(&mut second), [name(&hint)]);
     drop(second);
     assert_eq!(world.courier.connected(), 0);
+    assert!(!world.courier.reaches(tenant, user));
 }
 
 async fn a_full_mailbox_asks_for_the_pending_set(mut world: CourierWorld) {

@@ -6,6 +6,7 @@ mod containment;
 mod crash;
 mod decoys;
 mod devices;
+mod digest;
 mod forgery;
 mod hang_ups;
 mod model;

@@ -133,8 +133,9 @@ pub struct Memory {
     successes: u8,
     /// Silent challenges since the last digest.
     pub(super) silent: u16,
-    /// The days of the last digest and of the last alert of each kind that is raised once a day, from one.
-    pub(super) digest_day: u16,
+    /// The hour of the last digest, of those that come round.
+    pub(super) digest_hour: u16,
+    /// The days of the last alert of each kind that is raised once a day, from one.
     pub(super) alerted: [u16; 3],
     places: Places,
 }
@@ -431,7 +432,7 @@ impl Memory {
             at: self.at,
             successes: self.successes,
             silent: self.silent,
-            digest_day: self.digest_day,
+            digest_hour: self.digest_hour,
             places: self.places,
             ..Self::default()
         };

@@ -247,14 +247,17 @@ impl Memory {
         self.hold(3, now + Policy::seconds(policy.contain_s));
     }
 
-    /// How many silent challenges the person should be told of, at most once a day.
+    /// How many silent challenges the person should be told of, at most once in `digest_s`.
     pub fn digest(&mut self, policy: &Policy, now: Seconds) -> Option<u16> {
-        let days = u16::try_from(Policy::seconds(policy.digest_s).div_ceil(86_400)).unwrap_or(1);
-        let today = Self::day(now);
-        if self.silent == 0 || today < self.digest_day.saturating_add(days) {
+        // hours that come round after seven years: a digest may be a day late then, and none is early
+        #[expect(clippy::cast_possible_truncation, reason = "the hours come round")]
+        let hour = (now / 3600) as u16;
+        let least = Policy::seconds(policy.digest_s).div_ceil(3600);
+        // counted from the end of the hour in which the last one was told
+        if self.silent == 0 || u32::from(hour.wrapping_sub(self.digest_hour)) <= least {
             return None;
         }
-        self.digest_day = today;
+        self.digest_hour = hour;
         Some(std::mem::take(&mut self.silent))
     }
 }

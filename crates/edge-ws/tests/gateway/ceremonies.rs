@@ -1,9 +1,11 @@
 //! What devices do all day.
 
-use ports::{Hint, MAX_MAILBOX, Notice, NoticeKind};
+use app::Actor;
+use ports::{Hint, MAX_MAILBOX, Notice, NoticeKind, UserRef};
 use statement::{AnswerDecision, ChallengeId, UserId};
 use tokio_tungstenite::tungstenite::Message;
 use wire::device::client_frame::Frame as ToServer;
+use wire::device::notice::Kind;
 use wire::device::server_frame::Frame as ToDevice;
 use wire::device::{self, Prompt, Pull, RebindTotp, Result as WireResult, State};
 
@@ -207,4 +209,47 @@ fn flood(world: &World, user: UserId) {
     for _ in 0..=MAX_MAILBOX {
         world.app.courier().tell_user(world.tenant, user, Hint::Notice(notice.clone()));
     }
+}
+
+#[tokio::test]
+async fn a_device_that_waits_is_told_so_and_shown_nothing_and_a_pull_brings_the_digest() {
+    let world = World::new().await;
+    let caller = world.integration().await;
+    world.user("alice").await;
+    let first = world.device("alice").await;
+    let alice = UserRef::Name("alice".to_owned());
+    let mut call = world.call();
+    let contained = world.app.contain_user(&mut call, &OPERATOR, world.tenant, alice, None).await;
+    contained.expect("contained");
+    let second = world.device("alice").await;
+    let mut phone = world.log_in(&second).await;
+    let notice = phone.notice().await;
+    assert_eq!(notice.kind(), Kind::DeviceWaiting, "{notice:?}");
+    let mut laptop = world.log_in(&first).await;
+    let silent = world.challenge(&caller, "alice", "silent", true).await.view.id;
+
+    let pulled = async |socket: &mut Socket| {
+        socket.send(ToServer::Pull(Pull {})).await;
+        loop {
+            if let ToDevice::Pulled(pulled) = socket.recv().await {
+                return pulled.prompts;
+            }
+        }
+    };
+    assert_eq!(pulled(&mut phone).await, 0);
+    assert_eq!(pulled(&mut laptop).await, 1);
+    let digest = laptop.notice().await;
+    assert_eq!(digest.kind(), Kind::Digest, "{digest:?}");
+    assert!(digest.text.starts_with("1 sign-in request was kept silent"), "{digest:?}");
+
+    let colleague = Actor::Operator { uid: 1 };
+    let call = world.call();
+    let approved = world.app.approve_device(&call, &colleague, world.tenant, second.id);
+    approved.await.expect("it works");
+    // what the other device was told in the meantime was not for this one
+    let told = phone.notice().await;
+    assert_eq!(told.kind(), Kind::DeviceEnrolled, "{told:?}");
+    assert_eq!(pulled(&mut phone).await, 1);
+    world.app.cancel_challenge(&mut world.call(), &caller, silent).await.expect("cancelled");
+    while !matches!(phone.recv().await, ToDevice::Settled(_)) {}
 }
