@@ -157,6 +157,7 @@ policy! {
     surge_users: 7.0 "users" in 3.0..100.0, "Users rung from unknown places without success that are normal in any organisation.";
     surge_share: 0.06 "share" in 0.01..0.5, "The normal share of them among those who succeeded.";
     surge_sigma: 3.5 "deviations" in 1.0..10.0, "How far above normal (Poisson) is a surge.";
+    surge_silent: 0.3 "users" in 0.0..1.0, "What a request counts during a surge that didn't ring: more would keep a surge alive that is over.";
     surge_hot_s: 1800.0 "s" in 300.0..14400.0, "How long unknown places are silent after a surge.";
     outage_users: 4.0 "users" in 3.0..100.0, "Users whose known places time out that may be an outage.";
     outage_share: 0.25 "share" in 0.05..0.9, "The share of time-outs from known places that is one.";

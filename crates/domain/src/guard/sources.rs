@@ -276,19 +276,26 @@ impl Sources {
             told = true;
         }
         if rang || now < self.surge.hot_until {
-            alerts.extend(self.surged(policy, outage, alerts.is_empty(), now));
+            alerts.extend(self.surged(policy, rang, outage, alerts.is_empty(), now));
         }
         alerts
     }
 
-    fn surged(&mut self, policy: &Policy, outage: bool, tell: bool, now: Seconds) -> Option<Alert> {
+    fn surged(
+        &mut self,
+        policy: &Policy,
+        rang: bool,
+        outage: bool,
+        tell: bool,
+        now: Seconds,
+    ) -> Option<Alert> {
         let surge = &mut self.surge;
         let kept = fade(now.saturating_sub(surge.at), Policy::seconds(policy.surge_half_life_s));
         surge.asked *= kept;
         surge.passed *= kept;
         surge.at = now;
-        // what is silent because of the surge is evidence that it goes on
-        surge.asked += 1.0;
+        // what is silent because of the surge is weak evidence that it goes on: people don't find it either
+        surge.asked += if rang { 1.0 } else { policy.surge_silent };
         let normal = policy.surge_share * surge.passed;
         // IEEE rounds a square root exactly: the same everywhere
         let limit = policy.surge_users + normal + policy.surge_sigma * normal.sqrt();
@@ -330,8 +337,10 @@ impl Sources {
                 known.passed += 1.0;
             }
         } else {
-            if rang || now < self.surge.hot_until {
-                self.surge.asked = (self.surge.asked - 1.0).max(0.0);
+            let hot = now < self.surge.hot_until;
+            let asked = if rang { 1.0 } else { policy.surge_silent };
+            if rang || hot {
+                self.surge.asked = (self.surge.asked - asked).max(0.0);
             }
             self.surge.passed += 1.0;
         }
