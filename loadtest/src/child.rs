@@ -25,6 +25,10 @@ const STOP_WITHIN: Duration = Duration::from_secs(30);
 /// How much of its log is shown where it went wrong.
 const LOG_LINES: usize = 20;
 
+/// Everybody is new here and many sign in at once, of whom some say no: to the default numbers that is an attack on
+/// the whole organisation, and nothing would ring. What is held against single users and places stays.
+const POLICY: &str = "surge_users = 100\nsurge_share = 0.5\nsurge_sigma = 10\n";
+
 /// A running server.
 pub(crate) struct Server {
     child: Child,
@@ -45,6 +49,7 @@ impl Server {
         let dir =
             TempDir::with_prefix("countersign-loadtest-").map_err(failed("temporary folder"))?;
         let log = File::create(log_path(dir.path())).map_err(failed("temporary folder"))?;
+        std::fs::write(policy(dir.path()), POLICY).map_err(failed("temporary folder"))?;
         let mut child = command(&program, dir.path())
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(data(dir.path()))
@@ -147,6 +152,7 @@ fn command(program: &Path, dir: &Path) -> Command {
     }
     command
         .env("COUNTERSIGN__ADMIN__LISTEN", "127.0.0.1:0")
+        .env("COUNTERSIGN__GUARD__POLICY", policy(dir))
         .current_dir(dir)
         .stdin(Stdio::null())
         .kill_on_drop(true);
@@ -155,6 +161,10 @@ fn command(program: &Path, dir: &Path) -> Command {
 
 fn data(dir: &Path) -> PathBuf {
     dir.join("data")
+}
+
+fn policy(dir: &Path) -> PathBuf {
+    dir.join("guard.toml")
 }
 
 fn log_path(dir: &Path) -> PathBuf {

@@ -184,3 +184,24 @@ pub(crate) async fn dismiss(api: &Api, users: Vec<User>, revoke: bool) -> usize 
     }
     left
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    #[test]
+    fn nobody_shares_an_address_and_hardly_anybody_a_network() {
+        let mut networks: HashMap<String, Vec<String>> = HashMap::new();
+        for n in 0..1_000 {
+            let address = address(n);
+            let (network, _) = address.rsplit_once('.').expect("four bytes");
+            let there = networks.entry(network.to_owned()).or_default();
+            assert!(!there.contains(&address), "{address}");
+            there.push(address);
+        }
+        assert_eq!(networks.len(), 512);
+        assert!(networks.values().all(|there| there.len() <= 2));
+    }
+}
