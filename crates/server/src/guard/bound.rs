@@ -10,9 +10,10 @@ use crate::commands::show;
 use crate::exit::Exit;
 
 /// What the figures take for granted.
-const GRANTED: [&str; 4] = [
+const GRANTED: [&str; 5] = [
     "the attacker has the password, knows the guard's state, and asks whenever the phone would ring",
     "the person answers every ring by typing a number blindly, and never opens the app for what didn't ring",
+    "nobody acts on an alert in all that time",
     "codes: every cap is forgiven in time by the person's own sign-ins, so only the buckets count",
     "recovery codes: the attacker knows the public part of all",
 ];
