@@ -103,7 +103,8 @@ async fn judged(world: &World, id: ChallengeId) -> (u8, Mode, Reason) {
         EventFilter { event: Some(Event::ChallengeCreated), limit: 500, ..EventFilter::default() };
     let events = world.app.events(world.tenant, filter).await.expect("a log");
     let made = events.into_iter().map(|event| event.public);
-    let made = made.filter(|public| public.challenge == Some(id)).last().expect("it was made");
+    let mut made = made.filter(|public| public.challenge == Some(id));
+    let made = made.next_back().expect("it was made");
     let mode = made.mode.expect("a mode");
     (made.guard.map_or(0, |guard| guard.level), mode, made.reasons[0])
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use app::{AnswerResult, Caller, Created, Error};
 use domain::attempts::{Budgets, Lane};
 use domain::challenge::{Decision, Mode, Purpose, State};
+use domain::number::Number;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use statement::{AnswerDecision, ChallengeId, Timestamp};
@@ -252,16 +253,18 @@ impl Model<'_> {
         }
     }
 
-    async fn answer(&mut self, at: usize, stranger: bool, device: usize, how: How) {
-        let user = self.cards[at].user ^ usize::from(stranger);
-        let device = user * 2 + device;
-        let id = self.cards[at].created.view.id;
-        let own = self.cards[at].created.number.clone().expect("a number");
-        let others: Vec<usize> = (0..self.cards.len())
+    /// What a person types, and whose number it is if not this card's. `None` without another to take it from.
+    fn typed(
+        &self,
+        at: usize,
+        user: usize,
+        how: How,
+        own: &Number,
+    ) -> Option<(AnswerDecision, String, Option<usize>)> {
+        let mut others = (0..self.cards.len())
             .filter(|other| *other != at && self.cards[*other].user == user)
-            .filter(|other| self.cards[*other].decided.is_none())
-            .collect();
-        let (decision, typed, crossed) = match how {
+            .filter(|other| self.cards[*other].decided.is_none());
+        Some(match how {
             How::Right | How::RightThenCode => {
                 (AnswerDecision::Approve, own.as_str().to_owned(), None)
             }
@@ -270,13 +273,21 @@ impl Model<'_> {
                 (AnswerDecision::Approve, wrong_number(&all), None)
             }
             How::Others => {
-                let Some(other) = others.first() else { return };
-                let number = self.cards[*other].created.number.clone().expect("a number");
-                (AnswerDecision::Approve, number.as_str().to_owned(), Some(*other))
+                let other = others.next()?;
+                let number = self.cards[other].created.number.clone().expect("a number");
+                (AnswerDecision::Approve, number.as_str().to_owned(), Some(other))
             }
             How::Deny => (AnswerDecision::Deny, String::new(), None),
             How::Report => (AnswerDecision::Report, String::new(), None),
-        };
+        })
+    }
+
+    async fn answer(&mut self, at: usize, stranger: bool, device: usize, how: How) {
+        let user = self.cards[at].user ^ usize::from(stranger);
+        let device = user * 2 + device;
+        let id = self.cards[at].created.view.id;
+        let own = self.cards[at].created.number.clone().expect("a number");
+        let Some((decision, typed, crossed)) = self.typed(at, user, how, &own) else { return };
         let document = self.world.document(id).await;
         let answer = self.devices[device].sign(&document, id, decision, &typed);
         let answered = self.world.answer(&self.devices[device], answer).await;
