@@ -92,13 +92,16 @@ impl App {
         let Some(record) = own else {
             return self.refuse(connected, answer.challenge, "foreign").await;
         };
-        let user = self.directory.user(connected.tenant, UserRef::Id(connected.user)).await?;
+        let user = self.user_now(call, connected.tenant, UserRef::Id(connected.user)).await?;
         let device = user
             .as_ref()
-            .and_then(|user| user.active_devices().find(|device| device.id == connected.device));
+            .and_then(|user| user.enrolled_devices().find(|device| device.id == connected.device));
         let (Some(user), Some(device)) = (&user, device) else {
             return self.refuse(connected, answer.challenge, "revoked").await;
         };
+        if device.wait.is_some() {
+            return self.refuse(connected, answer.challenge, "waiting").await;
+        }
         if !verifies(&answer, device, &record.challenge) {
             return self.refuse(connected, answer.challenge, "forged").await;
         }
@@ -189,12 +192,12 @@ impl App {
             result,
             AnswerResult::Settled(State::Decided(d)) if d.decision == Decision::Approved
         );
-        Ok(Answered { result, totp_rebind: approved && needs_totp(user) })
-    }
-
         if approved {
             self.tell_digest(call, challenge.tenant, challenge.user).await;
         }
+        Ok(Answered { result, totp_rebind: approved && needs_totp(user) })
+    }
+
     /// A late "not me": the decision stays, the guard acts. `told` says that an alert was raised already.
     async fn contain_reported(
         &self,

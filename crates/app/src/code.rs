@@ -62,7 +62,7 @@ impl App {
             return Ok(view);
         }
         let user = UserRef::Id(challenge.user);
-        let record = self.directory.user(challenge.tenant, user).await?;
+        let record = self.user_now(call, challenge.tenant, user).await?;
         let hot = self.hot.load(challenge.tenant, challenge.user).await?;
         let opened = hot.cell.opened(id);
         let withheld = opened.is_some_and(|opened| opened.withheld);

@@ -29,7 +29,7 @@ impl Tenants {
 pub(crate) struct About {
     pub(crate) tenant: TenantId,
     pub(crate) user: UserId,
-    pub(crate) integration: IntegrationId,
+    pub(crate) integration: Option<IntegrationId>,
     pub(crate) challenge: Option<statement::ChallengeId>,
     pub(crate) device: Option<statement::DeviceId>,
 }
@@ -39,10 +39,14 @@ impl About {
         Self {
             tenant: challenge.tenant,
             user: challenge.user,
-            integration: challenge.integration,
+            integration: Some(challenge.integration),
             challenge: Some(challenge.id),
             device: None,
         }
+    }
+
+    pub(crate) const fn user(tenant: TenantId, user: UserId) -> Self {
+        Self { tenant, user, integration: None, challenge: None, device: None }
     }
 }
 
@@ -158,7 +162,7 @@ impl App {
             let entry = Entry::new(about.tenant, Event::Alert).with(|public| {
                 public.challenge = about.challenge;
                 public.device = about.device;
-                public.integration = Some(about.integration);
+                public.integration = about.integration;
                 // what is about many users points at none
                 if alert.scope == domain::guard::Scope::User {
                     public.user = Some(about.user);

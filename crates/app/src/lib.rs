@@ -26,6 +26,7 @@ mod settle;
 mod shadow;
 mod sweep;
 mod tickets;
+mod waiting;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

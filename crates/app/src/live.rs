@@ -180,7 +180,7 @@ impl App {
             }
             let policy = self.policy(tenant, opened.integration);
             alerts.extend(self.note_outcome(tenant, policy, &opened, &decided));
-            let (integration, challenge) = (opened.integration, Some(opened.id));
+            let (integration, challenge) = (Some(opened.integration), Some(opened.id));
             let about = About { tenant, user, integration, challenge, device: None };
             self.raise(about, alerts, None).await?;
         }

@@ -27,8 +27,12 @@ pub enum Event {
     TicketClaimed,
     TicketCancelled,
     DeviceEnrolled,
+    DeviceWaiting,
+    DeviceApproved,
     DeviceRevoked,
     FactorCreated,
+    FactorApproved,
+    ResetRequested,
     FactorReset,
     FactorLocked,
     UserCreated,
@@ -43,7 +47,7 @@ pub enum Event {
 
 impl Event {
     /// All events.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 32] = [
         Self::ChallengeCreated,
         Self::ChallengeDecided,
         Self::ChallengeRedeemed,
@@ -60,8 +64,12 @@ impl Event {
         Self::TicketClaimed,
         Self::TicketCancelled,
         Self::DeviceEnrolled,
+        Self::DeviceWaiting,
+        Self::DeviceApproved,
         Self::DeviceRevoked,
         Self::FactorCreated,
+        Self::FactorApproved,
+        Self::ResetRequested,
         Self::FactorReset,
         Self::FactorLocked,
         Self::UserCreated,
@@ -94,8 +102,12 @@ impl Event {
             Self::TicketClaimed => "ticket_claimed",
             Self::TicketCancelled => "ticket_cancelled",
             Self::DeviceEnrolled => "device_enrolled",
+            Self::DeviceWaiting => "device_waiting",
+            Self::DeviceApproved => "device_approved",
             Self::DeviceRevoked => "device_revoked",
             Self::FactorCreated => "factor_created",
+            Self::FactorApproved => "factor_approved",
+            Self::ResetRequested => "reset_requested",
             Self::FactorReset => "factor_reset",
             Self::FactorLocked => "factor_locked",
             Self::UserCreated => "user_created",

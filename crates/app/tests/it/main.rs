@@ -13,4 +13,5 @@ mod model;
 mod races;
 mod replayed;
 mod rules;
+mod waiting;
 mod world;

@@ -184,7 +184,7 @@ impl World {
             key,
             id: enrolled.device,
             connected,
-            totp: enrolled.totp,
+            totp: enrolled.totp.unwrap_or_default(),
             counter: AtomicU64::new(0),
         })
     }

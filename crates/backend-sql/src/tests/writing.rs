@@ -17,7 +17,10 @@ fn change(fixture: &mut Fixture, version: u64, challenge: &Arc<Challenge>) -> Ho
         tenant: fixture.tenant.id,
         user: fixture.user.id,
         version,
-        cell: Cell { open: vec![challenge.id], ..Cell::default() },
+        cell: Cell {
+            open: vec![testkit::opened(challenge.id, challenge.integration)],
+            ..Cell::default()
+        },
         add: vec![Arc::clone(challenge)],
         remove: Vec::new(),
         op_id: fixture.bytes(),
