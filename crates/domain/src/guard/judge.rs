@@ -4,13 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use super::alert::{Alert, AlertKind, Severity};
 use super::decay::Seconds;
-use super::memory::{Memory, Weight};
+use super::memory::{DAY_S, Memory, Weight};
 use super::origin::{Familiarity, Origin, Tag};
 use super::policy::Policy;
 use super::reason::Reason;
 use crate::challenge::{Method, Methods, Mode, Purpose};
-
-const DAY_S: Seconds = 86_400;
 
 /// What is known beyond the user at the moment of a decision. Approximate and per node, so each decision's
 /// audit entry records it, and a replay reads it from there.
@@ -385,8 +383,8 @@ impl Memory {
             let score = self.nowhere_score(policy);
             let spent = (score >= policy.nowhere_alert_at && raised_for(policy.grace_s))
                 || (score >= policy.nowhere_drip_at && raised_for(policy.drip_s));
-            let denied = self.denied_at != 0 && now.saturating_sub(self.denied_at) < DAY_S;
-            let severity = if denied { Severity::Medium } else { Severity::Low };
+            let severity =
+                if self.denied_within(DAY_S, now) { Severity::Medium } else { Severity::Low };
             let is_new = spent && self.once_a_day(2, now);
             let alert = Alert::user(AlertKind::Bombing, severity);
             return if is_new { vec![alert] } else { Vec::new() };

@@ -7,7 +7,12 @@ use super::origin::{Familiarity, Origin, Tag};
 use super::places::{Kind, Places, Standing};
 use super::policy::Policy;
 
-const DAY_S: Seconds = 86_400;
+pub(super) const DAY_S: Seconds = 86_400;
+
+/// What is left of a value. Nothing stays nothing: the common case costs nothing.
+fn kept(value: f32, elapsed: Seconds, half_life: f32) -> f32 {
+    if value == 0.0 { 0.0 } else { value * fade(elapsed, Policy::seconds(half_life)) }
+}
 
 /// What a failure adds: to the sums of minutes and a day, and to those of a week and a month. Silent challenges
 /// add nothing to the latter: they disturb nobody, and a flood of them must not outlast the attack by weeks.
@@ -47,10 +52,7 @@ impl Sums {
         if elapsed == 0 {
             return self;
         }
-        let kept = |value: f32, half_life| {
-            // nothing stays nothing: the common case costs nothing
-            if value == 0.0 { 0.0 } else { value * fade(elapsed, Policy::seconds(half_life)) }
-        };
+        let kept = |value, half_life| kept(value, elapsed, half_life);
         Self {
             fast: kept(self.fast, policy.fast_half_life_s),
             day: kept(self.day, policy.day_half_life_s),
@@ -189,9 +191,7 @@ impl Memory {
         if elapsed == 0 {
             return self;
         }
-        let kept = |value: f32, half_life| {
-            if value == 0.0 { 0.0 } else { value * fade(elapsed, Policy::seconds(half_life)) }
-        };
+        let kept = |value, half_life| kept(value, elapsed, half_life);
         self.sums = self.sums.faded(policy, elapsed);
         self.looped[0] = kept(self.looped[0], policy.loop_half_life_s);
         self.looped[1] = kept(self.looped[1], policy.loop_day_half_life_s);
@@ -201,6 +201,11 @@ impl Memory {
         self.at = now;
         self.note_rise(policy);
         self
+    }
+
+    /// Whether something from elsewhere was denied or reported less than `seconds` ago.
+    pub(super) fn denied_within(&self, seconds: Seconds, now: Seconds) -> bool {
+        self.denied_at != 0 && now.saturating_sub(self.denied_at) < seconds
     }
 
     /// Whether other places are silent by their score.
@@ -283,8 +288,7 @@ impl Memory {
         // none of what others added is taken back but what fades within the hour
         let elapsed = self.at.saturating_sub(self.debt_at);
         let left = |debt: f32, half_life| {
-            let owed = debt != 0.0 && self.debt_place == place;
-            if owed { debt * fade(elapsed, Policy::seconds(half_life)) } else { 0.0 }
+            if self.debt_place == place { kept(debt, elapsed, half_life) } else { 0.0 }
         };
         self.debt = [
             left(self.debt[0], policy.day_half_life_s) + weight.short,

@@ -21,8 +21,7 @@ impl Memory {
         break_glass: bool,
         now: Seconds,
     ) -> Release {
-        let denied_within =
-            |s: f32| self.denied_at != 0 && now.saturating_sub(self.denied_at) < Policy::seconds(s);
+        let denied_within = |s: f32| self.denied_within(Policy::seconds(s), now);
         // a denial by mistake is followed by a retry; one within an attack that goes on counts for days
         let held = now < self.hold_until;
         let fresh = if charge.familiarity == Familiarity::Nowhere {
@@ -83,7 +82,10 @@ impl Memory {
                 self.approved(policy, charge, now);
                 Vec::new()
             }
-            Decision::Denied => self.refused(policy, charge, policy.denial, now),
+            Decision::Denied => {
+                self.refused(policy, charge, policy.denial, now);
+                Vec::new()
+            }
             Decision::Reported => self.reported(policy, charge, now),
             Decision::Mismatch => {
                 self.top_up(policy, charge, policy.mismatch, false);
@@ -107,21 +109,14 @@ impl Memory {
             self.learn(policy, &charge.origin, charge.familiarity.is_known());
         }
         // a hold that nothing but this place had earned ends with it
-        let denied = self.denied_at != 0
-            && now.saturating_sub(self.denied_at) < Policy::seconds(policy.denial_memory_s);
+        let denied = self.denied_within(Policy::seconds(policy.denial_memory_s), now);
         if self.held_level == 2 && !denied && self.score(policy) < policy.silent_at {
             self.hold_until = 0;
             self.held_level = 0;
         }
     }
 
-    fn refused(
-        &mut self,
-        policy: &Policy,
-        charge: &Charge,
-        weight: f32,
-        now: Seconds,
-    ) -> Vec<Alert> {
+    fn refused(&mut self, policy: &Policy, charge: &Charge, weight: f32, now: Seconds) {
         self.top_up(policy, charge, weight, true);
         if charge.familiarity.is_known() {
             self.forget_cookie(&charge.origin);
@@ -129,17 +124,21 @@ impl Memory {
             self.denied_at = now;
             self.distrust(policy, &charge.origin);
         }
-        Vec::new()
     }
 
     fn reported(&mut self, policy: &Policy, charge: &Charge, now: Seconds) -> Vec<Alert> {
-        let alerts = self.refused(policy, charge, policy.report, now);
-        // whoever it was behind the person's own address may be the one on probation, too
-        self.distrust(policy, &Origin::default());
+        self.refused(policy, charge, policy.report, now);
+        self.confirm(policy, AlertKind::Bombing, now)
+    }
+
+    /// The person says that it wasn't them: an attack is confirmed, and told once.
+    fn confirm(&mut self, policy: &Policy, kind: AlertKind, now: Seconds) -> Vec<Alert> {
         let confirmed = now < self.hold_until && self.held_level >= 3;
+        // wherever it came from, who is on probation may be the same one: probation begins anew
+        self.distrust(policy, &Origin::default());
         self.denied_at = now;
         self.hold(3, now + Policy::seconds(policy.hold_s));
-        if confirmed { alerts } else { vec![Alert::user(AlertKind::Bombing, Severity::High)] }
+        if confirmed { Vec::new() } else { vec![Alert::user(kind, Severity::High)] }
     }
 
     /// Raises what a challenge has cost to what its outcome costs. `kept`: no later success takes it back.
@@ -210,16 +209,7 @@ impl Memory {
     /// A report of something that was decided before: the decision stays, the guard acts.
     #[must_use]
     pub fn reported_late(&mut self, policy: &Policy, now: Seconds) -> Vec<Alert> {
-        let confirmed = now < self.hold_until && self.held_level >= 3;
-        // which place it came from is no longer kept: what is on probation begins it anew
-        self.distrust(policy, &Origin::default());
-        self.denied_at = now;
-        self.hold(3, now + Policy::seconds(policy.hold_s));
-        if confirmed {
-            Vec::new()
-        } else {
-            vec![Alert::user(AlertKind::ReportedLate, Severity::High)]
-        }
+        self.confirm(policy, AlertKind::ReportedLate, now)
     }
 
     /// Whether a new device, a reset or new codes take effect now.
