@@ -208,24 +208,20 @@ impl App {
         let (tenant, user) = (challenge.tenant, challenge.user);
         let policy = self.policy(tenant, challenge.integration);
         let now = guard::seconds(call.now);
-        for _ in 0..crate::live::MAX_TRIES {
-            let hot = self.hot.load(tenant, user).await?;
-            let mut cell = hot.cell.clone();
+        let report = |cell: &mut guard::Cell| {
             cell.memory = cell.memory.at(policy, now);
-            let alerts = cell.memory.reported_late(policy, now);
-            if self.store_cell(call, tenant, user, hot.version, cell).await? {
-                let entry = Entry::new(tenant, Event::LateReport).with(|public| {
-                    public.challenge = Some(challenge.id);
-                    public.user = Some(user);
-                    public.integration = Some(challenge.integration);
-                    public.told = Some(Told::at(now));
-                });
-                self.ledger.record(entry).await?;
-                let alerts = if told { Vec::new() } else { alerts };
-                return self.raise(About::challenge(challenge), alerts, None).await;
-            }
-        }
-        Err(StoreError::Overloaded)
+            (cell.memory.reported_late(policy, now), true)
+        };
+        let alerts = self.change_cell(call, tenant, user, report).await?;
+        let entry = Entry::new(tenant, Event::LateReport).with(|public| {
+            public.challenge = Some(challenge.id);
+            public.user = Some(user);
+            public.integration = Some(challenge.integration);
+            public.told = Some(Told::at(now));
+        });
+        self.ledger.record(entry).await?;
+        let alerts = if told { Vec::new() } else { alerts };
+        self.raise(About::challenge(challenge), alerts, None).await
     }
 
     /// Whether a right answer is released. If not, the cell says so durably before anybody is told: from now on

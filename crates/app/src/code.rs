@@ -19,7 +19,6 @@ use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 use crate::guarding::About;
-use crate::live::MAX_TRIES;
 use crate::settle::decided_entry;
 use crate::{App, Call, Caller, ChallengeView, Error};
 
@@ -211,28 +210,22 @@ impl App {
         let Tried { challenge, record, .. } = *tried;
         let policy = self.policy(challenge.tenant, challenge.integration);
         let now = guard::seconds(call.now);
-        for _ in 0..MAX_TRIES {
-            let hot = self.hot.load(challenge.tenant, challenge.user).await?;
-            let mut cell = hot.cell.clone();
+        let fail = |cell: &mut guard::Cell| {
             cell.memory = cell.memory.at(policy, now);
-            let origin = hot.cell.opened(challenge.id).map(|opened| opened.charge.origin);
-            let origin = origin.unwrap_or_default();
-            let alerts = cell.memory.code_failed(policy, &origin, spent, now);
+            let origin = cell.opened(challenge.id).map(|opened| opened.charge.origin);
+            let alerts = cell.memory.code_failed(policy, &origin.unwrap_or_default(), spent, now);
             // a spent budget is told once a day, and costs nothing else
             let is_news = !spent || !alerts.is_empty();
-            let (tenant, user) = (challenge.tenant, challenge.user);
-            if !is_news || self.store_cell(call, tenant, user, hot.version, cell).await? {
-                if spent && is_news {
-                    let told = Told { spent, ..Told::at(now) };
-                    let entry = failed_entry(challenge, method, "budget_spent");
-                    self.ledger.record(entry.with(|public| public.told = Some(told))).await?;
-                }
-                let alerts = if record.is_some() { alerts } else { Vec::new() };
-                self.raise(About::challenge(challenge), alerts, None).await?;
-                return Ok(());
-            }
+            (alerts, is_news)
+        };
+        let alerts = self.change_cell(call, challenge.tenant, challenge.user, fail).await?;
+        if spent && !alerts.is_empty() {
+            let told = Told { spent, ..Told::at(now) };
+            let entry = failed_entry(challenge, method, "budget_spent");
+            self.ledger.record(entry.with(|public| public.told = Some(told))).await?;
         }
-        Err(StoreError::Overloaded.into())
+        let alerts = if record.is_some() { alerts } else { Vec::new() };
+        Ok(self.raise(About::challenge(challenge), alerts, None).await?)
     }
 
     async fn try_recovery(

@@ -4,7 +4,6 @@ use domain::guard;
 use ports::{NoticeKind, StoreError};
 use statement::{TenantId, UserId};
 
-use crate::live::MAX_TRIES;
 use crate::{App, Call, Connected};
 
 impl App {
@@ -46,14 +45,10 @@ impl App {
         user: UserId,
     ) -> Result<Option<u16>, StoreError> {
         let (policy, now) = (self.user_policy(tenant), guard::seconds(call.now));
-        for _ in 0..MAX_TRIES {
-            let hot = self.hot.load(tenant, user).await?;
-            let mut cell = hot.cell;
-            let Some(count) = cell.memory.digest(policy, now) else { return Ok(None) };
-            if self.store_cell(call, tenant, user, hot.version, cell).await? {
-                return Ok(Some(count));
-            }
-        }
-        Err(StoreError::Overloaded)
+        let digest = |cell: &mut guard::Cell| {
+            let count = cell.memory.digest(policy, now);
+            (count, count.is_some())
+        };
+        self.change_cell(call, tenant, user, digest).await
     }
 }

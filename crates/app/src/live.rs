@@ -219,6 +219,25 @@ impl App {
         self.put_cell(call, (tenant, user, version), cell, false).await
     }
 
+    /// Changes a user's cell by what nothing else says. `change` tells what it came to, and whether that is to
+    /// be stored; when somebody else was first it is asked again.
+    pub(crate) async fn change_cell<T>(
+        &self,
+        call: &mut Call,
+        tenant: TenantId,
+        user: UserId,
+        change: impl Fn(&mut guard::Cell) -> (T, bool),
+    ) -> Result<T, StoreError> {
+        for _ in 0..MAX_TRIES {
+            let HotUser { version, mut cell, .. } = self.hot.load(tenant, user).await?;
+            let (came_to, is_news) = change(&mut cell);
+            if !is_news || self.store_cell(call, tenant, user, version, cell).await? {
+                return Ok(came_to);
+            }
+        }
+        Err(StoreError::Overloaded)
+    }
+
     async fn put_cell(
         &self,
         call: &mut Call,
