@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use domain::challenge::{Decision, Method, Methods, Purpose};
 use domain::guard::{AlertKind, EnrolmentDecision, Place, Policy, Reason, Severity};
+pub(crate) use domain::lab::Word;
 use domain::lab::{self, Lab, Op};
 
 use super::dice::{DAY, EPOCH, Ms, SECOND};
@@ -35,21 +36,6 @@ pub(crate) struct Ask {
     pub(crate) session: Option<u32>,
     pub(crate) spot: Spot,
     pub(crate) cookie: Option<u32>,
-}
-
-/// What is decided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Word {
-    Ring,
-    Silent,
-    Merge,
-    Decoy,
-    Release,
-    Withhold,
-    None,
-    Accept,
-    Reject,
-    Refuse,
 }
 
 /// How familiar a place seems, least first.
@@ -209,7 +195,7 @@ impl Guard {
             return Said::word(Word::None);
         };
         // where an outcome is taken note of, nothing was decided
-        if judged.decision != lab::Word::None {
+        if judged.decision != Word::None {
             self.cost.decisions += 1;
             self.cost.with_reasons += u64::from(!judged.reasons.is_empty());
         }
@@ -225,7 +211,7 @@ impl Guard {
             self.cost.digest = (self.cost.digest ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
         }
         Said {
-            word: word(judged.decision),
+            word: judged.decision,
             into: judged.into.as_deref().and_then(number),
             why: judged.reasons.first().copied(),
             familiar: judged.reasons.iter().find_map(|reason| {
@@ -263,21 +249,6 @@ fn name(user: u32) -> String {
 /// The number in one of our names.
 fn number(name: &str) -> Option<u32> {
     name.get(1..)?.parse().ok()
-}
-
-fn word(word: lab::Word) -> Word {
-    match word {
-        lab::Word::Ring => Word::Ring,
-        lab::Word::Silent => Word::Silent,
-        lab::Word::Merge => Word::Merge,
-        lab::Word::Decoy => Word::Decoy,
-        lab::Word::Release => Word::Release,
-        lab::Word::Withhold => Word::Withhold,
-        lab::Word::None => Word::None,
-        lab::Word::Accept => Word::Accept,
-        lab::Word::Reject => Word::Reject,
-        lab::Word::Refuse => Word::Refuse,
-    }
 }
 
 fn seen(raised: &lab::Raised) -> Seen {
@@ -349,7 +320,7 @@ impl Gate for Guard {
             }
             _ => None,
         };
-        unseen(t, push) == Some(lab::Word::Ring) && unseen(t + ttl, end).is_some()
+        unseen(t, push) == Some(Word::Ring) && unseen(t + ttl, end).is_some()
     }
 }
 
