@@ -225,6 +225,7 @@ impl App {
             session: wanted.session,
             request: wanted.request,
         };
+        let policy = self.policy(tenant, caller.integration().id);
         let cookie = cookie.as_ref().map(<[u8; 16]>::as_slice);
         let (origin, asker) = self.origin(caller, target.id, &wanted.place, cookie);
         let facts = Facts {
@@ -235,9 +236,8 @@ impl App {
             origin,
             session: Some(session_tag(&wanted.session)),
             break_glass: target.record.as_ref().is_some_and(|record| record.user.break_glass),
-            around: self.around(tenant, &asker, call.now),
+            around: self.around(policy, tenant, &asker, call.now),
         };
-        let policy = self.policy(tenant, caller.integration().id);
         let plan = create::plan(policy, &hot.cell, &hot.live, &slot, &facts, call.now);
         match plan {
             Plan::Merge(open) => self.merge(call, attempt, open).await,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use domain::audit::{Entry, Event, Judgement};
-use domain::challenge::{Challenge, Decided, Decision, Method};
+use domain::challenge::{Challenge, Decided, Method};
 use domain::guard::{
     Alert, Around, Asker, Facts, Opened, Origin, Place, Policy, Sources, Verdict, seconds,
 };
@@ -89,9 +89,16 @@ impl App {
     }
 
     /// What is known beyond the user about a request.
-    pub(crate) fn around(&self, tenant: TenantId, asker: &Asker, now: Timestamp) -> Around {
-        let tenants = self.tenants.lock();
-        tenants.get(&tenant).map(|sources| sources.around(asker, seconds(now))).unwrap_or_default()
+    pub(crate) fn around(
+        &self,
+        policy: &Policy,
+        tenant: TenantId,
+        asker: &Asker,
+        now: Timestamp,
+    ) -> Around {
+        let mut tenants = self.tenants.lock();
+        let sources = tenants.get_mut(&tenant);
+        sources.map(|sources| sources.around(policy, asker, seconds(now))).unwrap_or_default()
     }
 
     /// Notes a challenge that was opened.
@@ -127,16 +134,7 @@ impl App {
         let now = seconds(decided.at);
         let mut tenants = self.tenants.lock();
         let sources = tenants.entry(tenant).or_default();
-        match decided.decision {
-            Decision::Approved => {
-                sources.passed(policy, asker, charge.familiarity, charge.rang, now);
-                Vec::new()
-            }
-            Decision::Expired if charge.rang => {
-                sources.timed_out(policy, asker, charge.familiarity, now)
-            }
-            _ => Vec::new(),
-        }
+        sources.ended(policy, asker, charge, decided.decision, now)
     }
 
     /// Whether a source may still send recovery codes that nobody has.

@@ -189,10 +189,11 @@ fn sources(sources: &mut Sources, policy: &Policy, among: usize, count: usize) -
     time(count, |n| {
         let from = asker(dice.below(among), dice.below(100_000));
         let at = START + u32::try_from(n / 100).unwrap_or(u32::MAX / 4);
-        black_box(sources.around(&from, at));
+        black_box(sources.around(policy, &from, at));
         black_box(sources.asked(policy, &from, Familiarity::Unknown, n % 8 == 0, at));
         if n % 2 == 0 {
-            sources.passed(policy, &from, Familiarity::Unknown, false, at);
+            let charge = Charge { at, familiarity: Familiarity::Unknown, ..Charge::default() };
+            sources.passed(policy, &from, &charge, at);
         }
     })
 }

@@ -191,8 +191,8 @@ impl Memory {
         alerts
     }
 
-    /// A right code that no challenge was open for.
-    pub fn code_passed(&mut self, policy: &Policy, origin: &Origin, now: Seconds) {
+    /// A right code that no challenge was open for. Returns what it stands for.
+    pub fn code_passed(&mut self, policy: &Policy, origin: &Origin, now: Seconds) -> Charge {
         let familiarity = self.familiarity(policy, origin, now);
         let charge = Charge {
             origin: *origin,
@@ -204,6 +204,7 @@ impl Memory {
             first_factor: true,
         };
         self.approved(policy, &charge, now);
+        charge
     }
 
     /// A report of something that was decided before: the decision stays, the guard acts.

@@ -144,6 +144,7 @@ policy! {
     live_known: 12.0 "challenges" in 2.0..24.0, "Live challenges of one user from known places, whatever strangers do.";
     live_without_first_factor: 2.0 "challenges" in 1.0..8.0, "Live challenges without a first factor: they never ring, so few are needed.";
 
+    answer_s: 20.0 "s" in 0.0..60.0, "How long people take to answer, with nearly all the others: a request that is younger is no evidence against its source.";
     source_half_life_s: 7200.0 "s" in 600.0..86400.0, "How fast failures of an address or network fade.";
     source_good_half_life_s: 43200.0 "s" in 600.0..604800.0, "How fast its successes fade.";
     address_users: 5.0 "users" in 3.0..50.0, "Different users asked from one address without success that make it a spray.";

@@ -1,180 +1,28 @@
 //! What spans users: addresses and networks that ask many people, an organisation under a spray, an outage of
 //! push, an integration that fails. Approximate, bounded, per node; lost in a restart.
 
+mod surge;
+mod table;
+
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
+use self::surge::Surge;
+use self::table::{Limit, Source, Spread, Table};
 use super::alert::{Alert, AlertKind, Scope, Severity};
 use super::decay::{Seconds, fade};
-use super::judge::Around;
+use super::judge::{Around, Charge};
 use super::origin::{Familiarity, SourceKey};
 use super::policy::Policy;
+use crate::challenge::Decision;
 
 /// Addresses, and as many networks, that are remembered at once: about 10 MiB each.
 pub const MAX_SOURCES: usize = 100_000;
 /// Integrations that are told apart.
 const MAX_INTEGRATIONS: usize = 1_024;
-/// Users of one source that are told apart: far above every threshold.
-const MAX_USERS: usize = 16;
-/// Entries that are looked at to find the one to forget.
-const SAMPLE: usize = 8;
-
 /// A short keyed hash of a user, for counting.
 pub type UserTag = u32;
-
-/// What one address or network did.
-#[derive(Clone, Copy, Debug, Default)]
-struct Source {
-    at: Seconds,
-    /// Users who were asked without success, newest first in turn; zero is nobody.
-    users: [UserTag; MAX_USERS],
-    next: u8,
-    /// How many they are, fading.
-    failing: f32,
-    /// Users who succeeded, fading; and which ones lately, as bits.
-    good: f32,
-    good_seen: [u64; 4],
-    hot_until: Seconds,
-    alerted_until: Seconds,
-    /// Unknown recovery codes: when the budget is full again.
-    junk: Seconds,
-}
-
-const _: () = assert!(size_of::<Source>() <= 160, "what is remembered per source stays small");
-
-impl Source {
-    fn bring_to(&mut self, policy: &Policy, now: Seconds) {
-        let elapsed = now.saturating_sub(self.at);
-        if elapsed == 0 {
-            return;
-        }
-        self.failing *= fade(elapsed, Policy::seconds(policy.source_half_life_s));
-        let half_life = Policy::seconds(policy.source_good_half_life_s);
-        self.good *= fade(elapsed, half_life);
-        // who was counted long ago is counted anew: a crowd that is never away for long stays one
-        let seen: u32 = self.good_seen.iter().map(|bits| bits.count_ones()).sum();
-        if f64::from(self.good) < f64::from(seen) / 2.0 {
-            self.good_seen = [0; 4];
-        }
-        if elapsed > half_life {
-            self.users = [0; MAX_USERS];
-        }
-        self.at = now;
-    }
-
-    fn asked(&mut self, user: UserTag) {
-        if self.users.contains(&user) {
-            return;
-        }
-        self.users[usize::from(self.next)] = user;
-        self.next = (self.next + 1) % 16;
-        self.failing += 1.0;
-    }
-
-    fn passed(&mut self, user: UserTag) {
-        if let Some(slot) = self.users.iter_mut().find(|other| **other == user) {
-            *slot = 0;
-            self.failing = (self.failing - 1.0).max(0.0);
-        }
-        let (word, bit) = ((user >> 6 & 3) as usize, 1 << (user & 63));
-        // the same few users again and again don't make an address a crowd's
-        if self.good_seen[word] & bit == 0 {
-            self.good_seen[word] |= bit;
-            self.good += 1.0;
-            let full = self.good_seen.iter().map(|bits| bits.count_ones()).sum::<u32>() > 192;
-            if full {
-                self.good_seen = [0; 4];
-            }
-        }
-    }
-}
-
-/// A bounded table of sources. When it is full, the stalest of a few is forgotten; a source that sprays is
-/// the last to go.
-#[derive(Clone, Debug, Default)]
-struct Table {
-    at: HashMap<SourceKey, usize, Spread>,
-    entries: Vec<(SourceKey, Source)>,
-    hand: usize,
-}
-
-/// The keys are keyed hashes already: nobody outside can aim at one bucket.
-#[derive(Clone, Copy, Debug, Default)]
-struct Spread;
-
-/// Takes a key as it is.
-#[derive(Clone, Copy, Debug, Default)]
-struct Hashed(u64);
-
-impl std::hash::BuildHasher for Spread {
-    type Hasher = Hashed;
-    fn build_hasher(&self) -> Hashed {
-        Hashed(0)
-    }
-}
-
-impl std::hash::Hasher for Hashed {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-    fn write_u64(&mut self, value: u64) {
-        self.0 ^= value;
-    }
-}
-
-impl Table {
-    fn get(&self, key: SourceKey) -> Option<&Source> {
-        self.at.get(&key).map(|at| &self.entries[*at].1)
-    }
-
-    fn entry(&mut self, key: SourceKey, now: Seconds) -> &mut Source {
-        let at = match self.at.get(&key) {
-            Some(at) => *at,
-            None if self.entries.len() < MAX_SOURCES => {
-                self.entries.push((key, Source { at: now, ..Source::default() }));
-                self.at.insert(key, self.entries.len() - 1);
-                self.entries.len() - 1
-            }
-            None => {
-                let at = self.stalest(now);
-                self.at.remove(&self.entries[at].0);
-                self.entries[at] = (key, Source { at: now, ..Source::default() });
-                self.at.insert(key, at);
-                at
-            }
-        };
-        &mut self.entries[at].1
-    }
-
-    fn stalest(&mut self, now: Seconds) -> usize {
-        let first = self.hand;
-        self.hand = (self.hand + SAMPLE) % MAX_SOURCES;
-        let candidates = (0..SAMPLE).map(|step| (first + step) % MAX_SOURCES);
-        let rank = |at: &usize| {
-            let source = &self.entries[*at].1;
-            (now < source.hot_until, source.failing >= 2.0, source.at)
-        };
-        candidates.min_by_key(rank).unwrap_or(first)
-    }
-}
-
-/// Sums over a whole organisation.
-#[derive(Clone, Copy, Debug, Default)]
-struct Surge {
-    at: Seconds,
-    /// Users rung from unknown places without success.
-    asked: f32,
-    /// Users who succeeded from unknown places.
-    passed: f32,
-    hot_until: Seconds,
-    alerted_until: Seconds,
-}
 
 /// What one integration saw of known places.
 #[derive(Clone, Copy, Debug, Default)]
@@ -225,18 +73,35 @@ const ALERT_LIFE_S: Seconds = 12 * 60 * 60;
 const OUTAGE_S: Seconds = 300;
 
 impl Sources {
+    fn scopes(
+        &mut self,
+        policy: &Policy,
+        from: &Asker,
+    ) -> [(&mut Table, Option<SourceKey>, Limit); 2] {
+        let (users, ratio) = (policy.address_users, policy.address_ratio);
+        let address = Limit { users, ratio };
+        let (users, ratio) = (policy.network_users, policy.network_ratio);
+        let network = Limit { users, ratio };
+        [
+            (&mut self.addresses, from.address, address),
+            (&mut self.networks, from.network, network),
+        ]
+    }
+
     /// What is known beyond the user about a request.
     #[must_use]
-    pub fn around(&self, from: &Asker, now: Seconds) -> Around {
-        let hot = |table: &Table, key: Option<SourceKey>| {
-            key.and_then(|key| table.get(key)).is_some_and(|source| now < source.hot_until)
-        };
-        Around {
-            address_hot: hot(&self.addresses, from.address),
-            network_hot: hot(&self.networks, from.network),
-            organisation_hot: now < self.surge.hot_until,
-            outage: now < self.outage_until,
-        }
+    pub fn around(&mut self, policy: &Policy, from: &Asker, now: Seconds) -> Around {
+        let outage = now < self.outage_until;
+        let [address_hot, network_hot] = self.scopes(policy, from).map(|(table, key, limit)| {
+            let source = key.and_then(|key| table.get(policy, key, now));
+            // when nobody's phone rings, time-outs say nothing new
+            source.is_some_and(|source| {
+                let beyond = source.is_spray(limit) || source.is_crowded(limit);
+                now < source.hot_until || beyond && !outage
+            })
+        });
+        let organisation_hot = self.surge.is_hot(policy, outage, now);
+        Around { address_hot, network_hot, organisation_hot, outage }
     }
 
     /// Notes a request that was opened with a first factor. From known places it is no evidence.
@@ -253,17 +118,11 @@ impl Sources {
         }
         let outage = now < self.outage_until;
         let (mut alerts, mut told) = (Vec::new(), false);
-        let scopes = [
-            (&mut self.addresses, from.address, policy.address_users, policy.address_ratio),
-            (&mut self.networks, from.network, policy.network_users, policy.network_ratio),
-        ];
-        for (at, (table, key, users, ratio)) in scopes.into_iter().enumerate() {
+        for (at, (table, key, limit)) in self.scopes(policy, from).into_iter().enumerate() {
             let Some(key) = key else { continue };
-            let source = table.entry(key, now);
-            source.bring_to(policy, now);
-            source.asked(from.user);
-            let spray = source.failing >= users && source.failing > ratio * (source.good + 1.0);
-            if !spray || outage {
+            let source = table.entry(policy, key, now);
+            source.asked(from.user, now);
+            if !source.is_spray(limit) || outage {
                 continue;
             }
             source.hot_until = now + Policy::seconds(policy.source_hot_s);
@@ -275,74 +134,53 @@ impl Sources {
             source.alerted_until = now + ALERT_LIFE_S;
             told = true;
         }
-        if rang || now < self.surge.hot_until {
-            alerts.extend(self.surged(policy, rang, outage, alerts.is_empty(), now));
+        let is_hot = self.surge.asked(policy, rang, now);
+        if is_hot && !outage {
+            alerts.extend(self.surge.heat(policy, alerts.is_empty(), now));
         }
         alerts
     }
 
-    fn surged(
-        &mut self,
-        policy: &Policy,
-        rang: bool,
-        outage: bool,
-        tell: bool,
-        now: Seconds,
-    ) -> Option<Alert> {
-        let surge = &mut self.surge;
-        let kept = fade(now.saturating_sub(surge.at), Policy::seconds(policy.surge_half_life_s));
-        surge.asked *= kept;
-        surge.passed *= kept;
-        surge.at = now;
-        // what is silent because of the surge is weak evidence that it goes on: people don't find it either
-        surge.asked += if rang { 1.0 } else { policy.surge_silent };
-        let normal = policy.surge_share * surge.passed;
-        // IEEE rounds a square root exactly: the same everywhere
-        let limit = policy.surge_users + normal + policy.surge_sigma * normal.sqrt();
-        if surge.asked < limit || outage {
-            return None;
-        }
-        surge.hot_until = now + Policy::seconds(policy.surge_hot_s);
-        let is_new = now >= surge.alerted_until && tell;
-        if tell || now < surge.alerted_until {
-            surge.alerted_until = now + ALERT_LIFE_S;
-        }
-        is_new.then_some(Alert {
-            kind: AlertKind::Spray,
-            severity: Severity::High,
-            scope: Scope::Organisation,
-        })
-    }
-
-    /// Notes a success.
-    pub fn passed(
+    /// Notes how a challenge ended that `from` asked for.
+    pub fn ended(
         &mut self,
         policy: &Policy,
         from: &Asker,
-        familiarity: Familiarity,
-        rang: bool,
+        charge: &Charge,
+        decision: Decision,
         now: Seconds,
-    ) {
-        for (table, key) in
-            [(&mut self.addresses, from.address), (&mut self.networks, from.network)]
-        {
+    ) -> Vec<Alert> {
+        let known = charge.familiarity.is_known();
+        match decision {
+            Decision::Approved => self.passed(policy, from, charge, now),
+            Decision::Expired if known && charge.rang => {
+                return self.timed_out(policy, from, now);
+            }
+            // the person was there, and it wasn't them
+            Decision::Denied | Decision::Reported if !known => {
+                for (table, key, _) in self.scopes(policy, from) {
+                    if let Some(source) = key.and_then(|key| table.get(policy, key, now)) {
+                        source.failed(from.user);
+                    }
+                }
+                self.surge.failed(policy, charge.rang, charge.at, now);
+            }
+            _ => {}
+        }
+        Vec::new()
+    }
+
+    /// Notes a success.
+    pub fn passed(&mut self, policy: &Policy, from: &Asker, charge: &Charge, now: Seconds) {
+        for (table, key, _) in self.scopes(policy, from) {
             let Some(key) = key else { continue };
             // successes at home are what makes a shared address a crowd's
-            let source = table.entry(key, now);
-            source.bring_to(policy, now);
-            source.passed(from.user);
+            table.entry(policy, key, now).passed(from.user);
         }
-        if familiarity.is_known() {
-            if let Some(known) = self.known(policy, from.integration, now) {
-                known.passed += 1.0;
-            }
-        } else {
-            let hot = now < self.surge.hot_until;
-            let asked = if rang { 1.0 } else { policy.surge_silent };
-            if rang || hot {
-                self.surge.asked = (self.surge.asked - asked).max(0.0);
-            }
-            self.surge.passed += 1.0;
+        if !charge.familiarity.is_known() {
+            self.surge.passed(policy, charge.rang, charge.at, now);
+        } else if let Some(known) = self.known(policy, from.integration, now) {
+            known.passed += 1.0;
         }
     }
 
@@ -356,18 +194,9 @@ impl Sources {
         Some(known)
     }
 
-    /// Notes that a ring timed out. From known places that is evidence of an outage, which attackers elsewhere
+    /// Notes that a ring from a known place timed out. That is evidence of an outage, which attackers elsewhere
     /// can't make up; one integration supplies at most half of it.
-    pub fn timed_out(
-        &mut self,
-        policy: &Policy,
-        from: &Asker,
-        familiarity: Familiarity,
-        now: Seconds,
-    ) -> Vec<Alert> {
-        if !familiarity.is_known() {
-            return Vec::new();
-        }
+    fn timed_out(&mut self, policy: &Policy, from: &Asker, now: Seconds) -> Vec<Alert> {
         let Some(known) = self.known(policy, from.integration, now) else { return Vec::new() };
         known.timed_out += 1.0;
         let alone = *known;
@@ -411,8 +240,7 @@ impl Sources {
     /// Counts an unknown recovery code; `false` if the source has sent too many: then nothing is hashed.
     pub fn junk(&mut self, policy: &Policy, from: &Asker, now: Seconds) -> bool {
         // who has no address shares one source
-        let source = self.addresses.entry(from.address.unwrap_or(0), now);
-        source.bring_to(policy, now);
+        let source = self.addresses.entry(policy, from.address.unwrap_or(0), now);
         let each = 600_u32.div_ceil(Policy::seconds(policy.junk_per_source).max(1));
         let full = source.junk.max(now);
         if full + each > now + 600 {
@@ -425,7 +253,7 @@ impl Sources {
     /// How many sources are remembered.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.addresses.entries.len() + self.networks.entries.len()
+        self.addresses.len() + self.networks.len()
     }
 
     /// Whether nothing is remembered.

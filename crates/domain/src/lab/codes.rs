@@ -101,9 +101,8 @@ impl Lab {
         }
         let user = self.users.entry(caller.user.clone()).or_default();
         let origin = origin(caller);
-        let familiarity = user.memory.familiarity(&self.policy, &origin, now);
-        user.memory.code_passed(&self.policy, &origin, now);
-        self.sources.passed(&self.policy, &asker(caller), familiarity, false, now);
+        let charge = user.memory.code_passed(&self.policy, &origin, now);
+        self.sources.passed(&self.policy, &asker(caller), &charge, now);
         Vec::new()
     }
 

@@ -259,15 +259,9 @@ impl Lab {
         let Some(user) = self.users.get_mut(name) else { return Vec::new() };
         let Some(at) = user.live.iter().position(|live| live.id == id) else { return Vec::new() };
         let live = user.live.remove(at);
-        let familiarity = live.charge.familiarity;
-        let mut raised = Vec::new();
-        if decision == Decision::Approved {
-            self.sources.passed(&self.policy, &live.asker, familiarity, live.charge.rang, now);
-        }
-        if decision == Decision::Expired && live.charge.rang {
-            let alerts = self.sources.timed_out(&self.policy, &live.asker, familiarity, now);
-            raised = name_all(&live.caller, alerts);
-        }
+        let alerts =
+            self.sources.ended(&self.policy, &live.asker, &live.charge, decision, now);
+        let mut raised = name_all(&live.caller, alerts);
         let outage = self.sources.is_outage(now);
         user.memory = user.memory.at(&self.policy, now);
         let alerts = user.memory.settled(&self.policy, &live.charge, decision, outage, now);
@@ -327,7 +321,7 @@ impl Lab {
             origin: origin(&caller),
             session: session(&caller),
             break_glass: user.break_glass,
-            around: self.sources.around(&asker, now),
+            around: self.sources.around(&self.policy, &asker, now),
         };
         let beside = user.live.iter().map(|live| &live.charge);
         let verdict = judge_create(&self.policy, &user.memory, beside, &facts, now);

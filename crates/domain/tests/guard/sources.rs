@@ -249,7 +249,7 @@ fn a_flood_of_addresses_is_bounded_and_forgets_nobody_who_sprays() {
         let at = now + user;
         sources.asked(&policy, &sprayer(user), Familiarity::Unknown, true, at);
     }
-    assert!(sources.around(&sprayer(1), now + 60).address_hot);
+    assert!(sources.around(&policy, &sprayer(1), now + 60).address_hot);
     let flood = u64::try_from(MAX_SOURCES).expect("a number") * 3;
     for address in 0..flood {
         // each of them asks for two: more than the plainest entry
@@ -260,7 +260,7 @@ fn a_flood_of_addresses_is_bounded_and_forgets_nobody_who_sprays() {
         assert!(sources.len() <= 2 * MAX_SOURCES);
     }
     let later = now + 60 + 600;
-    assert!(sources.around(&sprayer(1), later).address_hot, "it went on spraying");
+    assert!(sources.around(&policy, &sprayer(1), later).address_hot, "it went on spraying");
     assert!(Sources::bytes_per_source() <= 160);
 }
 
