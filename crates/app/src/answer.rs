@@ -208,16 +208,19 @@ impl App {
         let (tenant, user) = (challenge.tenant, challenge.user);
         let policy = self.policy(tenant, challenge.integration);
         let now = guard::seconds(call.now);
+        let created = self.history(challenge).await?;
+        let created = created.into_iter().find(|row| row.public.event == Event::ChallengeCreated);
+        let origin = created.and_then(|row| row.public.guard).map(|guard| guard.origin);
         let report = |cell: &mut guard::Cell| {
             cell.memory = cell.memory.at(policy, now);
-            (cell.memory.reported_late(policy, now), true)
+            (cell.memory.reported_late(policy, &origin.unwrap_or_default(), now), true)
         };
         let alerts = self.change_cell(call, tenant, user, report).await?;
         let entry = Entry::new(tenant, Event::LateReport).with(|public| {
             public.challenge = Some(challenge.id);
             public.user = Some(user);
             public.integration = Some(challenge.integration);
-            public.told = Some(Told::at(now));
+            public.told = Some(Told { origin, ..Told::at(now) });
         });
         self.ledger.record(entry).await?;
         let alerts = if told { Vec::new() } else { alerts };

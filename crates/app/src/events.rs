@@ -1,9 +1,9 @@
 //! The sign-in log, and one plain sentence per challenge.
 
 use domain::audit::{Event, Private, Public};
-use domain::challenge::{Decision, Mode, State};
+use domain::challenge::{Challenge, Decision, Mode, State};
 use domain::guard::Reason;
-use ports::{AuditFilter, AuditRow, UserRef};
+use ports::{AuditFilter, AuditRow, StoreError, UserRef};
 use statement::{ChallengeId, EventId, IntegrationId, TenantId, Timestamp};
 
 use crate::{App, Error};
@@ -75,6 +75,21 @@ impl App {
         Ok(self.ledger.read(filter).await?.into_iter().map(EventView::from).collect())
     }
 
+    /// What the audit says of a challenge, oldest first.
+    pub(crate) async fn history(&self, challenge: &Challenge) -> Result<Vec<AuditRow>, StoreError> {
+        let filter = AuditFilter {
+            tenant: challenge.tenant,
+            after: None,
+            since: Some(challenge.created),
+            event: None,
+            user: None,
+            integration: None,
+            challenge: Some(challenge.id),
+            limit: 50,
+        };
+        self.ledger.read(filter).await
+    }
+
     /// One plain sentence on a challenge: why it rang, didn't ring, was refused, was a decoy.
     ///
     /// # Errors
@@ -84,17 +99,7 @@ impl App {
         if record.challenge.tenant != tenant {
             return Err(Error::NotFound);
         }
-        let filter = AuditFilter {
-            tenant,
-            after: None,
-            since: Some(record.challenge.created),
-            event: None,
-            user: None,
-            integration: None,
-            challenge: Some(id),
-            limit: 50,
-        };
-        let rows = self.ledger.read(filter).await?;
+        let rows = self.history(&record.challenge).await?;
         let created = rows.iter().find(|row| row.public.event == Event::ChallengeCreated);
         let reasons = created.map(|row| row.public.reasons.as_slice()).unwrap_or_default();
         let refused = rows.iter().filter(|row| row.public.event == Event::AnswerRefused).count();

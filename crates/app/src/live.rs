@@ -154,7 +154,7 @@ impl App {
             {
                 cell = next;
                 let timed_out = decided.decision == Decision::Expired && opened.charge.weight > 0.0;
-                let forgiven = outage && timed_out;
+                let forgiven = outage && timed_out && opened.charge.familiarity.is_known();
                 applied.push(Applied { opened, decided: *decided, alerts, forgiven });
             }
         }

@@ -227,13 +227,16 @@ pub struct Told {
     /// Whether the user had a code that works.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub has_code: bool,
+    /// Where what was reported came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
 }
 
 impl Told {
     /// At this second.
     #[must_use]
     pub const fn at(at: Seconds) -> Self {
-        Self { at, spent: false, has_code: false }
+        Self { at, spent: false, has_code: false, origin: None }
     }
 }
 

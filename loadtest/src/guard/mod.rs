@@ -105,7 +105,9 @@ fn list(findings: &Findings) {
     for line in findings.benign.list.iter().chain(&findings.outage.list) {
         eprintln!("{line}");
     }
-    eprintln!("most held: user {:?}", findings.benign.most_held_user());
+    for (user, times) in findings.benign.users_held_often() {
+        eprintln!("held {times} times: user {user}");
+    }
     let campaigns = findings.attacks.iter().flat_map(|(_, campaigns)| campaigns);
     for it in campaigns.filter(|it| it.own_way < it.own_total || it.own_blocked > 0) {
         let (id, day) = (it.spec.id, dice::day_of(it.starts));

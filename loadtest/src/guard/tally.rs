@@ -177,9 +177,9 @@ impl Tally {
         counted.map(|(_, count)| *count as f64).sum::<f64>() / self.user_days * 10_000.0
     }
 
-    /// The user with the most held.
-    pub(crate) fn most_held_user(&self) -> Option<usize> {
-        self.held_by_user.iter().position(|count| *count == self.most_held)
+    /// The users with more than three held, and how many.
+    pub(crate) fn users_held_often(&self) -> impl Iterator<Item = (usize, u16)> {
+        self.held_by_user.iter().copied().enumerate().filter(|(_, count)| *count > 3)
     }
 
     /// How many users had so many held, for each number from 1.

@@ -128,7 +128,7 @@ impl Cell {
         let now = seconds(decided.at);
         self.memory = self.memory.at(policy, now);
         if opened.withheld && decided.decision == Decision::Approved {
-            self.memory.released();
+            self.memory.released(&opened.charge);
         }
         let alerts = self.memory.settled(policy, &opened.charge, decided.decision, outage, now);
         Some((self, opened, alerts))

@@ -272,7 +272,8 @@ fn silence(
         (
             !nowhere
                 && memory.score(policy) >= policy.silent_at
-                && !memory.has_second_chance(policy, &facts.origin, facts.session),
+                && !memory.has_second_chance(policy, &facts.origin, facts.session)
+                && !memory.is_proving(policy, &facts.origin, now),
             Reason::Raised,
         ),
         (nowhere && memory.nowhere_score(policy) >= policy.nowhere_silent_at, Reason::NowhereSpent),
@@ -339,6 +340,8 @@ impl Memory {
             self.tried(policy, &facts.origin);
             if rang {
                 self.note_session(facts.session, first);
+            } else {
+                self.add_silent(policy, &facts.origin, weight);
             }
         }
         if verdict.reasons.contains(&Reason::Collision) {
@@ -348,7 +351,11 @@ impl Memory {
         if !rang && !familiarity.is_known() {
             self.silent = self.silent.saturating_add(1);
         }
-        let alerts = self.raise(policy, familiarity, rang, facts.around, now);
+        let mut alerts = self.raise(policy, familiarity, rang, facts.around, now);
+        // once an alert holds other places it speaks for these too
+        if verdict.reasons.contains(&Reason::Collision) && now >= self.hold_until {
+            alerts.push(Alert::user(AlertKind::ConcurrentLogin, Severity::Low));
+        }
         (charge, alerts)
     }
 

@@ -8,6 +8,20 @@ use super::places::{Kind, Places, Standing};
 use super::policy::Policy;
 
 pub(super) const DAY_S: Seconds = 86_400;
+/// What is left of the score at which other places are silent when a hold is over, at most.
+const AFTER_HOLD: f32 = 0.5;
+/// Nobody reads that a sign-in failed and starts another one sooner; a script does.
+const HASTE_S: Seconds = 3;
+/// A second chance is over by then, whatever the policy: no challenge lives longer than five minutes, and low bits
+/// of seconds tell times apart that are closer.
+const SECOND_CHANCE_MAX_S: Seconds = 900;
+
+/// The low bits of a number, never zero.
+#[expect(clippy::cast_possible_truncation, reason = "the low half is meant")]
+const fn low(of: u32) -> u16 {
+    let low = of as u16;
+    if low == 0 { 1 } else { low }
+}
 
 /// What is left of a value. Nothing stays nothing: the common case costs nothing.
 fn kept(value: f32, elapsed: Seconds, half_life: f32) -> f32 {
@@ -94,6 +108,11 @@ impl Sums {
         }
     }
 
+    fn scaled(self, by: f32) -> Self {
+        let Self { fast, day, week, month } = self;
+        Self { fast: fast * by, day: day * by, week: week * by, month: month * by }
+    }
+
     fn score(self, policy: &Policy) -> f32 {
         self.fast * policy.fast_weight
             + self.day * policy.day_weight
@@ -117,10 +136,14 @@ pub struct Memory {
     /// What the last failing place has added, on the short and long sums, and its tries: its own success takes
     /// it back.
     debt_place: Tag,
-    /// The browser session that rang there, until it has used its second chance.
-    debt_session: Tag,
+    /// The low bits of the browser session that rang there, until it has used its second chance; zero is nobody's.
+    debt_session: u16,
+    /// When that ring ended, as the low bits of the second; zero while it rings.
+    debt_ended: u16,
     debt_at: Seconds,
     debt: [f32; 3],
+    /// The place where a code passed after the last denial: it needs no other code.
+    proven_place: Tag,
     /// When the score rose; zero while it is low.
     pub(super) raised_at: Seconds,
     /// Other places don't ring before this.
@@ -199,8 +222,21 @@ impl Memory {
         self.nowhere[0] = kept(self.nowhere[0], policy.day_half_life_s);
         self.nowhere[1] = kept(self.nowhere[1], policy.nowhere_long_half_life_s);
         self.at = now;
+        if self.held_level >= 2 && now >= self.hold_until {
+            self.end_hold(policy);
+        }
         self.note_rise(policy);
         self
+    }
+
+    /// A burst that stayed away for a whole hold is over: what is left of it no longer silences other places by
+    /// itself. Not so what came back day after day: that may be away for a weekend.
+    fn end_hold(&mut self, policy: &Policy) {
+        self.held_level = 0;
+        let (score, most) = (self.score(policy), policy.silent_at * AFTER_HOLD);
+        if score > most && self.tried_days() < 2 {
+            self.sums = self.sums.scaled(most / score);
+        }
     }
 
     /// Whether something from elsewhere was denied or reported less than `seconds` ago.
@@ -329,22 +365,53 @@ impl Memory {
         (self.tried_days & 0b1_1111).count_ones()
     }
 
-    /// Whether a browser session that rang at its place in vain may ring there once more: people try again.
+    /// Whether a browser session that rang at its place in vain may ring there once more: people try again, within
+    /// seconds but not at once.
     pub(super) fn has_second_chance(
         &self,
         policy: &Policy,
         origin: &Origin,
         session: Option<Tag>,
     ) -> bool {
-        session.is_some_and(|session| session == self.debt_session)
+        let since = u32::from(low(self.at).wrapping_sub(self.debt_ended));
+        session.is_some_and(|session| low(session) == self.debt_session)
+            && self.debt_ended != 0
             && origin.context() == Some(self.debt_place)
             && self.denied_at < self.debt_at
-            && self.at.saturating_sub(self.debt_at) <= Policy::seconds(policy.second_chance_s)
+            && self.at.saturating_sub(self.debt_at) <= SECOND_CHANCE_MAX_S
+            && (HASTE_S..=Policy::seconds(policy.second_chance_s)).contains(&since)
+    }
+
+    /// Notes that a ring there ended unapproved: from now on its session may try once more.
+    pub(super) fn note_ended(&mut self, origin: &Origin) {
+        if self.debt_session != 0 && self.owes(origin) {
+            self.debt_ended = low(self.at);
+        }
+    }
+
+    /// Whether the person proved possession from there within a day, and everything there was answered since. What
+    /// goes wrong elsewhere doesn't silence it then, though it isn't familiar yet.
+    pub(super) fn is_proving(&self, policy: &Policy, origin: &Origin, now: Seconds) -> bool {
+        let on_probation =
+            |tag| self.places.standing(Kind::Place, tag, policy, now) == Standing::Probation;
+        origin.context().is_some_and(on_probation) && !self.owes(origin)
     }
 
     /// Notes which session rang where: its first ring earns a second chance, the next one uses it.
     pub(super) fn note_session(&mut self, session: Option<Tag>, first: bool) {
-        self.debt_session = if first { session.unwrap_or(0) } else { 0 };
+        self.debt_session = if first { session.map_or(0, low) } else { 0 };
+        self.debt_ended = 0;
+    }
+
+    /// Counts a silent request from elsewhere on the long sums too, as far as they hold less than a denial: whoever
+    /// goes on asking is remembered for days, and a flood no longer than that.
+    pub(super) fn add_silent(&mut self, policy: &Policy, origin: &Origin, weight: f32) {
+        let room = (policy.denial - self.sums.month.max(self.sums.week)).max(0.0);
+        let long = (weight * policy.silent_long).min(room);
+        let added = Weight { short: 0.0, long };
+        self.sums = self.sums.plus(policy, added);
+        self.owe(policy, origin, added);
+        self.note_rise(policy);
     }
 
     /// Whether a place has failed before and not succeeded since.
@@ -419,8 +486,24 @@ impl Memory {
     /// A denial or report of something from elsewhere: what is on probation begins it anew, and the place
     /// itself is forgotten.
     pub(super) fn distrust(&mut self, policy: &Policy, origin: &Origin) {
-        let gone = |tag| Some(tag) == origin.address || Some(tag) == origin.cookie;
+        let gone = |tag| [origin.address, origin.cookie, origin.network].contains(&Some(tag));
         self.places.distrust(policy, self.at, gone);
+        self.proven_place = 0;
+    }
+
+    /// A success from where nothing can be recognised: the cookie that it may have earned isn't known for a day.
+    pub(super) fn learn_unseen(&mut self, policy: &Policy) {
+        self.places.learn_unseen(policy, self.at);
+    }
+
+    /// A code passed where a right answer was withheld: nobody but the person has both.
+    pub(super) fn prove(&mut self, origin: &Origin) {
+        self.proven_place = origin.context().unwrap_or(0);
+    }
+
+    /// Whether a code passed there since the last denial.
+    pub(super) fn is_proven(&self, origin: &Origin) -> bool {
+        self.proven_place != 0 && origin.context() == Some(self.proven_place)
     }
 
     /// Forgets one cookie.

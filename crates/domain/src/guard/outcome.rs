@@ -31,7 +31,7 @@ impl Memory {
         };
         let denied = denied_within(fresh) || (held && denied_within(policy.denial_memory_s));
         let contained = held && self.held_level >= 3;
-        let strange = !charge.familiarity.is_known();
+        let strange = !charge.familiarity.is_known() && !self.is_proven(&charge.origin);
         if strange && (denied || contained) && has_code && !break_glass {
             Release::Withheld
         } else {
@@ -48,9 +48,10 @@ impl Memory {
         vec![Alert::user(AlertKind::Bombing, Severity::High)]
     }
 
-    /// A code has passed where a right answer was withheld: nobody but the person has both.
-    pub fn released(&mut self) {
-        self.denied_at = 0;
+    /// A code has passed where a right answer was withheld: that place needs no other one. Elsewhere the denial
+    /// counts on.
+    pub fn released(&mut self, charge: &Charge) {
+        self.prove(&charge.origin);
     }
 
     fn hold(&mut self, level: u8, until: Seconds) {
@@ -74,9 +75,6 @@ impl Memory {
         outage: bool,
         now: Seconds,
     ) -> Vec<Alert> {
-        if now >= self.hold_until {
-            self.held_level = 0;
-        }
         match decision {
             Decision::Approved => {
                 self.approved(policy, charge, now);
@@ -89,14 +87,20 @@ impl Memory {
             Decision::Reported => self.reported(policy, charge, now),
             Decision::Mismatch => {
                 self.top_up(policy, charge, policy.mismatch, false);
+                self.note_ended(&charge.origin);
                 Vec::new()
             }
-            // time-outs that everybody has say nothing about this user
-            Decision::Expired if outage => {
+            // time-outs that everybody has at home say nothing about this user; those of strangers still do
+            Decision::Expired if outage && charge.familiarity.is_known() => {
                 self.undo(policy, charge);
                 Vec::new()
             }
-            Decision::Expired | Decision::Cancelled | Decision::Superseded => Vec::new(),
+            Decision::Expired | Decision::Cancelled | Decision::Superseded => {
+                if charge.rang {
+                    self.note_ended(&charge.origin);
+                }
+                Vec::new()
+            }
         }
     }
 
@@ -107,6 +111,8 @@ impl Memory {
         let recognisable = charge.familiarity != Familiarity::Nowhere;
         if recognisable {
             self.learn(policy, &charge.origin, charge.familiarity.is_known());
+        } else {
+            self.learn_unseen(policy);
         }
         // a hold that nothing but this place had earned ends with it
         let denied = self.denied_within(Policy::seconds(policy.denial_memory_s), now);
@@ -127,18 +133,29 @@ impl Memory {
     }
 
     fn reported(&mut self, policy: &Policy, charge: &Charge, now: Seconds) -> Vec<Alert> {
+        // from the person's own browser, with nothing else wrong: most likely a slip of the finger
+        let slip = charge.familiarity == Familiarity::Own
+            && !self.is_raised(policy)
+            && !self.is_looping(policy, charge.familiarity);
         self.refused(policy, charge, policy.report, now);
-        self.confirm(policy, AlertKind::Bombing, now)
+        let severity = if slip { Severity::Low } else { Severity::High };
+        self.confirm(policy, &Origin::default(), Alert::user(AlertKind::Bombing, severity), now)
     }
 
     /// The person says that it wasn't them: an attack is confirmed, and told once.
-    fn confirm(&mut self, policy: &Policy, kind: AlertKind, now: Seconds) -> Vec<Alert> {
+    fn confirm(
+        &mut self,
+        policy: &Policy,
+        origin: &Origin,
+        alert: Alert,
+        now: Seconds,
+    ) -> Vec<Alert> {
         let confirmed = now < self.hold_until && self.held_level >= 3;
         // wherever it came from, who is on probation may be the same one: probation begins anew
-        self.distrust(policy, &Origin::default());
+        self.distrust(policy, origin);
         self.denied_at = now;
         self.hold(3, now + Policy::seconds(policy.hold_s));
-        if confirmed { Vec::new() } else { vec![Alert::user(kind, Severity::High)] }
+        if confirmed { Vec::new() } else { vec![alert] }
     }
 
     /// Raises what a challenge has cost to what its outcome costs. `kept`: no later success takes it back.
@@ -207,10 +224,12 @@ impl Memory {
         charge
     }
 
-    /// A report of something that was decided before: the decision stays, the guard acts.
+    /// A report of something from `origin` that was decided before: the decision stays, the guard acts. What that
+    /// place has learned since is forgotten.
     #[must_use]
-    pub fn reported_late(&mut self, policy: &Policy, now: Seconds) -> Vec<Alert> {
-        self.confirm(policy, AlertKind::ReportedLate, now)
+    pub fn reported_late(&mut self, policy: &Policy, origin: &Origin, now: Seconds) -> Vec<Alert> {
+        let alert = Alert::user(AlertKind::ReportedLate, Severity::High);
+        self.confirm(policy, origin, alert, now)
     }
 
     /// Whether a new device, a reset or new codes take effect now.

@@ -123,6 +123,15 @@ impl Places {
         }
     }
 
+    /// Notes a success from a place that has no name here: what it may have earned, a cookie that was never shown, is
+    /// on probation.
+    pub(super) fn learn_unseen(&mut self, policy: &Policy, now: Seconds) {
+        self.learn(Kind::Place, FORGOTTEN, false, policy, now);
+        if let Some(at) = Self::slots(Kind::Place).find(|at| self.tags[*at] == FORGOTTEN) {
+            self.stamps[at] = self.probation(policy, now);
+        }
+    }
+
     /// The stamp of a probation that begins now. Rounded up: it never ends early.
     #[expect(clippy::unused_self, reason = "reads better beside the others")]
     fn probation(&self, policy: &Policy, now: Seconds) -> u16 {

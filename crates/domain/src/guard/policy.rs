@@ -94,9 +94,10 @@ policy! {
 
     ring: 1.0 "time-outs" in 0.5..2.0, "What a ring from elsewhere costs until the person approves it: ringing and cancelling buys nothing.";
     silent: 0.5 "time-outs" in 0.1..1.0, "What a silent challenge from elsewhere costs: it disturbs nobody, but it is evidence.";
+    silent_long: 0.5 "share" in 0.0..1.0, "How much of that counts on the long horizons, up to what a denial does: whoever goes on asking is remembered.";
     denial: 1.5 "time-outs" in 1.0..6.0, "What a denial from elsewhere costs in place of the ring.";
     mismatch: 1.0 "time-outs" in 1.0..6.0, "What a wrong number from elsewhere costs in place of the ring: more than a time-out, less than a denial, for people mistype.";
-    report: 6.0 "time-outs" in 3.0..12.0, "What a report costs: enough for the highest level by itself.";
+    report: 3.0 "time-outs" in 1.0..12.0, "What a report costs: the hold that it begins is what silences other places, so that they ring again after three days.";
     wrong_code: 0.5 "time-outs" in 0.0..2.0, "What a wrong code from elsewhere costs.";
     collision: 0.75 "time-outs" in 0.0..2.0, "Added where a stranger asks while the person's own sign-in rings.";
     near_factor: 0.75 "share" in 0.1..1.0, "What failures from a known network cost, as a share of unknown ones: home addresses change, and so do an attacker's who knows the provider.";
@@ -107,15 +108,15 @@ policy! {
     silent_at: 0.6 "score" in 0.2..3.0, "Score at which other places no longer ring.";
     tries_half_life_s: 900.0 "s" in 60.0..7200.0, "How fast tries from elsewhere fade for alerts: people who fail try again within minutes.";
     tries_cap: 12.0 "tries" in 3.0..100.0, "Most that are counted.";
-    alert_at: 3.0 "tries" in 1.0..50.0, "Tries at which an alert is raised, if the person hasn't resolved them within grace_s.";
+    alert_at: 3.3 "tries" in 1.0..50.0, "Tries at which an alert is raised, if the person hasn't resolved them within grace_s.";
     drip_days: 3.0 "days" in 2.0..5.0, "Of the last five days, on how many there must be tries for an alert: an attack that is spread thin.";
     drip_s: 43200.0 "s" in 3600.0..604800.0, "How long a raised score of requests without address and cookie lasts that one bad sign-in doesn't explain.";
-    alert_at_once: 4.4 "tries" in 1.0..50.0, "Tries at which it is raised without waiting.";
-    grace_s: 300.0 "s" in 0.0..3600.0, "Time for the person to succeed before an alert is raised.";
+    alert_at_once: 5.4 "tries" in 1.0..50.0, "Tries at which it is raised without waiting.";
+    grace_s: 400.0 "s" in 0.0..3600.0, "Time for the person to succeed before an alert is raised.";
     hold_s: 259200.0 "s" in 3600.0..1209600.0, "How long after an alert other places don't ring; each try begins it anew.";
     denial_fresh_s: 86400.0 "s" in 60.0..259200.0, "How long after a denial an approval from elsewhere needs a code as well.";
     denial_nowhere_s: 3600.0 "s" in 60.0..259200.0, "The same without address and cookie, where the person can't be told apart.";
-    second_chance_s: 900.0 "s" in 0.0..7200.0, "How long a browser session that rang in vain may ring once more from its place, unless it was denied.";
+    second_chance_s: 28.0 "s" in 0.0..600.0, "How long after a ring ended in vain its browser session may ring once more from its place, unless it was denied: people try again within seconds.";
     denial_memory_s: 259200.0 "s" in 3600.0..1209600.0, "The same while an alert holds other places.";
 
     loop_half_life_s: 600.0 "s" in 60.0..7200.0, "Horizon of unanswered rings from known places.";
@@ -155,8 +156,8 @@ policy! {
     junk_per_source: 20.0 "tries" in 5.0..1000.0, "Unknown recovery codes from one source in ten minutes.";
 
     surge_half_life_s: 2400.0 "s" in 600.0..14400.0, "How fast an organisation's unresolved rings fade.";
-    surge_users: 7.0 "users" in 3.0..100.0, "Users rung from unknown places without success that are normal in any organisation.";
-    surge_share: 0.06 "share" in 0.01..0.5, "The normal share of them among those who succeeded.";
+    surge_users: 6.0 "users" in 3.0..100.0, "Users rung from unknown places without success that are normal in any organisation.";
+    surge_share: 0.03 "share" in 0.01..0.5, "The normal share of them among those who succeeded.";
     surge_sigma: 3.5 "deviations" in 1.0..10.0, "How far above normal (Poisson) is a surge.";
     surge_silent: 0.3 "users" in 0.0..1.0, "What a request counts during a surge that didn't ring: more would keep a surge alive that is over.";
     surge_hot_s: 1800.0 "s" in 300.0..14400.0, "How long unknown places are silent after a surge.";
@@ -234,8 +235,8 @@ mod tests {
         let said = policy.check().unwrap_err().to_string();
         assert_eq!(said, "grace_s is -1 s; it must be from 0 to 3600");
         assert!(Policy { ring: f32::NAN, ..Policy::default() }.check().is_err());
-        let policy = Policy { alert_at: 5.0, ..Policy::default() };
+        let policy = Policy { alert_at: 6.0, ..Policy::default() };
         let said = policy.check().unwrap_err().to_string();
-        assert_eq!(said, "alert_at_once is 4.4 tries; it must be from 5 to 50");
+        assert_eq!(said, "alert_at_once is 5.4 tries; it must be from 6 to 50");
     }
 }

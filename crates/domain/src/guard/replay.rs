@@ -441,7 +441,8 @@ impl<'r> Step<'r, '_> {
         *memory = memory.at(policy, told.at);
         match self.row.public.event {
             Event::LateReport => {
-                let alerts = memory.reported_late(policy, told.at);
+                let origin = told.origin.unwrap_or_default();
+                let alerts = memory.reported_late(policy, &origin, told.at);
                 self.alerts.extend(alerts);
             }
             Event::UserContained => memory.contain(policy, told.at),

@@ -19,6 +19,8 @@ use crate::challenge::Decision;
 
 /// Addresses, and as many networks, that are remembered at once: about 10 MiB each.
 pub const MAX_SOURCES: usize = 100_000;
+/// Users whose time-outs at home are told apart: far more than make an outage.
+const MAX_RECENT: usize = 64;
 /// Integrations that are told apart.
 const MAX_INTEGRATIONS: usize = 1_024;
 /// A short keyed hash of a user, for counting.
@@ -63,8 +65,40 @@ pub struct Sources {
     networks: Table,
     surge: Surge,
     integrations: HashMap<u64, Known, Spread>,
+    /// Whose known places timed out lately, in turn, and when.
+    timed_out: Recent,
     outage_until: Seconds,
     outage_alerted: Seconds,
+}
+
+/// Users whom something befell lately: each counts once, however often it befalls them.
+#[derive(Clone, Copy, Debug)]
+struct Recent {
+    users: [(UserTag, Seconds); MAX_RECENT],
+    next: usize,
+}
+
+impl Default for Recent {
+    fn default() -> Self {
+        Self { users: [(0, 0); MAX_RECENT], next: 0 }
+    }
+}
+
+impl Recent {
+    /// Whether a user is new for `life` seconds; remembers them.
+    fn is_new(&mut self, user: UserTag, life: Seconds, now: Seconds) -> bool {
+        let known = self.users.iter_mut().find(|(other, _)| *other == user);
+        if let Some((_, since)) = known {
+            let is_new = now.saturating_sub(*since) >= life;
+            if is_new {
+                *since = now;
+            }
+            return is_new;
+        }
+        self.users[self.next] = (user, now);
+        self.next = (self.next + 1) % MAX_RECENT;
+        true
+    }
 }
 
 /// How long one alert about many users stands for what goes on.
@@ -82,10 +116,7 @@ impl Sources {
         let address = Limit { users, ratio };
         let (users, ratio) = (policy.network_users, policy.network_ratio);
         let network = Limit { users, ratio };
-        [
-            (&mut self.addresses, from.address, address),
-            (&mut self.networks, from.network, network),
-        ]
+        [(&mut self.addresses, from.address, address), (&mut self.networks, from.network, network)]
     }
 
     /// What is known beyond the user about a request.
@@ -117,7 +148,7 @@ impl Sources {
             return Vec::new();
         }
         let outage = now < self.outage_until;
-        let (mut alerts, mut told) = (Vec::new(), false);
+        let (mut alerts, mut explained) = (Vec::new(), None);
         for (at, (table, key, limit)) in self.scopes(policy, from).into_iter().enumerate() {
             let Some(key) = key else { continue };
             let source = table.entry(policy, key, now);
@@ -127,16 +158,18 @@ impl Sources {
             }
             source.hot_until = now + Policy::seconds(policy.source_hot_s);
             // one campaign is one alert: the address speaks for its network
-            if now >= source.alerted_until && !told {
+            if now >= source.alerted_until && explained.is_none() {
                 let scope = if at == 0 { Scope::Address } else { Scope::Network };
                 alerts.push(Alert { kind: AlertKind::Spray, severity: Severity::Medium, scope });
             }
             source.alerted_until = now + ALERT_LIFE_S;
-            told = true;
+            explained = explained.or(Some(source.users()));
         }
-        let is_hot = self.surge.asked(policy, rang, now);
-        if is_hot && !outage {
-            alerts.extend(self.surge.heat(policy, alerts.is_empty(), now));
+        if let Some(users) = explained {
+            // what one source explains is no surge of the whole organisation
+            users.into_iter().for_each(|user| self.surge.forget(policy, user, now));
+        } else if self.surge.asked(policy, from.user, rang, now) && !outage {
+            alerts.extend(self.surge.heat(policy, now));
         }
         alerts
     }
@@ -163,7 +196,7 @@ impl Sources {
                         source.failed(from.user);
                     }
                 }
-                self.surge.failed(policy, charge.rang, charge.at, now);
+                self.surge.failed(policy, from.user, now);
             }
             _ => {}
         }
@@ -178,7 +211,7 @@ impl Sources {
             table.entry(policy, key, now).passed(from.user);
         }
         if !charge.familiarity.is_known() {
-            self.surge.passed(policy, charge.rang, charge.at, now);
+            self.surge.passed(policy, from.user, now);
         } else if let Some(known) = self.known(policy, from.integration, now) {
             known.passed += 1.0;
         }
@@ -197,6 +230,11 @@ impl Sources {
     /// Notes that a ring from a known place timed out. That is evidence of an outage, which attackers elsewhere
     /// can't make up; one integration supplies at most half of it.
     fn timed_out(&mut self, policy: &Policy, from: &Asker, now: Seconds) -> Vec<Alert> {
+        // one person who doesn't answer is no outage; after four half-lives what they counted is gone
+        let life = 4 * Policy::seconds(policy.outage_half_life_s);
+        if !self.timed_out.is_new(from.user, life, now) {
+            return Vec::new();
+        }
         let Some(known) = self.known(policy, from.integration, now) else { return Vec::new() };
         known.timed_out += 1.0;
         let alone = *known;

@@ -2,7 +2,7 @@
 
 use statement::Timestamp;
 
-use super::engine::{Known, Lab, name_all};
+use super::engine::{Known, Lab, User, name_all};
 use super::names::{asker, origin};
 use super::{Caller, Judged, Raised, Word};
 use crate::attempts::{Attempts, Lane, Refusal};
@@ -92,10 +92,10 @@ impl Lab {
     fn passed(&mut self, now: Seconds, challenge: Option<&str>, caller: &Caller) -> Vec<Raised> {
         let live = challenge.filter(|id| matches!(self.ids.get(*id), Some(Known::Live(_))));
         if let Some(id) = live {
-            if let Some(user) = self.users.get_mut(&caller.user)
-                && user.live.iter().any(|live| live.withheld && live.id == id)
+            if let Some(User { live, memory, .. }) = self.users.get_mut(&caller.user)
+                && let Some(live) = live.iter().find(|live| live.withheld && live.id == id)
             {
-                user.memory.released();
+                memory.released(&live.charge);
             }
             return self.end(now, &caller.user, id, Decision::Approved);
         }

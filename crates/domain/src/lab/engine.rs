@@ -75,6 +75,8 @@ pub struct Lab {
     expiries: BinaryHeap<Reverse<(u64, u64, String)>>,
     opened: u64,
     last: u64,
+    /// What was raised while no line asked.
+    untold: Vec<Raised>,
 }
 
 impl Lab {
@@ -90,6 +92,7 @@ impl Lab {
             expiries: BinaryHeap::new(),
             opened: 0,
             last: 0,
+            untold: Vec::new(),
         }
     }
 
@@ -123,7 +126,15 @@ impl Lab {
         self.last = t;
         self.expire(t);
         let now = seconds(Timestamp::from_millis(t));
-        Ok(match op {
+        let mut said = self.answer(t, now, op);
+        if let Said::Judged(Judged { alerts, .. }) | Said::Enrolment { alerts, .. } = &mut said {
+            alerts.splice(0..0, self.untold.drain(..));
+        }
+        Ok(said)
+    }
+
+    fn answer(&mut self, t: u64, now: Seconds, op: Op) -> Said {
+        match op {
             Op::Push { id, caller, purpose, ttl_ms } => {
                 Said::Judged(self.push(t, now, id, caller, purpose, ttl_ms))
             }
@@ -160,7 +171,7 @@ impl Lab {
                 self.sources = Sources::default();
                 Said::Nothing
             }
-        })
+        }
     }
 
     fn level(policy: &Policy, user: &User, now: Seconds) -> Said {
@@ -226,9 +237,14 @@ impl Lab {
             None | Some(Known::Other | Known::Decoy(_)) => Err(LabError::Unknown(id.clone())),
             Some(Known::Ended(_, decision)) => ended(*decision),
             Some(Known::Live(user)) => {
-                let live = self.users.get(user).into_iter().flat_map(|user| &user.live);
-                let past = live.into_iter().any(|live| live.id == *id && live.expires <= t);
-                if past { ended(Decision::Expired) } else { Ok(()) }
+                let mut live = self.users.get(user).into_iter().flat_map(|user| &user.live);
+                match live.find(|live| live.id == *id) {
+                    Some(live) if live.expires <= t => ended(Decision::Expired),
+                    Some(live) if live.withheld && outcome == Decision::Approved => {
+                        Err(LabError::Withheld(id.clone()))
+                    }
+                    _ => Ok(()),
+                }
             }
         }
     }
@@ -242,8 +258,9 @@ impl Lab {
             if let Some(Known::Live(user)) = self.ids.get(&id) {
                 let user = user.clone();
                 let now = seconds(Timestamp::from_millis(at));
-                // told to nobody: no line asked
-                self.end(now, &user, &id, Decision::Expired);
+                // no line asked: the next one that can tells it
+                let raised = self.end(now, &user, &id, Decision::Expired);
+                self.untold.extend(raised);
             }
         }
     }
@@ -259,8 +276,7 @@ impl Lab {
         let Some(user) = self.users.get_mut(name) else { return Vec::new() };
         let Some(at) = user.live.iter().position(|live| live.id == id) else { return Vec::new() };
         let live = user.live.remove(at);
-        let alerts =
-            self.sources.ended(&self.policy, &live.asker, &live.charge, decision, now);
+        let alerts = self.sources.ended(&self.policy, &live.asker, &live.charge, decision, now);
         let mut raised = name_all(&live.caller, alerts);
         let outage = self.sources.is_outage(now);
         user.memory = user.memory.at(&self.policy, now);

@@ -153,6 +153,8 @@ pub enum LabError {
     Foreign(String),
     #[error("challenge {id:?} ended before, as {ended}")]
     Ended { id: String, ended: &'static str },
+    #[error("challenge {0:?} is withheld already: a code approves it, or it ends otherwise")]
+    Withheld(String),
     #[error("{0} must have from 1 to 256 bytes")]
     Length(&'static str),
 }

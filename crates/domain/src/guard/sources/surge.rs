@@ -4,31 +4,48 @@
 use super::super::alert::{Alert, AlertKind, Scope, Severity};
 use super::super::decay::{Seconds, fade};
 use super::super::policy::Policy;
-use super::ALERT_LIFE_S;
+use super::{ALERT_LIFE_S, UserTag};
 
-/// How finely requests that may still be answered are told apart by age, in seconds.
-const STEP_S: Seconds = 4;
-/// As many steps as the longest `answer_s` needs, and one.
-const STEPS: usize = 16;
+/// Requests that are told apart: far above every threshold that a share of successes doesn't raise.
+const MAX_REQUESTS: usize = 512;
 
-/// Sums over a whole organisation.
-#[derive(Clone, Copy, Debug, Default)]
+/// Requests from unknown places without success, and sums over a whole organisation.
+#[derive(Clone, Debug)]
 pub(super) struct Surge {
     at: Seconds,
-    /// Requests that may still be answered, by when they came: in turn, the oldest step first.
-    young: [f32; STEPS],
-    /// The first step that is not in `asked` yet.
-    oldest: u32,
-    /// Users asked from unknown places of whom no answer is expected any more.
+    /// Whose, in turn; zero is nobody's.
+    users: [UserTag; MAX_REQUESTS],
+    /// When each came, and what it counts.
+    requests: [(Seconds, f32); MAX_REQUESTS],
+    next: usize,
+    /// The first of them that may still be answered.
+    young: usize,
+    /// What those count of which no answer is expected any more, fading.
     asked: f32,
-    /// Users who succeeded from unknown places.
+    /// Users who succeeded from unknown places, fading.
     passed: f32,
     hot_until: Seconds,
     alerted_until: Seconds,
 }
 
-const fn at(step: u32) -> usize {
-    step as usize % STEPS
+impl Default for Surge {
+    fn default() -> Self {
+        Self {
+            at: 0,
+            users: [0; MAX_REQUESTS],
+            requests: [(0, 0.0); MAX_REQUESTS],
+            next: 0,
+            young: 0,
+            asked: 0.0,
+            passed: 0.0,
+            hot_until: 0,
+            alerted_until: 0,
+        }
+    }
+}
+
+const fn after(slot: usize) -> usize {
+    (slot + 1) % MAX_REQUESTS
 }
 
 impl Surge {
@@ -37,31 +54,58 @@ impl Surge {
         if elapsed == 0 {
             return;
         }
-        let kept = fade(elapsed, Policy::seconds(policy.surge_half_life_s));
+        let half_life = Policy::seconds(policy.surge_half_life_s);
+        let kept = fade(elapsed, half_life);
         self.asked *= kept;
         self.passed *= kept;
-        let young_from = now.saturating_sub(Policy::seconds(policy.answer_s)) / STEP_S + 1;
-        for step in 0..STEPS as u32 {
-            let step = self.oldest.saturating_add(step);
-            if step < young_from {
-                // as if it had stopped being young right after it was last looked at
-                self.asked += kept * std::mem::take(&mut self.young[at(step)]);
-            }
-        }
-        self.oldest = self.oldest.max(young_from);
         self.at = now;
+        let answer = Policy::seconds(policy.answer_s);
+        while self.young != self.next {
+            let (since, weight) = self.requests[self.young];
+            let age = now.saturating_sub(since);
+            if age < answer {
+                break;
+            }
+            self.asked += weight * fade(age - answer, half_life);
+            self.young = after(self.young);
+        }
+    }
+
+    /// What of a request in a slot still counts, and whether it is young.
+    fn counted(&self, policy: &Policy, slot: usize) -> (f32, bool) {
+        let (since, weight) = self.requests[slot];
+        let behind = (slot + MAX_REQUESTS - self.young) % MAX_REQUESTS;
+        let young = behind < (self.next + MAX_REQUESTS - self.young) % MAX_REQUESTS;
+        let aged = self.at.saturating_sub(since).saturating_sub(Policy::seconds(policy.answer_s));
+        let half_life = Policy::seconds(policy.surge_half_life_s);
+        (if young { weight } else { weight * fade(aged, half_life) }, young)
+    }
+
+    fn slot(&self, user: UserTag) -> Option<usize> {
+        self.users.iter().position(|other| *other == user)
+    }
+
+    fn note(&mut self, policy: &Policy, user: UserTag, weight: f32, now: Seconds) {
+        // somebody who is asked again is one
+        if self.slot(user).is_some() {
+            return;
+        }
+        self.users[self.next] = user;
+        self.requests[self.next] = (now, weight);
+        self.next = after(self.next);
+        if self.next == self.young {
+            // more at once than are told apart
+            self.asked += self.counted(policy, self.young).0;
+            self.young = after(self.young);
+        }
+        self.users[self.next] = 0;
+        self.requests[self.next] = (0, 0.0);
     }
 
     /// What a request counts. What is silent because of the surge is weak evidence that it goes on: people don't
     /// find it either.
     const fn weight(policy: &Policy, rang: bool) -> f32 {
         if rang { 1.0 } else { policy.surge_silent }
-    }
-
-    /// The sum that a request made at `since` is counted in.
-    fn sum(&mut self, since: Seconds) -> &mut f32 {
-        let step = since / STEP_S;
-        if step < self.oldest { &mut self.asked } else { &mut self.young[at(step)] }
     }
 
     /// More than what is usual: a share of those who succeed, far above its chance deviation.
@@ -73,7 +117,12 @@ impl Surge {
 
     pub(super) fn is_hot(&mut self, policy: &Policy, outage: bool, now: Seconds) -> bool {
         self.bring_to(policy, now);
-        let pending: f32 = self.young.iter().sum();
+        let mut pending = 0.0;
+        let mut slot = self.young;
+        while slot != self.next {
+            pending += self.requests[slot].1;
+            slot = after(slot);
+        }
         // so many at once who haven't answered yet that more must wait, if only for seconds
         let crowded = self.asked + pending >= self.limit(policy, 2.0 * policy.surge_users);
         now < self.hot_until || (crowded || self.is_beyond(policy)) && !outage
@@ -84,21 +133,25 @@ impl Surge {
     }
 
     /// Notes a request from an unknown place; says whether there are too many.
-    pub(super) fn asked(&mut self, policy: &Policy, rang: bool, now: Seconds) -> bool {
+    pub(super) fn asked(
+        &mut self,
+        policy: &Policy,
+        user: UserTag,
+        rang: bool,
+        now: Seconds,
+    ) -> bool {
         self.bring_to(policy, now);
         if rang || now < self.hot_until {
-            *self.sum(now) += Self::weight(policy, rang);
+            self.note(policy, user, Self::weight(policy, rang), now);
         }
         self.is_beyond(policy)
     }
 
-    /// Keeps unknown places silent for a while. `tell`: nobody has told of it otherwise.
-    pub(super) fn heat(&mut self, policy: &Policy, tell: bool, now: Seconds) -> Option<Alert> {
+    /// Keeps unknown places silent for a while; raises an alert when that begins.
+    pub(super) fn heat(&mut self, policy: &Policy, now: Seconds) -> Option<Alert> {
         self.hot_until = now + Policy::seconds(policy.surge_hot_s);
-        let is_new = now >= self.alerted_until && tell;
-        if tell || now < self.alerted_until {
-            self.alerted_until = now + ALERT_LIFE_S;
-        }
+        let is_new = now >= self.alerted_until;
+        self.alerted_until = now + ALERT_LIFE_S;
         is_new.then_some(Alert {
             kind: AlertKind::Spray,
             severity: Severity::High,
@@ -106,24 +159,35 @@ impl Surge {
         })
     }
 
-    /// A request made at `since` was refused: no answer is expected any more.
-    pub(super) fn failed(&mut self, policy: &Policy, rang: bool, since: Seconds, now: Seconds) {
+    /// A user refused: no answer is expected any more.
+    pub(super) fn failed(&mut self, policy: &Policy, user: UserTag, now: Seconds) {
         self.bring_to(policy, now);
-        if !rang && now >= self.hot_until {
-            return;
+        let Some(slot) = self.slot(user) else { return };
+        if let (weight, true) = self.counted(policy, slot) {
+            self.asked += weight;
+            // it stays, counted, so that a later success takes it back
+            self.requests[slot].1 = 0.0;
         }
-        let weight = Self::weight(policy, rang).min(*self.sum(since));
-        *self.sum(since) -= weight;
-        self.asked += weight;
     }
 
-    /// One made at `since` succeeded.
-    pub(super) fn passed(&mut self, policy: &Policy, rang: bool, since: Seconds, now: Seconds) {
-        self.bring_to(policy, now);
-        if rang || now < self.hot_until {
-            let sum = self.sum(since);
-            *sum = (*sum - Self::weight(policy, rang)).max(0.0);
-        }
+    /// A user succeeded.
+    pub(super) fn passed(&mut self, policy: &Policy, user: UserTag, now: Seconds) {
+        self.forget(policy, user, now);
         self.passed += 1.0;
+    }
+
+    /// What a user was asked is no sign of a surge.
+    pub(super) fn forget(&mut self, policy: &Policy, user: UserTag, now: Seconds) {
+        self.bring_to(policy, now);
+        if user == 0 {
+            return;
+        }
+        if let Some(slot) = self.slot(user) {
+            if let (weight, false) = self.counted(policy, slot) {
+                self.asked = (self.asked - weight).max(0.0);
+            }
+            self.users[slot] = 0;
+            self.requests[slot].1 = 0.0;
+        }
     }
 }

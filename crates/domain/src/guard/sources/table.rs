@@ -104,6 +104,11 @@ impl Source {
         self.next = (self.next + 1) % 16;
     }
 
+    /// Whom it asked without success, lately.
+    pub(super) const fn users(&self) -> [UserTag; MAX_USERS] {
+        self.users
+    }
+
     /// A user refused, or nobody can answer any more.
     pub(super) fn failed(&mut self, user: UserTag) {
         if let Some(at) = self.slot(user) {
