@@ -304,7 +304,8 @@ impl<'a, G: Gate> World<'a, G> {
     /// Somebody decides a challenge; nothing happens if it is decided already.
     fn answer(&mut self, chal: u32, decision: Decision) {
         let Chal { user, by, stage } = self.chals[chal as usize];
-        if !matches!(stage, Stage::Open | Stage::Withheld) {
+        let again = stage == Stage::Withheld && decision == Decision::Approved;
+        if again || !matches!(stage, Stage::Open | Stage::Withheld) {
             return;
         }
         let has_code = self.people.get(user as usize).is_some_and(|person| !person.push_only);

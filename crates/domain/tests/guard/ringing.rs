@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use domain::challenge::{Decision, Purpose};
 use domain::guard::Reason;
-use domain::lab::{Caller, Judged, Word};
+use domain::lab::{Caller, Judged, LabError, Op, Word};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -137,7 +137,10 @@ proptest! {
                 Event::End { at, how } => {
                     let live = world.pending(USER);
                     if let Some(id) = live.get(usize::from(at)) {
-                        world.outcome(id, how);
+                        let op = Op::Outcome { id: id.clone(), outcome: how };
+                        // a right answer that is withheld can't be given again
+                        let refused = world.tried(op).err();
+                        prop_assert!(matches!(refused, None | Some(LabError::Withheld(_))));
                     }
                 }
                 Event::Push { who, ttl, purpose, same } => {
