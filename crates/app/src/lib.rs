@@ -24,6 +24,7 @@ mod replay;
 mod rules;
 mod settle;
 mod shadow;
+pub mod sign_ins;
 mod sweep;
 mod tickets;
 mod waiting;

@@ -10,7 +10,7 @@ use domain::directory::User;
 use domain::receipt;
 use ports::{MacKey, Redeem, Redeemed, UserRef};
 use serde::Serialize;
-use statement::{ChallengeId, sha256};
+use statement::{ChallengeId, Timestamp, UserId, sha256};
 
 use crate::create::session_hash;
 use crate::{App, Call, Caller, Error};
@@ -26,6 +26,12 @@ pub struct Receipt {
     pub proof: Proof,
     /// The authentication context class that the receipt says.
     pub acr: &'static str,
+    /// Who passed it.
+    pub user: UserId,
+    /// The name by which integrations know them.
+    pub name: String,
+    /// When it was approved.
+    pub at: Timestamp,
 }
 
 impl fmt::Debug for Receipt {
@@ -130,6 +136,9 @@ impl App {
             device_cookie: cookie.encode(&mac),
             proof,
             acr,
+            user: user.id,
+            name: user.name.clone(),
+            at: decided.at,
         })
     }
 }

@@ -1,4 +1,4 @@
-//! The style sheet, built in. Its address names its content, so that browsers may keep it for ever.
+//! Style sheet and script, built in. Their addresses name their content, so that browsers may keep them for ever.
 
 use std::sync::LazyLock;
 
@@ -9,23 +9,36 @@ use statement::sha256;
 
 const CSS: &str = include_str!("../templates/style.css");
 
-static CSS_PATH: LazyLock<String> = LazyLock::new(|| {
-    let hash = sha256(&[CSS.as_bytes()]);
-    format!("/assets/{}.css", HEXLOWER.encode(&hash[..8]))
-});
+const JS: &str = include_str!("../templates/return.js");
+
+static CSS_PATH: LazyLock<String> = LazyLock::new(|| path(CSS, "css"));
+static JS_PATH: LazyLock<String> = LazyLock::new(|| path(JS, "js"));
+
+fn path(content: &str, suffix: &str) -> String {
+    let hash = sha256(&[content.as_bytes()]);
+    format!("/assets/{}.{suffix}", HEXLOWER.encode(&hash[..8]))
+}
 
 /// Where the style sheet is.
 pub(crate) fn css_path() -> &'static str {
     &CSS_PATH
 }
 
+/// Where the script is.
+pub(crate) fn js_path() -> &'static str {
+    &JS_PATH
+}
+
 /// The style sheet.
 pub(crate) async fn css() -> impl IntoResponse {
-    (
-        [
-            (CONTENT_TYPE, "text/css; charset=utf-8"),
-            (CACHE_CONTROL, "public, max-age=31536000, immutable"),
-        ],
-        CSS,
-    )
+    kept("text/css; charset=utf-8", CSS)
+}
+
+/// The script.
+pub(crate) async fn js() -> impl IntoResponse {
+    kept("text/javascript; charset=utf-8", JS)
+}
+
+fn kept(kind: &'static str, content: &'static str) -> impl IntoResponse {
+    ([(CONTENT_TYPE, kind), (CACHE_CONTROL, "public, max-age=31536000, immutable")], content)
 }

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use app::FirstFactor;
+use app::sign_ins::{Start, Whom};
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
+use ports::UserRef;
 
 use crate::page::{Failure, Home, html};
 use crate::{Demo, Pages};
@@ -24,9 +26,15 @@ pub(crate) async fn start(State(pages): State<Arc<Pages>>) -> Result<Response, F
     let Demo { integration, user } = demo(&pages)?;
     let mut call = (pages.call)();
     let first_factor = FirstFactor { method: "demo".to_owned(), at: call.now };
-    let handle = pages
-        .signins
-        .start(&mut call, *integration, user.clone(), first_factor)
-        .ok_or(Failure::Busy)?;
+    let start = Start {
+        integration: *integration,
+        whom: Whom::User(UserRef::Name(user.clone())),
+        called: user.clone(),
+        first_factor: Some(first_factor),
+        purpose: None,
+        methods: None,
+        back: None,
+    };
+    let handle = pages.signins.start(&mut call, start).ok_or(Failure::Busy)?;
     Ok(Redirect::to(&handle.path()).into_response())
 }

@@ -19,6 +19,18 @@ const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-p
 const CSP: &str = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; \
                    base-uri 'none'; frame-ancestors 'none'";
 
+/// The policy of the page that leads to `action`. Chromium holds redirects after a form to `form-action` too, and a
+/// relying party sends its browser on to wherever the person came from: so beside its own origin any https one
+/// is allowed there. The script is our own file, and no text becomes code or markup in it.
+pub(crate) fn csp_leaving_to(action: &str) -> String {
+    let origin = Origin::of(action).0;
+    format!(
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+         form-action 'self' {origin} https:; base-uri 'none'; frame-ancestors 'none'; \
+         require-trusted-types-for 'script'; trusted-types 'none'"
+    )
+}
+
 /// Our own origin, as browsers write it.
 pub(crate) struct Origin(String);
 
@@ -26,7 +38,7 @@ impl Origin {
     /// The origin of a server's address, whose form is that of [`statement::ServerUrl`].
     pub(crate) fn of(url: &str) -> Self {
         let (scheme, rest) = url.split_once("://").unwrap_or_default();
-        let authority = rest.split('/').next().unwrap_or_default();
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         // browsers leave a scheme's own port out (RFC 6454 §6.2)
         let own_port = if scheme == "https" { ":443" } else { ":80" };
         let authority = authority.strip_suffix(own_port).unwrap_or(authority);

@@ -1,6 +1,6 @@
 //! Hosted pages: the sign-in page with its number, and what a browser shows of an enrolment link.
 //!
-//! Everything works without scripts. A page that waits reloads itself by way of an address that answers when
+//! Everything works without scripts; the only one presses the button that leads back to who asked. A page that waits reloads itself by way of an address that answers when
 //! something changes, so that a browser shows a decision at once and reloads rarely.
 //!
 //! Architecture invariant: a number is written into one kind of response, to the browser that a sign-in is
@@ -12,19 +12,17 @@ mod demo;
 mod fence;
 mod page;
 mod sign_in;
-mod sign_ins;
 mod visitor;
 
 use std::sync::Arc;
 
+use app::sign_ins::SignIns;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use statement::IntegrationId;
 use tokio::sync::watch;
-
-pub use sign_ins::{MAX_SIGN_INS, SIGN_IN_LIFE, SignIns};
 
 use crate::fence::Origin;
 
@@ -38,7 +36,7 @@ pub struct Pages {
     pub app: Arc<app::App>,
     /// Makes what each request is given: the time and randomness.
     pub call: Arc<dyn Fn() -> app::Call + Send + Sync>,
-    /// The sign-ins of this process.
+    /// The sign-ins of this process, whoever starts them.
     pub signins: Arc<SignIns>,
     /// If set, `/` offers to sign in for a trial.
     pub demo: Option<Demo>,
@@ -69,7 +67,8 @@ pub fn router(pages: Pages) -> Router {
         .route("/sign-in/{handle}/cancel", post(sign_in::cancel))
         .route("/sign-in/{handle}/retry", post(sign_in::retry))
         .route("/enrol", get(page::enrol))
-        .route(assets::css_path(), get(assets::css));
+        .route(assets::css_path(), get(assets::css))
+        .route(assets::js_path(), get(assets::js));
     if demo {
         router = router.route("/", get(demo::home)).route("/sign-in", post(demo::start));
     }

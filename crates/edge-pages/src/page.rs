@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use app::Error;
+use app::sign_ins::{End, ReturnForm, ReturnMethod};
 use askama::Template;
 use axum::response::{Html, IntoResponse, Response};
 use domain::challenge::{Decision, Proof};
 use domain::receipt;
 use http::StatusCode;
 use http::header::RETRY_AFTER;
-
-use crate::sign_ins::Outcome;
 
 /// The trial page.
 #[derive(Template)]
@@ -49,7 +48,9 @@ pub(crate) struct Over<'a> {
     pub(crate) to: &'a str,
     pub(crate) user: &'a str,
     pub(crate) path: &'a str,
-    pub(crate) outcome: Outcome,
+    pub(crate) end: &'a End,
+    /// What takes the browser back to who asked.
+    pub(crate) back: Option<&'a ReturnForm>,
     /// Whether there is a page to start from.
     pub(crate) home: bool,
 }
@@ -94,26 +95,32 @@ impl Tone {
 
 impl Over<'_> {
     const fn words(&self) -> Words {
-        let (state, tone, heading, text) = match self.outcome {
-            Outcome::SignedIn(..) => (
+        let (state, tone, heading, text) = match self.end {
+            End::SignedIn(_) => (
                 "approved",
                 Tone::Good,
                 "You are signed in",
                 "Your answer was checked and this browser was let in.",
             ),
-            Outcome::Elsewhere => (
+            End::Elsewhere => (
                 "approved",
                 Tone::Good,
                 "Signed in in another tab",
                 "This approval was used by another tab of this browser. Go on there, or try again here.",
             ),
-            Outcome::Lapsed => (
+            End::Lapsed => (
                 "approved",
                 Tone::Wait,
                 "The approval has lapsed",
                 "It came, but it wasn't collected in time or was taken back. You are not signed in.",
             ),
-            Outcome::Refused(decision) => match decision {
+            End::NotEnrolled => (
+                "not_enrolled",
+                Tone::Stop,
+                "No authenticator",
+                "There is no authenticator to answer with yet. Speak to your administrator.",
+            ),
+            End::Refused(decision) => match decision {
                 // an approval isn't a refusal; say the least
                 Decision::Approved | Decision::Cancelled => {
                     ("cancelled", Tone::Stop, "Sign-in cancelled", "Nobody was signed in.")
@@ -156,9 +163,32 @@ impl Over<'_> {
 
     /// What it was passed by, if it was.
     fn passed(&self) -> Option<Passed> {
-        match self.outcome {
-            Outcome::SignedIn(proof, acr) => Some(Passed::by(proof, acr)),
-            Outcome::Elsewhere | Outcome::Lapsed | Outcome::Refused(_) => None,
+        match self.end {
+            End::SignedIn(passed) => Some(Passed::by(passed.proof, passed.acr)),
+            End::Elsewhere | End::Lapsed | End::Refused(_) | End::NotEnrolled => None,
+        }
+    }
+
+    /// Whether the way back is taken without being asked: where a new try would help, the person chooses.
+    const fn leaves(&self) -> bool {
+        match self.end {
+            End::SignedIn(_) => true,
+            End::Refused(decision) => match decision {
+                Decision::Approved
+                | Decision::Cancelled
+                | Decision::Denied
+                | Decision::Reported => true,
+                Decision::Mismatch | Decision::Expired | Decision::Superseded => false,
+            },
+            End::Elsewhere | End::Lapsed | End::NotEnrolled => false,
+        }
+    }
+
+    /// The method of a form, as HTML writes it.
+    const fn method(form: &ReturnForm) -> &'static str {
+        match form.method {
+            ReturnMethod::Get => "get",
+            ReturnMethod::Post => "post",
         }
     }
 }

@@ -1,39 +1,25 @@
-//! The sign-in page: asks, shows the number, follows the challenge to its end, redeems.
+//! The sign-in page: asks, shows the number, follows the sign-in to its end, leads back.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use app::{Call, Caller, CreateRequest, Error};
+use app::Error;
+use app::sign_ins::{Asked, ReturnForm, Shown};
 use axum::Form;
 use axum::extract::{FromRequest as _, Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
-use domain::challenge::{Decision, Method, State as Standing};
-use http::StatusCode;
-use http::header::SET_COOKIE;
-use ports::UserRef;
+use domain::challenge::Method;
+use http::header::{CONTENT_SECURITY_POLICY, SET_COOKIE};
+use http::{HeaderValue, StatusCode};
 use tracing::Instrument as _;
 
-use crate::Pages;
 use crate::page::{self, Failure, html};
-use crate::sign_ins::{Asked, Outcome, Stage};
 use crate::visitor::{Arrival, Visitor};
+use crate::{Pages, fence};
 
 /// How long a page's wait for a change is held. Short, because a browser opens only six connections to a
 /// server: further tabs wait for the first ones.
 const HOLD: Duration = Duration::from_secs(10);
-
-/// A sign-in as its own browser is shown it.
-struct Shown {
-    /// The name of the integration.
-    to: String,
-    view: View,
-    device_cookie: Option<String>,
-}
-
-enum View {
-    Waiting { asked: Asked, left: Duration },
-    Over(Outcome),
-}
 
 #[derive(serde::Deserialize)]
 struct CodeForm {
@@ -47,30 +33,44 @@ pub(crate) async fn show(
 ) -> Result<Response, Failure> {
     let Arrival { visitor, set_cookie } = arrival;
     let shown = advance(&pages, &visitor).await?;
-    let Shown { to, view, device_cookie } = shown;
-    let user = &visitor.sign_in.user;
-    let mut response = match view {
-        View::Waiting { asked, left } => html(&page::Waiting {
+    let to = asker(&pages, &visitor).await?;
+    let user = visitor.sign_in.called();
+    let mut earned = None;
+    let mut response = match shown {
+        Shown::Waiting { asked, left } => html(&page::Waiting {
             to: &to,
             user,
             path: &visitor.path,
             number: asked.number.as_str(),
             seconds: page::round(left),
             takes_codes: takes_codes(&asked),
-        }),
-        View::Over(outcome) => html(&page::Over {
-            to: &to,
-            user,
-            path: &visitor.path,
-            outcome,
-            home: pages.demo.is_some(),
-        }),
-    }?;
-    let device_cookie = device_cookie.map(|value| visitor.set_device_cookie(&pages, &value));
-    for cookie in set_cookie.into_iter().chain(device_cookie) {
+        })?,
+        Shown::Over { end, form, device_cookie } => {
+            earned = device_cookie.map(|value| visitor.set_device_cookie(&pages, &value));
+            let page = page::Over {
+                to: &to,
+                user,
+                path: &visitor.path,
+                end: &end,
+                back: form.as_ref(),
+                home: pages.demo.is_some(),
+            };
+            let mut response = html(&page)?;
+            if let Some(policy) = form.as_ref().and_then(leaving) {
+                response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+            }
+            response
+        }
+    };
+    for cookie in set_cookie.into_iter().chain(earned) {
         response.headers_mut().append(SET_COOKIE, cookie);
     }
     Ok(response)
+}
+
+/// The content policy of a page that leads back.
+fn leaving(form: &ReturnForm) -> Option<HeaderValue> {
+    HeaderValue::from_str(&fence::csp_leaving_to(&form.action)).ok()
 }
 
 /// Answers when the challenge changes, or soon; then the page shows how things stand.
@@ -78,18 +78,15 @@ pub(crate) async fn wait(
     State(pages): State<Arc<Pages>>,
     visitor: Visitor,
 ) -> Result<Response, Failure> {
-    if let Some(asked) = asked(&visitor).await {
-        let caller = caller(&pages, &visitor).await?;
-        let mut call = (pages.call)();
-        let watch = pages.app.watch_challenge(&mut call, &caller, asked.id);
-        if let Some(change) = watch.await?.change {
-            let mut stopping = pages.stopping.clone();
-            // whichever comes first, the page is looked at again
-            tokio::select! {
-                () = change => {}
-                () = tokio::time::sleep(HOLD) => {}
-                _ = stopping.wait_for(|stopping| *stopping) => {}
-            }
+    let mut call = (pages.call)();
+    let change = pages.app.watch_sign_in(&mut call, &visitor.sign_in).await?;
+    if let Some(change) = change {
+        let mut stopping = pages.stopping.clone();
+        // whichever comes first, the page is looked at again
+        tokio::select! {
+            () = change => {}
+            () = tokio::time::sleep(HOLD) => {}
+            _ = stopping.wait_for(|stopping| *stopping) => {}
         }
     }
     Ok(back(&visitor))
@@ -108,12 +105,11 @@ async fn code_page(
     visitor: &Visitor,
     rejected: bool,
 ) -> Result<Response, Failure> {
-    let Shown { to, view, .. } = advance(pages, visitor).await?;
-    match view {
-        View::Waiting { asked, .. } if takes_codes(&asked) => {
+    match advance(pages, visitor).await? {
+        Shown::Waiting { asked, .. } if takes_codes(&asked) => {
             let mut response = html(&page::Code {
-                to: &to,
-                user: &visitor.sign_in.user,
+                to: &asker(pages, visitor).await?,
+                user: visitor.sign_in.called(),
                 path: &visitor.path,
                 number: asked.number.as_str(),
                 rejected,
@@ -123,7 +119,7 @@ async fn code_page(
             }
             Ok(response)
         }
-        View::Waiting { .. } | View::Over(_) => Ok(back(visitor)),
+        Shown::Waiting { .. } | Shown::Over { .. } => Ok(back(visitor)),
     }
 }
 
@@ -134,14 +130,10 @@ pub(crate) async fn submit_code(
     request: Request,
 ) -> Result<Response, Failure> {
     let CodeForm { code } = read_form(request).await?;
-    let Some(asked) = asked(&visitor).await else {
-        return Ok(back(&visitor));
-    };
-    let caller = caller(&pages, &visitor).await?;
     let mut call = (pages.call)();
-    let tried = pages.app.submit_code(&mut call, &caller, asked.id, &code);
+    let tried = pages.app.sign_in_code(&mut call, &visitor.sign_in, &code);
     match tried.await {
-        Ok(_) => Ok(back(&visitor)),
+        Ok(()) => Ok(back(&visitor)),
         Err(Error::CodeWrong) => code_page(&pages, &visitor, true).await,
         Err(error) => Err(error.into()),
     }
@@ -160,25 +152,14 @@ pub(crate) async fn cancel(
     State(pages): State<Arc<Pages>>,
     visitor: Visitor,
 ) -> Result<Response, Failure> {
-    if let Some(asked) = asked(&visitor).await {
-        let caller = caller(&pages, &visitor).await?;
-        let mut call = (pages.call)();
-        let cancelled = pages.app.cancel_challenge(&mut call, &caller, asked.id);
-        cancelled.await?;
-    }
+    let mut call = (pages.call)();
+    pages.app.cancel_sign_in(&mut call, &visitor.sign_in).await?;
     Ok(back(&visitor))
 }
 
 /// Makes room for another challenge, once one has ended without a sign-in.
 pub(crate) async fn retry(visitor: Visitor) -> Response {
-    let mut stage = visitor.sign_in.stage.lock().await;
-    match *stage {
-        Stage::Over(Outcome::Elsewhere | Outcome::Lapsed | Outcome::Refused(_)) => {
-            *stage = Stage::Fresh;
-        }
-        Stage::Over(Outcome::SignedIn(..)) | Stage::Fresh | Stage::Asked(_) => {}
-    }
-    drop(stage);
+    visitor.sign_in.retry().await;
     back(&visitor)
 }
 
@@ -190,89 +171,23 @@ fn takes_codes(asked: &Asked) -> bool {
     asked.methods.has(Method::Totp) || asked.methods.has(Method::RecoveryCode)
 }
 
-async fn asked(visitor: &Visitor) -> Option<Asked> {
-    match &*visitor.sign_in.stage.lock().await {
-        Stage::Asked(asked) => Some(asked.clone()),
-        Stage::Fresh | Stage::Over(_) => None,
-    }
-}
-
-async fn caller(pages: &Pages, visitor: &Visitor) -> Result<Caller, Error> {
-    pages.app.page_caller(visitor.sign_in.integration).await
+/// What the integration of a sign-in is called.
+async fn asker(pages: &Pages, visitor: &Visitor) -> Result<String, Error> {
+    let caller = pages.app.page_caller(visitor.sign_in.integration()).await?;
+    Ok(caller.integration().name.clone())
 }
 
 /// Moves the sign-in on as far as it goes. In a task of its own: a browser that hangs up while an approval is
 /// being redeemed must not lose it.
 async fn advance(pages: &Arc<Pages>, visitor: &Visitor) -> Result<Shown, Failure> {
-    let step = step(Arc::clone(pages), visitor.clone()).in_current_span();
-    match tokio::spawn(step).await {
-        Ok(shown) => shown,
+    let (pages, visitor) = (Arc::clone(pages), visitor.clone());
+    let step = async move {
+        let mut call = (pages.call)();
+        pages.app.step_sign_in(&mut call, &visitor.sign_in, &visitor.context).await
+    };
+    match tokio::spawn(step.in_current_span()).await {
+        Ok(shown) => Ok(shown?),
         // it panicked, which the hook has logged, or the server ends
         Err(_) => Err(Failure::Internal),
     }
-}
-
-async fn step(pages: Arc<Pages>, visitor: Visitor) -> Result<Shown, Failure> {
-    let mut stage = visitor.sign_in.stage.lock().await;
-    let mut call = (pages.call)();
-    let caller = caller(&pages, &visitor).await?;
-    let to = caller.integration().name.clone();
-    if matches!(*stage, Stage::Fresh) {
-        *stage = Stage::Asked(ask(&pages, &visitor, &caller, &mut call).await?);
-    }
-    let mut device_cookie = None;
-    if let Stage::Asked(asked) = &*stage {
-        let view = pages.app.challenge(&mut call, &caller, asked.id).await?;
-        let decided = match view.state {
-            Standing::Pending => {
-                let left = view.expires.since(call.now);
-                let asked = asked.clone();
-                let view = View::Waiting { asked, left };
-                return Ok(Shown { to, view, device_cookie });
-            }
-            Standing::Decided(decided) => decided,
-        };
-        let outcome = if decided.decision == Decision::Approved {
-            let session = &visitor.context.browser_session;
-            let redeemed = pages.app.redeem(&mut call, &caller, asked.id, session);
-            match redeemed.await {
-                Ok(receipt) => {
-                    device_cookie = Some(receipt.device_cookie);
-                    Outcome::SignedIn(receipt.proof, receipt.acr)
-                }
-                Err(Error::AlreadyRedeemed) => Outcome::Elsewhere,
-                Err(Error::Lapsed) => Outcome::Lapsed,
-                Err(error) => return Err(error.into()),
-            }
-        } else {
-            Outcome::Refused(decided.decision)
-        };
-        *stage = Stage::Over(outcome);
-    }
-    match *stage {
-        Stage::Over(outcome) => Ok(Shown { to, view: View::Over(outcome), device_cookie }),
-        Stage::Fresh | Stage::Asked(_) => Err(Failure::Internal),
-    }
-}
-
-async fn ask(
-    pages: &Pages,
-    visitor: &Visitor,
-    caller: &Caller,
-    call: &mut Call,
-) -> Result<Asked, Failure> {
-    let request = CreateRequest {
-        user: UserRef::Name(visitor.sign_in.user.clone()),
-        context: visitor.context.clone(),
-        first_factor: Some(visitor.first_factor()),
-        purpose: None,
-        methods: None,
-        ttl: None,
-        details: Vec::new(),
-    };
-    let created = pages.app.create_challenge(call, caller, request, None);
-    let created = created.await?;
-    // only a replayed request is told of one that is decided
-    let number = created.number.ok_or(Failure::Internal)?;
-    Ok(Asked { id: created.view.id, number, methods: created.methods })
 }

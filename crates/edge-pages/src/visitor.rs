@@ -3,7 +3,8 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use app::{FirstFactor, RequestContext};
+use app::RequestContext;
+use app::sign_ins::{Handle, SignIn};
 use axum::RequestPartsExt as _;
 use axum::extract::{FromRequestParts, Path};
 use http::HeaderMap;
@@ -13,7 +14,6 @@ use http_limits::ClientAddr;
 
 use crate::browser::{Browser, device_cookie};
 use crate::page::Failure;
-use crate::sign_ins::{Handle, SignIn};
 use crate::{Pages, browser};
 
 /// The browser that a sign-in is bound to, on a page of that sign-in. Anybody else is told that there is
@@ -39,7 +39,7 @@ impl FromRequestParts<Arc<Pages>> for Visitor {
     async fn from_request_parts(parts: &mut Parts, pages: &Arc<Pages>) -> Result<Self, Failure> {
         let (handle, sign_in) = find(parts, pages).await?;
         let browser = Browser::of(&parts.headers, pages.secure_cookies).ok_or(Failure::Gone)?;
-        if !sign_in.is_bound_to(&browser) {
+        if !sign_in.is_bound_to(&browser.hash()) {
             return Err(Failure::Gone);
         }
         Ok(Self::new(parts, pages, &handle, sign_in, &browser).await)
@@ -61,7 +61,7 @@ impl FromRequestParts<Arc<Pages>> for Arrival {
             }
             None => return Err(Failure::Gone),
         };
-        if !sign_in.bind(&browser) {
+        if !sign_in.bind(browser.hash()) {
             return Err(Failure::Gone);
         }
         let visitor = Visitor::new(parts, pages, &handle, sign_in, &browser).await;
@@ -94,18 +94,14 @@ impl Visitor {
             browser_session: browser.session(),
             ip: client.map(|ClientAddr(address)| address),
             user_agent: user_agent(headers),
-            device_cookie: device_cookie(headers, pages.secure_cookies, sign_in.integration),
+            device_cookie: device_cookie(headers, pages.secure_cookies, sign_in.integration()),
         };
         Self { sign_in, path: handle.path().into(), context }
     }
 
     /// The `Set-Cookie` of what an approval earned this browser.
     pub(crate) fn set_device_cookie(&self, pages: &Pages, value: &str) -> http::HeaderValue {
-        browser::set_device_cookie(pages.secure_cookies, self.sign_in.integration, value)
-    }
-
-    pub(crate) fn first_factor(&self) -> FirstFactor {
-        self.sign_in.first_factor.clone()
+        browser::set_device_cookie(pages.secure_cookies, self.sign_in.integration(), value)
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use app::sign_ins::SignIns;
 use app::{App, Call, Guards, Ports, Settings};
 use axum::Router;
 use axum::extract::Request;
@@ -13,7 +14,7 @@ use axum::response::Response;
 use backend_local::LocalCourier;
 use backend_sql::{MasterKey, Store};
 use edge_http::{Operator, Rest, admin_router, rest_router};
-use edge_pages::{Demo, Pages, SignIns};
+use edge_pages::{Demo, Pages};
 use edge_ws::{Gateway, Limits};
 use http_limits::{Front, PeerUid, RequestIds, front};
 use ports::StoreError;

@@ -77,6 +77,7 @@ pub(crate) const CRATES: &[Crate] = &[
         &["ports", "domain", "wire", "statement"],
         &[
             "data-encoding",
+            "futures-util",
             "prost",
             "rand",
             "serde",

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use app::sign_ins::SignIns;
 use app::{
     Actor, Answer, AnswerResult, App, Call, Claim, Connected, Login, NewIntegration, Ports,
     Settings, TicketProof, TicketRequest,
@@ -16,7 +17,7 @@ use backend_sql::{MasterKey, Store};
 use domain::challenge::{Challenge, Methods, Purpose};
 use domain::directory::Scope;
 use domain::totp;
-use edge_pages::{Demo, Pages, SignIns, router};
+use edge_pages::{Demo, Pages, router};
 use http::header::{CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE, USER_AGENT};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
@@ -45,6 +46,7 @@ pub(crate) struct World {
     pub(crate) router: Router,
     pub(crate) device: Device,
     pub(crate) stop: watch::Sender<bool>,
+    pub(crate) signins: Arc<SignIns>,
     tenant: TenantId,
     store: Store,
     seeds: Arc<AtomicU64>,
@@ -101,19 +103,21 @@ impl World {
         let integration = made.await.expect("an integration").integration;
         let device = enrol(&app, tenant, &mut first).await;
         let (stop, stopping) = watch::channel(false);
+        let signins = Arc::new(SignIns::new());
         let pages = Pages {
             app: Arc::clone(&app),
             call: Arc::new({
                 let (clock, seeds) = (clock.clone(), Arc::clone(&seeds));
                 move || call(&clock, &seeds)
             }),
-            signins: Arc::new(SignIns::new()),
+            signins: Arc::clone(&signins),
             demo: Some(Demo { integration, user: USER.to_owned() }),
             secure_cookies,
             stopping,
         };
         Self {
             stop,
+            signins,
             router: router(pages),
             app,
             clock,

@@ -1,0 +1,198 @@
+//! What happens to a sign-in: asked, followed to its end, redeemed, handed back.
+
+use std::time::Duration;
+
+use domain::challenge::{Decision, State};
+use ports::BoxFuture;
+
+use super::{Asked, End, Passed, ReturnForm, SignIn, Stage, Whom};
+use crate::{App, Call, Caller, CreateRequest, Error, RequestContext};
+
+/// A sign-in as its own browser is shown it.
+#[derive(Debug)]
+pub enum Shown {
+    /// It waits for an answer.
+    Waiting {
+        /// What was asked.
+        asked: Asked,
+        /// For how long it is valid.
+        left: Duration,
+    },
+    /// It ended.
+    Over {
+        /// How.
+        end: End,
+        /// What takes the browser back, if there is somewhere to go.
+        form: Option<ReturnForm>,
+        /// What the browser earned by this step: text for a cookie.
+        device_cookie: Option<String>,
+    },
+}
+
+impl App {
+    /// Moves a sign-in on as far as it goes: opening it asks the person, once; an approval is redeemed, once;
+    /// an end is handed to who started it. Not to be dropped half-way: an approval that was just redeemed
+    /// would be lost.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if its integration is gone; [`Error::UserUnknown`] and [`Error::NotEnrolled`] if it
+    /// goes nowhere; [`Error::Store`]. After an error it stands where it stood.
+    pub async fn step_sign_in(
+        &self,
+        call: &mut Call,
+        sign_in: &SignIn,
+        context: &RequestContext,
+    ) -> Result<Shown, Error> {
+        let mut stage = sign_in.stage.lock().await;
+        let caller = self.page_caller(sign_in.start.integration).await?;
+        if matches!(*stage, Stage::Fresh) {
+            *stage = self.ask(call, &caller, sign_in, context).await?;
+        }
+        let mut device_cookie = None;
+        if let Stage::Asked(asked) = &*stage {
+            let view = self.challenge(call, &caller, asked.id).await?;
+            let decided = match view.state {
+                State::Pending => {
+                    let left = view.expires.since(call.now);
+                    return Ok(Shown::Waiting { asked: asked.clone(), left });
+                }
+                State::Decided(decided) => decided,
+            };
+            let end = if decided.decision == Decision::Approved {
+                let (end, cookie) = self.collect(call, &caller, asked, context).await?;
+                device_cookie = cookie;
+                end
+            } else {
+                End::Refused(decided.decision)
+            };
+            *stage = Stage::Over(end, None);
+        }
+        let Stage::Over(end, form) = &mut *stage else {
+            return Err(Error::NotFound);
+        };
+        if let (None, Some(back)) = (&form, &sign_in.start.back) {
+            *form = Some(back.form(call, end).await?);
+        }
+        Ok(Shown::Over { end: end.clone(), form: form.clone(), device_cookie })
+    }
+
+    async fn ask(
+        &self,
+        call: &mut Call,
+        caller: &Caller,
+        sign_in: &SignIn,
+        context: &RequestContext,
+    ) -> Result<Stage, Error> {
+        let start = &sign_in.start;
+        let Whom::User(user) = &start.whom else {
+            return Ok(Stage::Over(End::NotEnrolled, None));
+        };
+        let request = CreateRequest {
+            user: user.clone(),
+            context: context.clone(),
+            first_factor: start.first_factor.clone(),
+            purpose: start.purpose,
+            methods: start.methods,
+            ttl: None,
+            details: Vec::new(),
+        };
+        let created = match self.create_challenge(call, caller, request, None).await {
+            Ok(created) => created,
+            Err(Error::UserUnknown | Error::NotEnrolled) if start.back.is_some() => {
+                return Ok(Stage::Over(End::NotEnrolled, None));
+            }
+            Err(error) => return Err(error),
+        };
+        // only a replayed request is told of one that is decided
+        let number = created.number.ok_or(Error::NotFound)?;
+        Ok(Stage::Asked(Asked { id: created.view.id, number, methods: created.methods }))
+    }
+
+    /// Redeems an approval: how it ends, and the device cookie that it earned.
+    async fn collect(
+        &self,
+        call: &mut Call,
+        caller: &Caller,
+        asked: &Asked,
+        context: &RequestContext,
+    ) -> Result<(End, Option<String>), Error> {
+        match self.redeem(call, caller, asked.id, &context.browser_session).await {
+            Ok(receipt) => {
+                let passed = Passed {
+                    user: receipt.user,
+                    name: receipt.name,
+                    proof: receipt.proof,
+                    acr: receipt.acr,
+                    at: receipt.at,
+                };
+                Ok((End::SignedIn(passed), Some(receipt.device_cookie)))
+            }
+            Err(Error::AlreadyRedeemed) => Ok((End::Elsewhere, None)),
+            Err(Error::Lapsed) => Ok((End::Lapsed, None)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A wake-up for the next change of a sign-in's challenge; `None` if there is nothing to wait for.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if its integration is gone, [`Error::Store`].
+    pub async fn watch_sign_in(
+        &self,
+        call: &mut Call,
+        sign_in: &SignIn,
+    ) -> Result<Option<BoxFuture<'static, ()>>, Error> {
+        let Some(asked) = sign_in.asked().await else { return Ok(None) };
+        let caller = self.page_caller(sign_in.start.integration).await?;
+        Ok(self.watch_challenge(call, &caller, asked.id).await?.change)
+    }
+
+    /// Tries a code on a sign-in. Where nobody is asked, or no longer, it does nothing.
+    ///
+    /// # Errors
+    /// [`Error::CodeWrong`]; [`Error::NotFound`] if its integration is gone; [`Error::Store`].
+    pub async fn sign_in_code(
+        &self,
+        call: &mut Call,
+        sign_in: &SignIn,
+        code: &str,
+    ) -> Result<(), Error> {
+        if let Some(asked) = sign_in.asked().await {
+            let caller = self.page_caller(sign_in.start.integration).await?;
+            self.submit_code(call, &caller, asked.id, code).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes a sign-in's challenge back.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if its integration is gone, [`Error::Store`].
+    pub async fn cancel_sign_in(&self, call: &mut Call, sign_in: &SignIn) -> Result<(), Error> {
+        if let Some(asked) = sign_in.asked().await {
+            let caller = self.page_caller(sign_in.start.integration).await?;
+            self.cancel_challenge(call, &caller, asked.id).await?;
+        }
+        Ok(())
+    }
+}
+
+impl SignIn {
+    async fn asked(&self) -> Option<Asked> {
+        match &*self.stage.lock().await {
+            Stage::Asked(asked) => Some(asked.clone()),
+            Stage::Fresh | Stage::Over(..) => None,
+        }
+    }
+
+    /// Makes room for another challenge, once one has ended without a sign-in.
+    pub async fn retry(&self) {
+        let mut stage = self.stage.lock().await;
+        match &*stage {
+            Stage::Over(End::Elsewhere | End::Lapsed | End::Refused(_) | End::NotEnrolled, _) => {
+                *stage = Stage::Fresh;
+            }
+            Stage::Over(End::SignedIn(_), _) | Stage::Fresh | Stage::Asked(_) => {}
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! A sign-in that an edge started leads back to who asked.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use app::sign_ins::{End, Return, ReturnForm, ReturnMethod, Start, Whom};
+use app::{Call, Error, FirstFactor};
+use domain::audit::Event;
+use domain::challenge::Decision;
+use http::StatusCode;
+use ports::{BoxFuture, StoreError, UserRef};
+use statement::AnswerDecision;
+
+use crate::world::{Page, USER, World};
+
+const ACTION: &str = "https://rp.example/callback?app=1";
+
+/// What an edge keeps of who asked.
+struct Asker {
+    method: ReturnMethod,
+    /// So many times it can't make a form.
+    failures: AtomicUsize,
+    made: AtomicUsize,
+}
+
+impl Asker {
+    fn new(method: ReturnMethod, failures: usize) -> Arc<Self> {
+        Arc::new(Self { method, failures: failures.into(), made: 0.into() })
+    }
+}
+
+impl Return for Asker {
+    fn form<'a>(
+        &'a self,
+        _: &'a mut Call,
+        end: &'a End,
+    ) -> BoxFuture<'a, Result<ReturnForm, Error>> {
+        Box::pin(async move {
+            if self.failures.load(Ordering::SeqCst) > 0 {
+                self.failures.fetch_sub(1, Ordering::SeqCst);
+                return Err(StoreError::Overloaded.into());
+            }
+            let nth = self.made.fetch_add(1, Ordering::SeqCst);
+            let told = match end {
+                End::SignedIn(passed) => format!("{} {}", passed.name, passed.acr),
+                End::Elsewhere => "elsewhere".to_owned(),
+                End::Lapsed => "lapsed".to_owned(),
+                End::Refused(decision) => decision.name().to_owned(),
+                End::NotEnrolled => "not_enrolled".to_owned(),
+            };
+            let state = ("state".to_owned(), "\"><b>&".to_owned());
+            Ok(ReturnForm {
+                method: self.method,
+                action: ACTION.to_owned(),
+                fields: vec![("told".to_owned(), format!("{nth} {told}")), state],
+            })
+        })
+    }
+}
+
+/// The path of a sign-in that leads back.
+fn start(world: &World, whom: Whom, back: Arc<Asker>) -> String {
+    let mut call = world.call();
+    let start = Start {
+        integration: world.integration,
+        whom,
+        called: USER.to_owned(),
+        first_factor: Some(FirstFactor { method: "password".to_owned(), at: call.now }),
+        purpose: None,
+        methods: None,
+        back: Some(back),
+    };
+    world.signins.start(&mut call, start).expect("room").path()
+}
+
+fn user() -> Whom {
+    Whom::User(UserRef::Name(USER.to_owned()))
+}
+
+#[track_caller]
+fn leads_back(page: &Page, told: &str, by_itself: bool) {
+    assert_eq!(page.status, StatusCode::OK);
+    assert_eq!(page.body.matches("id=\"return\"").count(), 1);
+    let field = format!("<input type=\"hidden\" name=\"told\" value=\"{told}\">");
+    assert!(page.body.contains(&field), "{told} in {}", page.body);
+    let state = "<input type=\"hidden\" name=\"state\" value=\"&#34;&#62;&#60;b&#62;&#38;\">";
+    assert!(page.body.contains(state), "{}", page.body);
+    assert!(page.body.contains(&format!("action=\"{ACTION}\"")));
+    let policy = page.headers["content-security-policy"].to_str().expect("ASCII");
+    assert!(policy.contains("form-action 'self' https://rp.example https:;"), "{policy}");
+    assert!(policy.contains("default-src 'none'; script-src 'self';"), "{policy}");
+    assert_eq!(page.headers["cache-control"], "no-store");
+    assert_eq!(page.body.contains("<script src=\"/assets/"), by_itself);
+    assert_eq!(page.body.contains(" data-leave>"), by_itself);
+}
+
+#[tokio::test]
+async fn an_approval_leads_back_by_one_form_that_stays_the_same() {
+    let world = World::new().await;
+    for (method, written) in [(ReturnMethod::Post, "post"), (ReturnMethod::Get, "get")] {
+        let back = Asker::new(method, 0);
+        let path = start(&world, user(), Arc::clone(&back));
+        let mut browser = world.browser();
+        let page = browser.get(&path).await;
+        let number = page.is_pending();
+        assert!(!page.body.contains("id=\"return\"") && !page.body.contains("<script"));
+        world.approve(&number).await;
+        let page = browser.get(&path).await;
+        let told = format!("0 {USER} urn:countersign:acr:number-match");
+        leads_back(&page, &told, true);
+        assert!(page.body.contains(&format!("method=\"{written}\"")));
+        leads_back(&browser.get(&path).await, &told, true);
+        browser.post(&format!("{path}/retry"), "").await.leads_to(&path);
+        leads_back(&browser.get(&path).await, &told, true);
+        assert_eq!(back.made.load(Ordering::SeqCst), 1);
+        let stranger = world.browser().get(&path).await;
+        assert_eq!(stranger.status, StatusCode::NOT_FOUND);
+    }
+    assert_eq!(world.count(Event::ChallengeRedeemed).await, 2);
+}
+
+#[tokio::test]
+async fn a_form_that_could_not_be_made_is_made_later_and_loses_no_approval() {
+    let world = World::new().await;
+    let path = start(&world, user(), Asker::new(ReturnMethod::Post, 2));
+    let mut browser = world.browser();
+    let number = browser.get(&path).await.is_pending();
+    world.approve(&number).await;
+    for _ in 0..2 {
+        assert_eq!(browser.get(&path).await.status, StatusCode::SERVICE_UNAVAILABLE);
+    }
+    let told = format!("0 {USER} urn:countersign:acr:number-match");
+    leads_back(&browser.get(&path).await, &told, true);
+    assert_eq!(world.count(Event::ChallengeRedeemed).await, 1);
+}
+
+#[tokio::test]
+async fn every_other_end_leads_back_too_and_where_a_new_try_helps_it_is_offered() {
+    let world = World::new().await;
+    let path = start(&world, user(), Asker::new(ReturnMethod::Get, 0));
+    let mut browser = world.browser();
+    let ends = [
+        (Decision::Denied, true),
+        (Decision::Reported, true),
+        (Decision::Mismatch, false),
+        (Decision::Expired, false),
+        (Decision::Cancelled, true),
+    ];
+    for (nth, (decision, by_itself)) in ends.into_iter().enumerate() {
+        let number = browser.get(&path).await.is_pending();
+        match decision {
+            Decision::Denied => world.answer(AnswerDecision::Deny, "").await,
+            Decision::Reported => world.answer(AnswerDecision::Report, "").await,
+            Decision::Mismatch => {
+                let wrong = if number == "000000" { "000001" } else { "000000" };
+                world.approve(wrong).await;
+            }
+            Decision::Expired => world.clock.advance(Duration::from_secs(91)),
+            _ => browser.post(&format!("{path}/cancel"), "").await.leads_to(&path),
+        }
+        let page = browser.get(&path).await;
+        leads_back(&page, &format!("{nth} {}", decision.name()), by_itself);
+        assert!(page.body.contains("Try again"));
+        browser.post(&format!("{path}/retry"), "").await.leads_to(&path);
+    }
+    browser.get(&path).await.is_pending();
+}
+
+#[tokio::test]
+async fn nobody_is_created_or_asked_for_somebody_who_is_not_enrolled() {
+    let world = World::new().await;
+    let path = start(&world, Whom::NotEnrolled, Asker::new(ReturnMethod::Post, 0));
+    let mut browser = world.browser();
+    let page = browser.get(&path).await;
+    leads_back(&page, "0 not_enrolled", false);
+    assert_eq!(page.state(), Some("not_enrolled"));
+    assert_eq!(world.count(Event::ChallengeCreated).await, 0);
+}
+
+#[tokio::test]
+async fn the_script_is_kept_for_ever_under_its_own_name() {
+    let world = World::new().await;
+    let path = start(&world, user(), Asker::new(ReturnMethod::Post, 0));
+    let mut browser = world.browser();
+    browser.get(&path).await.is_pending();
+    browser.post(&format!("{path}/cancel"), "").await.leads_to(&path);
+    let page = browser.get(&path).await;
+    let (_, rest) = page.body.split_once("<script src=\"").expect("a script");
+    let script = browser.get(rest.split('"').next().expect("an address")).await;
+    assert_eq!(script.status, StatusCode::OK);
+    assert_eq!(script.headers["content-type"], "text/javascript; charset=utf-8");
+    assert!(script.body.len() <= 2048);
+}
