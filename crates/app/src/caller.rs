@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use domain::api_key::ApiKeyText;
 use domain::directory::{Integration, Scope};
+use domain::protocol::Protocol;
 use ports::KeyOwner;
 use statement::{IntegrationId, TenantId};
 
@@ -95,10 +96,43 @@ impl App {
     pub async fn authenticate(&self, call: &Call, key: &str) -> Result<Caller, Error> {
         let key = ApiKeyText::parse(key).ok_or(Error::Unauthenticated)?;
         let owner = self.directory.key_owner(key.hash()).await?.ok_or(Error::Unauthenticated)?;
-        if !owner.key.is_live(call.now) {
+        // what a relying party of another protocol holds is a secret of that protocol alone
+        if !owner.key.is_live(call.now) || owner.integration.protocol != Protocol::Api {
             return Err(Error::Unauthenticated);
         }
         Ok(Caller(Proven::ByKey(owner)))
+    }
+
+    /// The integration of a client id, if `secret` is one of its secrets. Says no more than that it isn't.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`], [`Error::Store`].
+    pub async fn authenticate_client(
+        &self,
+        call: &Call,
+        client: &str,
+        secret: &str,
+    ) -> Result<Arc<Integration>, Error> {
+        let key = ApiKeyText::parse(secret).ok_or(Error::Unauthenticated)?;
+        let owner = self.directory.key_owner(key.hash()).await?.ok_or(Error::Unauthenticated)?;
+        let id: IntegrationId = client.parse().map_err(|_| Error::Unauthenticated)?;
+        if !owner.key.is_live(call.now) || owner.integration.id != id {
+            return Err(Error::Unauthenticated);
+        }
+        Ok(Arc::new(owner.integration.clone()))
+    }
+
+    /// The integration of a client id; whoever names it has proven nothing.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Store`].
+    pub async fn client(&self, client: &str) -> Result<Arc<Integration>, Error> {
+        let id: IntegrationId = client.parse().map_err(|_| Error::NotFound)?;
+        // to the letter: what is compared elsewhere is compared as text
+        if id.to_string() != client {
+            return Err(Error::NotFound);
+        }
+        self.directory.integration(id).await?.ok_or(Error::NotFound)
     }
 
     /// The integration on whose behalf a hosted page acts. The page's edge has proven it by a sign-in that the

@@ -19,6 +19,7 @@ mod guarding;
 mod live;
 mod logins;
 mod management;
+mod protocols;
 mod redeem;
 mod replay;
 mod rules;
@@ -49,6 +50,7 @@ pub use gateway::{
     Claim, Claimed, Connected, EnrolError, Enrolled, Login, LoginError, TicketProof,
 };
 pub use management::{NewIntegration, NewKey, UserView};
+pub use protocols::KEY_LEAD;
 pub use redeem::Receipt;
 pub use rules::Guards;
 pub use tickets::{NewTicket, TicketRequest, TicketView};
@@ -105,6 +107,8 @@ pub struct App {
     met: rules::Met,
     shadowed: shadow::Shadowed,
     refused_logins: logins::RefusedLogins,
+    /// Held while token keys are drawn and stored, so that two never take one number.
+    drawing: futures_util::lock::Mutex<()>,
 }
 
 impl App {
@@ -124,6 +128,7 @@ impl App {
             met: rules::Met::default(),
             shadowed: shadow::Shadowed::default(),
             refused_logins: logins::RefusedLogins::default(),
+            drawing: futures_util::lock::Mutex::new(()),
         }
     }
 

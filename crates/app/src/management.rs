@@ -6,6 +6,7 @@ use domain::api_key::ApiKeyText;
 use domain::audit::{Entry, Event};
 use domain::challenge::{Methods, Purpose};
 use domain::directory::{ApiKey, Device, Integration, Scope, Tenant, User, UserRecord};
+use domain::protocol::Protocol;
 use ports::{Change, DirectoryError, Listed, Page, UserRef};
 use statement::{DeviceId, IntegrationId, TenantId, Timestamp, UserId};
 
@@ -19,6 +20,8 @@ const BREAK_GLASS: &str = "break_glass";
 pub struct NewIntegration {
     /// What prompts call it.
     pub name: String,
+    /// How it speaks to this server.
+    pub protocol: Protocol,
     /// Why it may ask, beside everyday purposes; the first is meant unless it says otherwise.
     pub purposes: Vec<Purpose>,
     /// The ways to pass that it allows.
@@ -124,10 +127,13 @@ impl App {
         if new.methods.is_empty() {
             return Err(Error::invalid("methods", "at least one"));
         }
+        crate::protocols::check(&new)?;
+        self.demand_token_keys(call, &new.protocol).await?;
         let integration = Integration {
             id: IntegrationId::from_bytes(call.random()),
             tenant,
             name,
+            protocol: new.protocol,
             purposes: new.purposes,
             methods: new.methods,
             scopes: new.scopes,
@@ -135,7 +141,9 @@ impl App {
             reveal_users: new.reveal_users,
             created: call.now,
         };
-        let (text, key) = draw_key(call, integration.id, None);
+        // a directory proves itself by its hints: its secret is dead from the start, and nobody is told it
+        let dead = matches!(integration.protocol, Protocol::Entra(_)).then_some(call.now);
+        let (text, key) = draw_key(call, integration.id, dead);
         let scopes: Vec<&str> = integration.scopes.iter().map(|scope| scope.name()).collect();
         let created = Entry::new(tenant, Event::IntegrationCreated)
             .with(|public| {

@@ -5,7 +5,7 @@ mod step;
 mod table;
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
 use data_encoding::BASE64URL_NOPAD;
@@ -66,6 +66,8 @@ pub enum Whom {
     User(UserRef),
     /// Somebody who was proven to be nobody that is known here. Nothing is created for them.
     NotEnrolled,
+    /// Nobody said who: the page asks. Whoever answers can name anybody, so nobody is rung.
+    Unnamed,
 }
 
 /// What an edge says of a sign-in that it starts.
@@ -160,6 +162,8 @@ pub struct SignIn {
     started: Timestamp,
     /// Hash of the browser that it belongs to.
     bound: OnceLock<[u8; 32]>,
+    /// Who was named on the page, if nobody was before.
+    named: std::sync::Mutex<Option<String>>,
     /// Where it stands. Held across a step, so that tabs take turns.
     stage: Mutex<Stage>,
 }
@@ -194,8 +198,25 @@ impl SignIn {
 
     /// What the page calls the user.
     #[must_use]
-    pub fn called(&self) -> &str {
-        &self.start.called
+    pub fn called(&self) -> String {
+        self.named().unwrap_or_else(|| self.start.called.clone())
+    }
+
+    fn named(&self) -> Option<String> {
+        self.named.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes the name that somebody gives on the page. Counts only where nobody was named before.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`].
+    pub fn name_user(&self, name: &str) -> Result<(), Error> {
+        let name = domain::directory::name(name).map_err(Error::name("user"))?;
+        if self.start.whom == Whom::Unnamed {
+            let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+            named.get_or_insert(name);
+        }
+        Ok(())
     }
 
     /// Whether it belongs to the browser of this hash.

@@ -1,6 +1,7 @@
 //! Changes of the directory: each checks its conditions and writes inside a savepoint, so that a refusal leaves
 //! nothing behind and its neighbours in the batch untouched.
 
+mod protocols;
 mod waits;
 
 use domain::attempts::Counter;
@@ -123,6 +124,13 @@ async fn apply(conn: &mut SqliteConnection, change: &Change, now: Timestamp) -> 
         Change::PutRecoveryCodes(user, codes) => put_codes(conn, *user, codes).await,
         // approvals are held against this time: the ledger's clock has the word, if it is ahead
         Change::ResetUser(user, at) => reset_user(conn, *user, (*at).max(now)).await,
+        Change::AddTokenKey(key) => protocols::add_token_key(conn, key).await,
+        Change::Link(integration, subject, user, at) => {
+            protocols::link(conn, *integration, subject, *user, *at).await
+        }
+        Change::Unlink(integration, subject) => {
+            protocols::unlink(conn, *integration, subject).await
+        }
         Change::EndCookies(user) => {
             raise_epoch(conn, *user).await?;
             Ok(Stale::User(*user))
@@ -156,10 +164,12 @@ async fn create_tenant(conn: &mut SqliteConnection, tenant: &Tenant) -> Changed 
 async fn create_integration(conn: &mut SqliteConnection, integration: &Integration) -> Changed<()> {
     let purposes: Vec<&str> = integration.purposes.iter().map(|purpose| purpose.name()).collect();
     let scopes: Vec<&str> = integration.scopes.iter().map(|scope| Scope::name(*scope)).collect();
+    let protocol = serde_json::to_string(&integration.protocol)
+        .map_err(|error| sqlx::Error::Encode(error.into()))?;
     sqlx::query(
         "INSERT INTO integrations
-             (id, tenant, name, purposes, methods, scopes, verifies_first_factor, reveal_users, created)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+             (id, tenant, name, purposes, methods, scopes, verifies_first_factor, reveal_users, created, protocol)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
     )
     .bind(integration.id.as_bytes().as_slice())
     .bind(integration.tenant.as_bytes().as_slice())
@@ -170,6 +180,7 @@ async fn create_integration(conn: &mut SqliteConnection, integration: &Integrati
     .bind(integration.verifies_first_factor)
     .bind(integration.reveal_users)
     .bind(int(integration.created.millis()))
+    .bind(protocol)
     .execute(conn)
     .await?;
     Ok(())

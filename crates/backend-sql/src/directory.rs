@@ -8,7 +8,7 @@ use domain::ticket::Ticket;
 use ports::{
     BoxFuture, Change, Directory, DirectoryError, KeyOwner, Listed, Page, StoreError, UserRef,
 };
-use sqlx::Connection as _;
+use sqlx::{Connection as _, Row as _};
 use statement::{DeviceId, IntegrationId, TenantId, TicketId, UserId};
 
 use crate::Inner;
@@ -167,6 +167,44 @@ impl Directory for Inner {
         id: IntegrationId,
     ) -> BoxFuture<'_, Result<Option<Arc<Integration>>, StoreError>> {
         Box::pin(self.find_integration(id))
+    }
+
+    fn linked(
+        &self,
+        integration: IntegrationId,
+        subject: String,
+    ) -> BoxFuture<'_, Result<Option<UserId>, StoreError>> {
+        Box::pin(async move {
+            let mut conn = self.reader().await?;
+            let row =
+                sqlx::query("SELECT user_id FROM links WHERE integration = $1 AND subject = $2")
+                    .bind(integration.as_bytes().as_slice())
+                    .bind(subject)
+                    .fetch_optional(&mut *conn)
+                    .await
+                    .map_err(unavailable)?;
+            row.map(|row| id(&row, "user_id", UserId::from_slice)).transpose().map_err(unavailable)
+        })
+    }
+
+    fn links(
+        &self,
+        integration: IntegrationId,
+    ) -> BoxFuture<'_, Result<Vec<(String, UserId)>, StoreError>> {
+        Box::pin(async move {
+            let mut conn = self.reader().await?;
+            let rows = sqlx::query(
+                "SELECT subject, user_id FROM links WHERE integration = $1 ORDER BY created",
+            )
+            .bind(integration.as_bytes().as_slice())
+            .fetch_all(&mut *conn)
+            .await
+            .map_err(unavailable)?;
+            let link = |row: &sqlx::sqlite::SqliteRow| -> sqlx::Result<_> {
+                Ok((row.try_get("subject")?, id(row, "user_id", UserId::from_slice)?))
+            };
+            rows.iter().map(link).collect::<sqlx::Result<_>>().map_err(unavailable)
+        })
     }
 
     fn ticket(&self, id: TicketId) -> BoxFuture<'_, Result<Option<Ticket>, StoreError>> {

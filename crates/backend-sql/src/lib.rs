@@ -29,6 +29,7 @@ mod settle;
 mod simple_writes;
 mod slots;
 mod tickets;
+mod token_keys;
 mod vault;
 mod verify;
 mod wal;

@@ -167,7 +167,10 @@ fn migrations() -> Vec<Migration> {
         let kind = MigrationType::Simple;
         Migration::new(version, name.into(), kind, sql.into_sql_str(), false)
     };
-    vec![step(1, "spine", include_str!("../migrations/sqlite/0001_spine.sql"))]
+    vec![
+        step(1, "spine", include_str!("../migrations/sqlite/0001_spine.sql")),
+        step(2, "protocols", include_str!("../migrations/sqlite/0002_protocols.sql")),
+    ]
 }
 
 async fn migrate(conn: &mut SqliteConnection) -> Result<(), OpenError> {

@@ -53,6 +53,8 @@ fn integration(row: &SqliteRow) -> sqlx::Result<Integration> {
         id: id(row, "id", IntegrationId::from_slice)?,
         tenant: id(row, "tenant", TenantId::from_slice)?,
         name: row.try_get("name")?,
+        protocol: serde_json::from_str(row.try_get("protocol")?)
+            .map_err(|error| decode("protocol", error))?,
         purposes: purposes.split_whitespace().map(purpose).collect::<Result<_, _>>()?,
         methods: Methods::from_bits(row.try_get("methods")?),
         scopes: scopes.split_whitespace().map(scope).collect::<Result<_, _>>()?,

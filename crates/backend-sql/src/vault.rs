@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use argon2::{Algorithm as Argon2Kind, Argon2, Params, Version};
 use data_encoding::BASE64URL_NOPAD;
+use domain::protocol::TokenAlgorithm;
 use domain::recovery::SALT_LEN;
 use hmac::{Hmac, Mac as _};
-use ports::{BoxFuture, Certified, MacKey, SealError, SealFor, StoreError, Vault};
+use ports::{
+    BoxFuture, Certified, MacKey, NewTokenKey, SealError, SealFor, StoreError, TokenKey, Vault,
+};
 use sha2::Sha256;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection};
@@ -21,6 +24,7 @@ use zeroize::Zeroizing;
 use crate::codec::{int, time};
 use crate::master::MasterKey;
 use crate::seal::{self, Sealer};
+use crate::token_keys::{self, TokenKeyError, TokenKeys};
 use crate::{OpenError, random};
 
 /// How long the word of the identity key for a challenge-signing key is meant to hold.
@@ -36,7 +40,7 @@ const MAX_WAITING_STRETCHES: usize = 64;
 /// What a sealed row holds.
 #[derive(Clone, Copy, Debug)]
 #[repr(u8)]
-enum Kind {
+pub(crate) enum Kind {
     /// Ed25519 seed of the identity that devices pin.
     Identity = 1,
     /// Ed25519 seed that signs challenges.
@@ -52,6 +56,18 @@ enum Kind {
     Mac = 6,
     /// Peppers what is stretched.
     Pepper = 7,
+    /// PKCS#8 of an RSA key that signs tokens; `public` is its certificate, `not_before` when it begins to sign.
+    TokenRsa = 8,
+    /// The same for P-256.
+    TokenP256 = 9,
+}
+
+/// The kind of a token key.
+pub(crate) const fn kind_of(algorithm: TokenAlgorithm) -> Kind {
+    match algorithm {
+        TokenAlgorithm::Rs256 => Kind::TokenRsa,
+        TokenAlgorithm::Es256 => Kind::TokenP256,
+    }
 }
 
 /// The keys of one store.
@@ -66,6 +82,8 @@ pub(crate) struct Keyring {
     sealers: Vec<Sealer>,
     macs: [Hmac<Sha256>; 4],
     pepper: Hmac<Sha256>,
+    wrapping: Arc<Wrapping>,
+    tokens: TokenKeys,
     stretches: Arc<Semaphore>,
     waiting: AtomicUsize,
 }
@@ -123,7 +141,7 @@ async fn secrets(
     kind: Kind,
 ) -> Result<Vec<Secret>, OpenError> {
     let rows = sqlx::query(
-        "SELECT number, sealed, public, not_before, not_after, signature FROM secrets
+        "SELECT number, created, sealed, public, not_before, not_after, signature FROM secrets
          WHERE kind = $1 ORDER BY number DESC",
     )
     .bind(kind as u8)
@@ -222,6 +240,21 @@ impl Keyring {
         if challenge.is_empty() || sealers.is_empty() {
             return Err(missing());
         }
+        let tokens = TokenKeys::default();
+        for algorithm in TokenAlgorithm::ALL {
+            for secret in secrets(conn, &wrapping, kind_of(algorithm)).await? {
+                let key = NewTokenKey {
+                    algorithm,
+                    number: secret.number,
+                    created: time(secret.row.try_get("created")?),
+                    signs_from: time(secret.row.try_get("not_before")?),
+                    sealed: Vec::new(),
+                    certificate: secret.row.try_get("public")?,
+                };
+                let adopted = tokens.adopt(&key, &secret.plain);
+                adopted.map_err(|error| OpenError::Damaged(error.to_string()))?;
+            }
+        }
         let mac = |label| seal::keyed(&seal::derive(&mac_root, label));
         let (receipt_header, receipt_jwks) = jose(receipt.public());
         Ok(Self {
@@ -240,6 +273,8 @@ impl Keyring {
                 mac("countersign/mac/place/v1"),
             ],
             pepper,
+            wrapping: Arc::new(wrapping),
+            tokens,
             stretches: Arc::new(Semaphore::new(STRETCHES)),
             waiting: AtomicUsize::new(0),
         })
@@ -331,6 +366,49 @@ impl Vault for Keyring {
 
     fn receipt_jwks(&self) -> String {
         self.receipt_jwks.clone()
+    }
+
+    fn draw_token_key(
+        &self,
+        algorithm: TokenAlgorithm,
+        now: Timestamp,
+        signs_from: Timestamp,
+    ) -> BoxFuture<'_, Result<NewTokenKey, StoreError>> {
+        let number = self.tokens.newest(algorithm).unwrap_or(0) + 1;
+        let wrapping = Arc::clone(&self.wrapping);
+        Box::pin(async move {
+            let work = move || -> Result<NewTokenKey, TokenKeyError> {
+                let (pkcs8, certificate) = token_keys::draw(algorithm, now)?;
+                let sealed = wrapping.seal(kind_of(algorithm), number, &pkcs8);
+                Ok(NewTokenKey { algorithm, number, created: now, signs_from, sealed, certificate })
+            };
+            let failed = |error: &dyn std::fmt::Display| StoreError::Unavailable(error.to_string());
+            let drawn = tokio::task::spawn_blocking(work).await.map_err(|error| failed(&error))?;
+            drawn.map_err(|error| failed(&error))
+        })
+    }
+
+    fn adopt_token_key(&self, key: &NewTokenKey) -> Result<(), SealError> {
+        let opened = self.wrapping.open(kind_of(key.algorithm), key.number, &key.sealed);
+        let pkcs8 = opened.map_err(|_| SealError)?;
+        self.tokens.adopt(key, &pkcs8).map_err(|_| SealError)
+    }
+
+    fn token_keys(&self, now: Timestamp) -> Vec<TokenKey> {
+        self.tokens.list(now)
+    }
+
+    fn sign_token(
+        &self,
+        algorithm: TokenAlgorithm,
+        now: Timestamp,
+        claims: &[u8],
+    ) -> Option<String> {
+        self.tokens.sign(algorithm, now, claims)
+    }
+
+    fn token_jwks(&self, algorithms: &[TokenAlgorithm], now: Timestamp) -> String {
+        self.tokens.jwks(algorithms, now)
     }
 
     fn audit_key(&self) -> &PublicKey {

@@ -43,11 +43,14 @@ pub enum Event {
     IntegrationCreated,
     KeyCreated,
     KeyRevoked,
+    TokenKeyCreated,
+    UserLinked,
+    UserUnlinked,
 }
 
 impl Event {
     /// All events.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 35] = [
         Self::ChallengeCreated,
         Self::ChallengeDecided,
         Self::ChallengeRedeemed,
@@ -80,6 +83,9 @@ impl Event {
         Self::IntegrationCreated,
         Self::KeyCreated,
         Self::KeyRevoked,
+        Self::TokenKeyCreated,
+        Self::UserLinked,
+        Self::UserUnlinked,
     ];
 
     /// Its name in the API.
@@ -118,6 +124,9 @@ impl Event {
             Self::IntegrationCreated => "integration_created",
             Self::KeyCreated => "key_created",
             Self::KeyRevoked => "key_revoked",
+            Self::TokenKeyCreated => "token_key_created",
+            Self::UserLinked => "user_linked",
+            Self::UserUnlinked => "user_unlinked",
         }
     }
 

@@ -5,6 +5,7 @@ use statement::{DeviceId, FactorId, IntegrationId, PublicKey, TenantId, Timestam
 
 use crate::challenge::{Method, Methods, Purpose};
 use crate::cookie::CookieId;
+use crate::protocol::Protocol;
 
 /// Longest name of a user, integration, tenant or device, in characters.
 pub const MAX_NAME: usize = 64;
@@ -115,6 +116,8 @@ pub struct Integration {
     pub tenant: TenantId,
     /// What prompts call it.
     pub name: String,
+    /// How it speaks to this server.
+    pub protocol: Protocol,
     /// Why it may ask, beside [`Purpose::EVERYDAY`]; the first is meant unless it says otherwise.
     pub purposes: Vec<Purpose>,
     /// The ways to pass that it allows.

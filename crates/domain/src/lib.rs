@@ -14,6 +14,7 @@ pub mod directory;
 pub mod guard;
 pub mod lab;
 pub mod number;
+pub mod protocol;
 pub mod receipt;
 pub mod recovery;
 pub mod ticket;

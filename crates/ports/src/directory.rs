@@ -10,7 +10,7 @@ use domain::directory::{
 use domain::ticket::{Claim, Ticket};
 use statement::{DeviceId, FactorId, IntegrationId, TenantId, TicketId, Timestamp, UserId};
 
-use crate::{BoxFuture, StoreError};
+use crate::{BoxFuture, NewTokenKey, StoreError};
 
 /// How somebody names a user.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -82,6 +82,12 @@ pub enum Change {
     RequestReset(UserId, ResetRequest),
     /// Removes all factors, revokes all devices, cancels all tickets, raises the epoch.
     ResetUser(UserId, Timestamp),
+    /// Another key that signs tokens; its number must be free.
+    AddTokenKey(NewTokenKey),
+    /// Who of a relying party's people a user is, in place of who it was before. Both must be of one tenant.
+    Link(IntegrationId, String, UserId, Timestamp),
+    /// Ends that.
+    Unlink(IntegrationId, String),
     /// Raises a user's epoch: their device cookies end.
     EndCookies(UserId),
 }
@@ -148,6 +154,20 @@ pub trait Directory: Send + Sync {
         &self,
         id: IntegrationId,
     ) -> BoxFuture<'_, Result<Option<Arc<Integration>>, StoreError>>;
+
+    /// The user whom one of a relying party's people is, by the subject that the other side promises never to
+    /// give to somebody else.
+    fn linked(
+        &self,
+        integration: IntegrationId,
+        subject: String,
+    ) -> BoxFuture<'_, Result<Option<UserId>, StoreError>>;
+
+    /// All subjects of an integration with their users.
+    fn links(
+        &self,
+        integration: IntegrationId,
+    ) -> BoxFuture<'_, Result<Vec<(String, UserId)>, StoreError>>;
 
     /// A ticket by id.
     fn ticket(&self, id: TicketId) -> BoxFuture<'_, Result<Option<Ticket>, StoreError>>;

@@ -21,7 +21,7 @@ pub use ledger::{
     AuditFilter, AuditRow, Counted, Effect, Ledger, LedgerRecord, Open, Opened, Redeem, Redeemed,
     Replay, ReplayKey, Settle, Settled, SignedCheckpoint,
 };
-pub use vault::{Certified, MacKey, SealError, SealFor, Vault};
+pub use vault::{Certified, MacKey, NewTokenKey, SealError, SealFor, TokenKey, Vault};
 
 /// What ports return.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

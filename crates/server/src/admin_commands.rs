@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 
 use crate::admin_client::{ClientError, Reply, Transport};
 use crate::cli::{
-    Admin, Device, Events, Factor, Integration, Key, Listing, NewIntegration, Noun, Tenant, Ticket,
-    User, Webhook, Where, Why, api_name,
+    Admin, Device, Events, Factor, Integration, Key, Keys, Link, Listing, NewIntegration, Noun,
+    Tenant, Ticket, User, Webhook, Where, Why, api_name,
 };
 use crate::commands::{settings, show};
 use crate::exit::Exit;
@@ -78,7 +78,18 @@ fn encode(text: &str) -> String {
 
 /// Runs `countersign admin`.
 pub(crate) async fn admin(command: Admin, json: bool) -> Exit {
-    let ask = asked(command.noun).with("tenant", command.tenant);
+    let jwks = match client_keys(&command.noun) {
+        Ok(jwks) => jwks,
+        Err(why) => {
+            eprintln!("error: {why}");
+            return Exit::Usage;
+        }
+    };
+    let mut ask = asked(command.noun);
+    if let (Some(jwks), Some(body)) = (jwks, &mut ask.body) {
+        body["jwks"] = jwks;
+    }
+    let ask = ask.with("tenant", command.tenant);
     let link = ask.path == "/tickets" && ask.method == Method::POST;
     match send(&command.place, ask).await {
         Ok(reply) if json => present(&reply, |body| show(&body.to_string())),
@@ -91,6 +102,15 @@ pub(crate) async fn admin(command: Admin, json: bool) -> Exit {
         }),
         Err(exit) => exit,
     }
+}
+
+/// The key set that a new integration's command names.
+fn client_keys(noun: &Noun) -> Result<Option<Value>, String> {
+    let Noun::Integration(Integration::Create(new)) = noun else { return Ok(None) };
+    let Some(file) = &new.jwks else { return Ok(None) };
+    let shown = file.display();
+    let text = std::fs::read_to_string(file).map_err(|error| format!("{shown}: {error}"))?;
+    serde_json::from_str(&text).map(Some).map_err(|error| format!("{shown}: {error}"))
 }
 
 /// Runs `countersign why`.
@@ -157,7 +177,9 @@ fn asked(noun: Noun) -> Ask {
             Ask::post(format!("/devices/{}/approve", encode(&device)), json!({}))
         }
         Noun::Webhook(webhook) => about_webhook(webhook),
-        Noun::Keys { .. } => Ask::get("/keys"),
+        Noun::Link(link) => about_link(link),
+        Noun::Keys { verb: Some(Keys::Rotate) } => Ask::post("/keys/rotate", json!({})),
+        Noun::Keys { verb: None | Some(Keys::List | Keys::Show) } => Ask::get("/keys"),
     }
 }
 
@@ -174,7 +196,7 @@ fn about_webhook(webhook: Webhook) -> Ask {
 fn about_integration(integration: Integration) -> Ask {
     let path = |name: &str| format!("/integrations/{}", encode(name));
     match integration {
-        Integration::Create(new) => Ask::post("/integrations", new_integration(new)),
+        Integration::Create(new) => Ask::post("/integrations", new_integration(*new)),
         Integration::List => Ask::get("/integrations"),
         Integration::Show { integration } => Ask::get(path(&integration)),
         Integration::Key(Key::Create { integration, expires_in_days }) => {
@@ -189,6 +211,19 @@ fn about_integration(integration: Integration) -> Ask {
         }
         Integration::Key(Key::Revoke { integration, key }) => {
             Ask::delete(format!("{}/keys/{}", path(&integration), encode(&key)))
+        }
+    }
+}
+
+fn about_link(link: Link) -> Ask {
+    let path = |integration: &str| format!("/integrations/{}/links", encode(integration));
+    match link {
+        Link::Create { integration, subject, user } => {
+            Ask::post(path(&integration), json!({"subject": subject, "user": user}))
+        }
+        Link::List { integration } => Ask::get(path(&integration)),
+        Link::Remove { integration, subject } => {
+            Ask::delete(format!("{}/{}", path(&integration), encode(&subject)))
         }
     }
 }
@@ -211,6 +246,22 @@ fn new_integration(new: NewIntegration) -> Value {
     }
     if !new.scope.is_empty() {
         body["scopes"] = names(new.scope.iter().map(api_name).collect());
+    }
+    for (name, values) in [("redirect_uris", new.redirect_uri), ("tenant_ids", new.tenant_id)] {
+        if !values.is_empty() {
+            body[name] = names(values);
+        }
+    }
+    for (name, value) in [
+        ("id_token_alg", new.id_token_alg),
+        ("app_id", new.app_id),
+        ("other_audience", new.other_audience),
+        ("cloud", new.cloud),
+        ("fake", new.fake),
+    ] {
+        if let Some(value) = value {
+            body[name] = Value::String(value);
+        }
     }
     if !new.method.is_empty() {
         body["methods"] = names(new.method.iter().map(api_name).collect());

@@ -222,6 +222,7 @@ fn integration(rng: &mut StdRng, tenant: TenantId, clock: &TestClock) -> Integra
         id: IntegrationId::from_bytes(id),
         tenant,
         name: format!("vpn {:02x}{:02x}{:02x}", id[0], id[1], id[2]),
+        protocol: domain::protocol::Protocol::Api,
         purposes: vec![Purpose::SignIn],
         methods: Methods::ALL,
         scopes: vec![Scope::Challenges, Scope::EventsRead],

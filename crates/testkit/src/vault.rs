@@ -1,5 +1,7 @@
 //! What every [`Vault`] must do.
 
+mod token_keys;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -28,6 +30,9 @@ pub async fn vault_suite(make: impl AsyncFn() -> Backend) {
         a_receipt_verifies_against_the_published_keys,
         the_key_set_holds_nothing_private,
         keys_are_apart,
+        token_keys::a_token_key_is_published_before_it_signs_and_after,
+        token_keys::a_token_verifies_against_the_published_keys,
+        token_keys::a_token_key_that_was_changed_is_not_taken_in,
         stretching_depends_on_secret_and_salt,
         racing_stretches_all_end,
     );

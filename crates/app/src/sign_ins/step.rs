@@ -1,9 +1,10 @@
 //! What happens to a sign-in: asked, followed to its end, redeemed, handed back.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use domain::challenge::{Decision, State};
-use ports::BoxFuture;
+use ports::{BoxFuture, UserRef};
 
 use super::{Asked, End, Passed, ReturnForm, SignIn, Stage, Whom};
 use crate::{App, Call, Caller, CreateRequest, Error, RequestContext};
@@ -11,6 +12,8 @@ use crate::{App, Call, Caller, CreateRequest, Error, RequestContext};
 /// A sign-in as its own browser is shown it.
 #[derive(Debug)]
 pub enum Shown {
+    /// The page must ask who it is.
+    Unnamed,
     /// It waits for an answer.
     Waiting {
         /// What was asked.
@@ -46,6 +49,9 @@ impl App {
         let mut stage = sign_in.stage.lock().await;
         let caller = self.page_caller(sign_in.start.integration).await?;
         if matches!(*stage, Stage::Fresh) {
+            if sign_in.start.whom == Whom::Unnamed && sign_in.named().is_none() {
+                return Ok(Shown::Unnamed);
+            }
             *stage = self.ask(call, &caller, sign_in, context).await?;
         }
         let mut device_cookie = None;
@@ -84,13 +90,15 @@ impl App {
         context: &RequestContext,
     ) -> Result<Stage, Error> {
         let start = &sign_in.start;
-        let Whom::User(user) = &start.whom else {
-            return Ok(Stage::Over(End::NotEnrolled, None));
+        let (user, first_factor) = match &start.whom {
+            Whom::User(user) => (user.clone(), start.first_factor.clone()),
+            Whom::Unnamed => (UserRef::Name(sign_in.called()), None),
+            Whom::NotEnrolled => return Ok(Stage::Over(End::NotEnrolled, None)),
         };
         let request = CreateRequest {
-            user: user.clone(),
+            user,
             context: context.clone(),
-            first_factor: start.first_factor.clone(),
+            first_factor,
             purpose: start.purpose,
             methods: start.methods,
             ttl: None,
@@ -191,6 +199,8 @@ impl SignIn {
         match &*stage {
             Stage::Over(End::Elsewhere | End::Lapsed | End::Refused(_) | End::NotEnrolled, _) => {
                 *stage = Stage::Fresh;
+                // it may have been the wrong name
+                *self.named.lock().unwrap_or_else(PoisonError::into_inner) = None;
             }
             Stage::Over(End::SignedIn(_), _) | Stage::Fresh | Stage::Asked(_) => {}
         }

@@ -55,6 +55,7 @@ impl SignIns {
             start,
             started: call.now,
             bound: OnceLock::new(),
+            named: Mutex::default(),
             stage: futures_util::lock::Mutex::new(Stage::Fresh),
         };
         let mut table = self.table();

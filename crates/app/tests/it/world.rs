@@ -124,6 +124,7 @@ impl World {
     ) -> Caller {
         let mut new = NewIntegration {
             name: name.to_owned(),
+            protocol: domain::protocol::Protocol::Api,
             purposes: vec![Purpose::SignIn],
             methods: Methods::ALL,
             scopes: vec![Scope::Challenges],

@@ -1,6 +1,8 @@
 //! Opening, closing, keys.
 
-use ports::SealFor;
+use domain::audit::{Entry, Event};
+use domain::protocol::TokenAlgorithm;
+use ports::{Change, DirectoryError, SealFor};
 use sqlx::Row as _;
 use statement::{ChallengeId, FactorId, TenantId, UserId};
 
@@ -16,12 +18,26 @@ async fn the_first_start_makes_one_tenant_and_all_keys_and_the_next_one_finds_th
     let (identity, jwks) = (store.vault().identity().clone(), store.vault().receipt_jwks());
     let purpose = SealFor::Number(tenants[0].id, ChallengeId::from_bytes([1; 24]));
     let sealed = store.vault().seal(purpose, b"123456");
+    let now = disk.clock.now();
+    for algorithm in TokenAlgorithm::ALL {
+        let key = store.vault().draw_token_key(algorithm, now, now).await.unwrap();
+        let entry = Entry::new(tenants[0].id, Event::TokenKeyCreated);
+        let change = Change::AddTokenKey(key.clone());
+        store.directory().apply(change.clone(), vec![entry.clone()]).await.unwrap();
+        let again = store.directory().apply(change, vec![entry]).await;
+        assert_eq!(again, Err(DirectoryError::NameTaken), "its number is taken");
+        store.vault().adopt_token_key(&key).unwrap();
+    }
+    let tokens = store.vault().token_keys(now);
+    assert_eq!(tokens.len(), 2);
     store.close().await.unwrap();
     assert!(store.healthy().is_err());
 
     let again = disk.open().await;
     assert_eq!(again.vault().identity(), &identity);
     assert_eq!(again.vault().receipt_jwks(), jwks);
+    assert_eq!(again.vault().token_keys(now), tokens);
+    assert!(again.vault().sign_token(TokenAlgorithm::Rs256, now, b"{}").is_some());
     assert_eq!(again.directory().tenants().await.unwrap(), tenants);
     assert_eq!(*again.vault().open(purpose, &sealed).unwrap(), b"123456");
     assert_eq!(again.healthy(), Ok(()));

@@ -4,6 +4,7 @@ use app::NewIntegration;
 use axum::extract::{Path, State};
 use domain::challenge::Methods;
 use domain::directory::{ApiKey, Integration, Scope, Tenant};
+use domain::protocol::{Cloud, EntraClient, OidcClient, Protocol, TokenAlgorithm};
 use http::StatusCode;
 use http_limits::{Code, Json, Problem};
 use serde::{Deserialize, Serialize};
@@ -75,6 +76,10 @@ pub(super) struct Shown {
     integration: String,
     name: String,
     kind: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    redirect_uris: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tenant_ids: Vec<String>,
     purposes: Vec<rest::Purpose>,
     methods: Vec<rest::Method>,
     scopes: Vec<&'static str>,
@@ -88,7 +93,15 @@ impl From<&Integration> for Shown {
         Self {
             integration: integration.id.to_string(),
             name: integration.name.clone(),
-            kind: API,
+            kind: integration.protocol.name(),
+            redirect_uris: match &integration.protocol {
+                Protocol::Oidc(client) => client.redirect_uris.clone(),
+                Protocol::Api | Protocol::Entra(_) => Vec::new(),
+            },
+            tenant_ids: match &integration.protocol {
+                Protocol::Entra(client) => client.directories.clone(),
+                Protocol::Api | Protocol::Oidc(_) => Vec::new(),
+            },
             purposes: integration.purposes.iter().copied().map(shapes::purpose).collect(),
             methods: shapes::methods(integration.methods),
             scopes: integration.scopes.iter().map(|scope| scope.name()).collect(),
@@ -98,9 +111,6 @@ impl From<&Integration> for Shown {
         }
     }
 }
-
-/// The only kind of integration in this version.
-const API: &str = "api";
 
 pub(super) async fn list(
     State(state): State<Rest>,
@@ -125,6 +135,16 @@ pub(super) struct New {
     name: String,
     kind: Option<String>,
     #[serde(default)]
+    redirect_uris: Vec<String>,
+    jwks: Option<serde_json::Value>,
+    id_token_alg: Option<String>,
+    #[serde(default)]
+    tenant_ids: Vec<String>,
+    app_id: Option<String>,
+    other_audience: Option<String>,
+    cloud: Option<String>,
+    fake: Option<String>,
+    #[serde(default)]
     purposes: Vec<rest::Purpose>,
     methods: Option<Vec<rest::Method>>,
     #[serde(default)]
@@ -133,6 +153,21 @@ pub(super) struct New {
     verifies_first_factor: bool,
     #[serde(default)]
     reveal_users: bool,
+}
+
+#[derive(Serialize)]
+pub(super) struct Created {
+    integration: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    api_key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_secret: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    discovery_url: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -146,19 +181,19 @@ pub(super) struct CreatedKey {
 pub(super) async fn create(
     State(state): State<Rest>,
     admin: Admin,
-    Json(new): Json<New>,
-) -> Result<(StatusCode, Json<CreatedKey>), Refused> {
-    if new.kind.as_deref().is_some_and(|kind| kind != API) {
-        let why = "only api: the other kinds aren't built yet";
-        return Err(Problem::invalid("kind", why).into());
-    }
+    Json(mut new): Json<New>,
+) -> Result<(StatusCode, Json<Created>), Refused> {
+    let protocol = read_protocol(&mut new)?;
     let scopes = read_scopes(&new.scopes)?;
     let warning = scopes.contains(&Scope::UsersWrite).then_some(
         "the scope users:write lets this key enrol devices for any user: whoever holds it can sign in as \
          them",
     );
+    let entra = matches!(protocol, Protocol::Entra(_));
+    let hosted = !matches!(protocol, Protocol::Api);
     let new = NewIntegration {
         name: new.name,
+        protocol,
         purposes: new.purposes.into_iter().map(shapes::asked_purpose).collect(),
         methods: new.methods.map_or(Methods::ALL, shapes::asked_methods),
         scopes,
@@ -167,12 +202,63 @@ pub(super) async fn create(
     };
     let mut call = state.call();
     let key = state.app.create_integration(&mut call, &admin.actor, admin.tenant.id, new).await?;
-    let created = CreatedKey {
-        integration: key.integration.to_string(),
-        api_key: key.key.reveal().to_owned(),
+    let integration = key.integration.to_string();
+    let secret = Some(key.key.reveal().to_owned());
+    let url = state.app.public_url();
+    let issuer = if entra { format!("{url}/entra") } else { url.to_owned() };
+    let created = Created {
+        client_id: hosted.then(|| integration.clone()),
+        discovery_url: hosted.then(|| format!("{issuer}/.well-known/openid-configuration")),
+        api_key: secret.clone().filter(|_| !hosted),
+        client_secret: secret.filter(|_| hosted && !entra),
+        integration,
         warning,
     };
     Ok((StatusCode::CREATED, Json(created)))
+}
+
+/// What an integration of the asked kind registers; fields of another kind are refused.
+fn read_protocol(new: &mut New) -> Result<Protocol, Problem> {
+    let oidc = !new.redirect_uris.is_empty() || new.jwks.is_some() || new.id_token_alg.is_some();
+    let entra = !new.tenant_ids.is_empty()
+        || new.app_id.is_some()
+        || new.other_audience.is_some()
+        || new.cloud.is_some()
+        || new.fake.is_some();
+    match new.kind.as_deref() {
+        None | Some("api") if !oidc && !entra => Ok(Protocol::Api),
+        Some("oidc") if !entra => {
+            let name = new.id_token_alg.as_deref().unwrap_or("RS256");
+            let id_token = TokenAlgorithm::from_name(name)
+                .ok_or_else(|| Problem::invalid("id_token_alg", "must be RS256 or ES256"))?;
+            Ok(Protocol::Oidc(OidcClient {
+                redirect_uris: std::mem::take(&mut new.redirect_uris),
+                jwks: new.jwks.as_ref().map(ToString::to_string),
+                id_token,
+            }))
+        }
+        Some("entra") if !oidc => {
+            let name = new.cloud.as_deref().unwrap_or("global");
+            let cloud = Cloud::from_name(name).ok_or_else(|| {
+                Problem::invalid("cloud", "must be global, us_gov, china or fake")
+            })?;
+            let lower = |id: &String| id.to_ascii_lowercase();
+            Ok(Protocol::Entra(EntraClient {
+                cloud,
+                directories: new.tenant_ids.iter().map(lower).collect(),
+                app_id: new.app_id.take().unwrap_or_default(),
+                other_audience: new.other_audience.take(),
+                fake: new.fake.take(),
+            }))
+        }
+        Some("api" | "oidc" | "entra") | None => {
+            Err(Problem::invalid("kind", "a field of another kind was given"))
+        }
+        Some("ciba" | "keycloak_ciba") => {
+            Err(Problem::invalid("kind", "api, oidc or entra: this one isn't built yet"))
+        }
+        Some(_) => Err(Problem::invalid("kind", "must be api, oidc or entra")),
+    }
 }
 
 /// Challenges always, and what else was asked for, each once.

@@ -5,6 +5,7 @@
 //! who it is, and what a change was is audited under that.
 
 mod integrations;
+mod links;
 mod people;
 mod records;
 
@@ -12,7 +13,7 @@ use app::Actor;
 use axum::Router;
 use axum::extract::FromRequestParts;
 use axum::middleware::from_fn;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use domain::directory::Tenant;
 use http::request::Parts;
 use http_limits::{Problem, Query};
@@ -34,10 +35,11 @@ pub struct Operator {
 
 /// The operators' routes, each named after its noun. The server puts an [`Operator`] into every request.
 pub fn admin_router(state: Rest) -> Router {
-    use {integrations as i, people as p, records as r};
+    use {integrations as i, links as l, people as p, records as r};
     Router::new()
         .route("/status", get(r::status))
         .route("/keys", get(r::keys))
+        .route("/keys/rotate", post(r::rotate_keys))
         .route("/events", get(r::events))
         .route("/why/{challenge}", get(r::why))
         .route("/audit/checkpoint", post(r::checkpoint))
@@ -47,6 +49,8 @@ pub fn admin_router(state: Rest) -> Router {
         .route("/integrations/{integration}", get(i::show))
         .route("/integrations/{integration}/keys", get(i::list_keys).post(i::create_key))
         .route("/integrations/{integration}/keys/{key}", get(i::show_key).delete(i::revoke_key))
+        .route("/integrations/{integration}/links", get(l::list).post(l::create))
+        .route("/integrations/{integration}/links/{subject}", delete(l::remove))
         .route("/users", get(p::list_users).post(p::create_user))
         .route("/users/{user}", get(p::show_user))
         .route("/users/{user}/contain", post(p::contain_user))

@@ -38,6 +38,19 @@ pub(super) struct Keys {
     challenge: Vec<SigningKey>,
     audit: Key,
     receipt: serde_json::Value,
+    token: Vec<TokenKey>,
+}
+
+#[derive(Serialize)]
+struct TokenKey {
+    algorithm: &'static str,
+    number: u32,
+    kid: String,
+    created_at: String,
+    signs_from: String,
+    signs: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    published_until: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -67,6 +80,21 @@ struct SigningKey {
 /// Public halves only: private keys never leave the vault.
 pub(super) async fn keys(State(state): State<Rest>, _: Admin) -> Result<Json<Keys>, Refused> {
     let vault = state.app.vault();
+    let call = state.call();
+    let all = state.app.token_keys(&call);
+    let signing = |key: &ports::TokenKey| {
+        let mut same = all.iter().filter(|other| other.algorithm == key.algorithm);
+        same.find(|other| other.signs_from <= call.now).is_some_and(|one| one.kid == key.kid)
+    };
+    let token = all.iter().map(|key| TokenKey {
+        algorithm: key.algorithm.name(),
+        number: key.number,
+        kid: key.kid.clone(),
+        created_at: shapes::time(key.created),
+        signs_from: shapes::time(key.signs_from),
+        signs: signing(key),
+        published_until: key.published_until.map(shapes::time),
+    });
     let challenge = vault.certified().iter().map(|certified| SigningKey {
         number: certified.number,
         key: Key::from(&certified.certificate.key),
@@ -79,7 +107,17 @@ pub(super) async fn keys(State(state): State<Rest>, _: Admin) -> Result<Json<Key
         challenge: challenge.collect(),
         audit: Key::from(vault.audit_key()),
         receipt: serde_json::from_str(&vault.receipt_jwks()).map_err(Problem::internal)?,
+        token: token.collect(),
     }))
+}
+
+/// Publishes the next token keys.
+pub(super) async fn rotate_keys(
+    State(state): State<Rest>,
+    admin: Admin,
+) -> Result<Json<Keys>, Refused> {
+    state.app.rotate_token_keys(&state.call(), &admin.actor).await?;
+    keys(State(state), admin).await
 }
 
 pub(super) async fn events(

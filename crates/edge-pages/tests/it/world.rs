@@ -92,6 +92,7 @@ impl World {
         let tenant = app.find_tenant(None).await.expect("the default tenant").id;
         let new = NewIntegration {
             name: "Intranet".to_owned(),
+            protocol: domain::protocol::Protocol::Api,
             purposes: vec![Purpose::SignIn],
             methods: Methods::ALL,
             scopes: vec![Scope::Challenges],

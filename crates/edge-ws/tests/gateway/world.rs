@@ -210,6 +210,7 @@ impl World {
     pub(crate) async fn integration(&self) -> Caller {
         let new = NewIntegration {
             name: "Payroll".to_owned(),
+            protocol: domain::protocol::Protocol::Api,
             purposes: vec![Purpose::SignIn],
             methods: Methods::ALL,
             scopes: vec![Scope::Challenges],

@@ -60,6 +60,9 @@ pub enum Noun {
     /// Receivers that are told of events; docs/webhooks.md
     #[command(subcommand)]
     Webhook(Webhook),
+    /// Which user a relying party's person is
+    #[command(subcommand)]
+    Link(Link),
     /// The server's public keys and their fingerprint
     Keys {
         /// List or show
@@ -112,7 +115,7 @@ pub enum Webhook {
 #[derive(Debug, Subcommand)]
 pub enum Integration {
     /// Register one and print its first API key, once
-    Create(NewIntegration),
+    Create(Box<NewIntegration>),
     /// List all
     List,
     /// Show one
@@ -141,9 +144,31 @@ pub struct NewIntegration {
     /// What its keys may do [default: challenges]; user scopes let a key enrol devices
     #[arg(long, value_name = "SCOPE", value_delimiter = ',')]
     pub scope: Vec<Scope>,
-    /// Comes with the hosted protocols
-    #[arg(long, value_name = "URI", hide = true)]
+    /// Where browsers may be sent back to, exactly; only for the kind oidc
+    #[arg(long, value_name = "URI")]
     pub redirect_uri: Vec<String>,
+    /// A file with the client's public keys, a JSON Web Key Set, for private_key_jwt and signed requests; only for
+    /// the kind oidc
+    #[arg(long, value_name = "FILE")]
+    pub jwks: Option<std::path::PathBuf>,
+    /// With what its ID tokens are signed [default: RS256]; only for the kind oidc
+    #[arg(long, value_name = "ALG")]
+    pub id_token_alg: Option<String>,
+    /// An Entra directory whose users may come; only for the kind entra
+    #[arg(long, value_name = "GUID")]
+    pub tenant_id: Vec<String>,
+    /// The Entra application that this server is; only for the kind entra
+    #[arg(long, value_name = "GUID")]
+    pub app_id: Option<String>,
+    /// Another audience that hints may have; only for the kind entra
+    #[arg(long, value_name = "ID", hide = true)]
+    pub other_audience: Option<String>,
+    /// global, us_gov, china, or fake [default: global]; only for the kind entra
+    #[arg(long, value_name = "CLOUD")]
+    pub cloud: Option<String>,
+    /// Where the stand-in of the cloud `fake` is
+    #[arg(long, value_name = "URL")]
+    pub fake: Option<String>,
     /// Comes with the hosted protocols
     #[arg(long, value_name = "URL", hide = true)]
     pub return_url: Vec<String>,
@@ -161,8 +186,7 @@ pub struct NewIntegration {
 impl NewIntegration {
     /// What this asks for that comes in a later version.
     pub(super) fn later(&self) -> Option<&'static str> {
-        let asks = !self.redirect_uri.is_empty() || !self.return_url.is_empty();
-        asks.then_some("`--redirect-uri` and `--return-url` come in a later version")
+        (!self.return_url.is_empty()).then_some("`--return-url` comes in a later version")
     }
 }
 
@@ -188,6 +212,38 @@ pub enum Key {
         integration: String,
         /// The key's first characters, as `list` shows them
         key: String,
+    },
+}
+
+/// `admin link`.
+#[derive(Debug, Subcommand)]
+pub enum Link {
+    /// Say which user somebody is; for Entra the subject is `TENANT-ID:OBJECT-ID`
+    Create {
+        /// Whose people: the integration's name or id
+        #[arg(long, value_name = "I")]
+        integration: String,
+        /// Who there
+        #[arg(long, value_name = "SUBJECT")]
+        subject: String,
+        /// Who here
+        #[arg(long, value_name = "U", value_parser = user_ref)]
+        user: String,
+    },
+    /// List an integration's
+    List {
+        /// The integration's name or id
+        #[arg(long, value_name = "I")]
+        integration: String,
+    },
+    /// End one
+    Remove {
+        /// The integration's name or id
+        #[arg(long, value_name = "I")]
+        integration: String,
+        /// Who there
+        #[arg(long, value_name = "SUBJECT")]
+        subject: String,
     },
 }
 
@@ -326,6 +382,8 @@ pub enum Keys {
     List,
     /// The same as list
     Show,
+    /// Publish the next keys that sign tokens for relying parties; they sign in two days
+    Rotate,
 }
 
 /// A part of a list.
@@ -397,10 +455,11 @@ pub enum FactorType {
 
 fn kind(text: &str) -> Result<String, String> {
     match text {
-        "api" => Ok(text.to_owned()),
-        "oidc" | "ciba" | "keycloak_ciba" | "entra" => {
-            Err("not built yet, comes in a later version; this one has `api`".to_owned())
+        "api" | "oidc" | "entra" => Ok(text.to_owned()),
+        "ciba" | "keycloak_ciba" => {
+            Err("not built yet, comes in a later version; this one has `api`, `oidc` and `entra`"
+                .to_owned())
         }
-        _ => Err("must be `api`".to_owned()),
+        _ => Err("must be `api`, `oidc` or `entra`".to_owned()),
     }
 }

@@ -37,6 +37,7 @@ pub async fn set_up(app: &App) -> Result<(), app::Error> {
     let tenant = app.find_tenant(None).await?.id;
     let new = NewIntegration {
         name: INTEGRATION.to_owned(),
+        protocol: domain::protocol::Protocol::Api,
         purposes: vec![Purpose::SignIn],
         methods: Methods::ALL,
         scopes: vec![Scope::Challenges],

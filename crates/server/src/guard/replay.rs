@@ -331,6 +331,7 @@ mod tests {
         let mut call = clock::call();
         let new = NewIntegration {
             name: "vpn".to_owned(),
+            protocol: domain::protocol::Protocol::Api,
             purposes: vec![Purpose::SignIn],
             methods: Methods::ALL,
             scopes: vec![Scope::Challenges],

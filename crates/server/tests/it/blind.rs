@@ -121,6 +121,7 @@ async fn set_up(app: &App) -> Known {
     let tenant = app.find_tenant(None).await.unwrap().id;
     let new = NewIntegration {
         name: "Payroll".to_owned(),
+        protocol: domain::protocol::Protocol::Api,
         purposes: vec![Purpose::SignIn],
         methods: Methods::ALL,
         scopes: vec![Scope::Challenges],

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use domain::audit::Event;
 use domain::directory::{ApiKey, Tenant};
+use domain::protocol::{OidcClient, Protocol, TokenAlgorithm};
 use ports::{Change, DirectoryError, KeyOwner};
 use statement::{IntegrationId, TenantId};
 
@@ -61,6 +62,11 @@ pub(super) async fn an_integration_comes_back_as_it_went(mut world: World) {
 
     let mut second = world.fixture.integration();
     second.verifies_first_factor = true;
+    second.protocol = Protocol::Oidc(OidcClient {
+        redirect_uris: vec!["https://rp.example/cb?a=1".to_owned()],
+        jwks: Some("{\"keys\":[]}".to_owned()),
+        id_token: TokenAlgorithm::Es256,
+    });
     second.reveal_users = true;
     second.scopes = domain::directory::Scope::ALL.to_vec();
     second.purposes = domain::challenge::Purpose::ALL.to_vec();

@@ -1,6 +1,7 @@
 //! What every [`ports::Directory`] must do.
 
 mod integrations;
+mod links;
 mod people;
 mod tickets;
 mod waits;
@@ -24,6 +25,8 @@ pub async fn directory_suite(make: impl AsyncFn() -> Backend) {
     let set_up = async |seed| World::new(make().await, seed).await;
     rules!(
         &set_up;
+        links::a_link_is_found_replaced_and_ended,
+        links::a_link_stays_within_its_tenant,
         integrations::the_default_tenant_exists_and_others_follow_in_order,
         integrations::a_tenant_s_name_is_its_own,
         integrations::an_integration_comes_back_as_it_went,
