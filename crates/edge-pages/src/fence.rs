@@ -69,6 +69,12 @@ pub(crate) async fn fence(
     } else {
         Failure::Foreign.into_response()
     };
+    harden(&mut response);
+    response
+}
+
+/// The headers of every response.
+pub(crate) fn harden(response: &mut Response) {
     for (name, value) in [
         (CONTENT_SECURITY_POLICY, CSP),
         (OPENER_POLICY, "same-origin"),
@@ -78,7 +84,6 @@ pub(crate) async fn fence(
     ] {
         response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }
-    response
 }
 
 #[cfg(test)]

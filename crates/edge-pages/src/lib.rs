@@ -9,6 +9,7 @@
 mod assets;
 mod browser;
 mod demo;
+mod dress;
 mod fence;
 mod page;
 mod sign_in;
@@ -23,6 +24,8 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use statement::IntegrationId;
 use tokio::sync::watch;
+
+pub use dress::dress;
 
 use crate::fence::Origin;
 
@@ -64,6 +67,7 @@ pub fn router(pages: Pages) -> Router {
         .route("/sign-in/{handle}", get(sign_in::show))
         .route("/sign-in/{handle}/wait", get(sign_in::wait))
         .route("/sign-in/{handle}/code", get(sign_in::code_form).post(sign_in::submit_code))
+        .route("/sign-in/{handle}/name", post(sign_in::name))
         .route("/sign-in/{handle}/cancel", post(sign_in::cancel))
         .route("/sign-in/{handle}/retry", post(sign_in::retry))
         .route("/enrol", get(page::enrol))

@@ -18,6 +18,15 @@ pub(crate) struct Home<'a> {
     pub(crate) user: &'a str,
 }
 
+/// A sign-in of which nobody said whose it is.
+#[derive(Template)]
+#[template(path = "who.html")]
+pub(crate) struct Who<'a> {
+    pub(crate) to: &'a str,
+    pub(crate) path: &'a str,
+    pub(crate) rejected: bool,
+}
+
 /// A sign-in that waits for an answer.
 #[derive(Template)]
 #[template(path = "waiting.html")]
@@ -53,6 +62,25 @@ pub(crate) struct Over<'a> {
     pub(crate) back: Option<&'a ReturnForm>,
     /// Whether there is a page to start from.
     pub(crate) home: bool,
+}
+
+/// What takes a browser back at once.
+#[derive(Template)]
+#[template(path = "leave.html")]
+pub(crate) struct Leave<'a> {
+    pub(crate) form: &'a ReturnForm,
+}
+
+impl Leave<'_> {
+    const fn method(&self) -> &'static str {
+        method(self.form)
+    }
+}
+
+#[derive(Template)]
+#[template(path = "refused.html")]
+struct NotTaken {
+    why: &'static str,
 }
 
 #[derive(Template)]
@@ -169,6 +197,11 @@ impl Over<'_> {
         }
     }
 
+    /// The method of the form, as HTML writes it.
+    const fn method(form: &ReturnForm) -> &'static str {
+        method(form)
+    }
+
     /// Whether the way back is taken without being asked: where a new try would help, the person chooses.
     const fn leaves(&self) -> bool {
         match self.end {
@@ -181,14 +214,6 @@ impl Over<'_> {
                 Decision::Mismatch | Decision::Expired | Decision::Superseded => false,
             },
             End::Elsewhere | End::Lapsed | End::NotEnrolled => false,
-        }
-    }
-
-    /// The method of a form, as HTML writes it.
-    const fn method(form: &ReturnForm) -> &'static str {
-        match form.method {
-            ReturnMethod::Get => "get",
-            ReturnMethod::Post => "post",
         }
     }
 }
@@ -227,6 +252,20 @@ pub(crate) const fn round(left: Duration) -> u64 {
 /// For who opens an enrolment link in a browser. What makes the link work never leaves the browser.
 pub(crate) async fn enrol() -> Result<Response, Failure> {
     html(&Enrol)
+}
+
+/// The method of a form, as HTML writes it.
+const fn method(form: &ReturnForm) -> &'static str {
+    match form.method {
+        ReturnMethod::Get => "get",
+        ReturnMethod::Post => "post",
+    }
+}
+
+/// For a browser that was sent here by something that can't be answered.
+pub(crate) fn refused(status: StatusCode, why: &'static str) -> Response {
+    let page = NotTaken { why }.render().unwrap_or_else(|_| why.to_owned());
+    (status, Html(page)).into_response()
 }
 
 /// A page as a response.

@@ -22,6 +22,11 @@ use crate::{Pages, fence};
 const HOLD: Duration = Duration::from_secs(10);
 
 #[derive(serde::Deserialize)]
+struct NameForm {
+    user: String,
+}
+
+#[derive(serde::Deserialize)]
 struct CodeForm {
     code: String,
 }
@@ -34,9 +39,10 @@ pub(crate) async fn show(
     let Arrival { visitor, set_cookie } = arrival;
     let shown = advance(&pages, &visitor).await?;
     let to = asker(&pages, &visitor).await?;
-    let user = visitor.sign_in.called();
+    let user = &visitor.sign_in.called();
     let mut earned = None;
     let mut response = match shown {
+        Shown::Unnamed => html(&page::Who { to: &to, path: &visitor.path, rejected: false })?,
         Shown::Waiting { asked, left } => html(&page::Waiting {
             to: &to,
             user,
@@ -109,7 +115,7 @@ async fn code_page(
         Shown::Waiting { asked, .. } if takes_codes(&asked) => {
             let mut response = html(&page::Code {
                 to: &asker(pages, visitor).await?,
-                user: visitor.sign_in.called(),
+                user: &visitor.sign_in.called(),
                 path: &visitor.path,
                 number: asked.number.as_str(),
                 rejected,
@@ -119,7 +125,7 @@ async fn code_page(
             }
             Ok(response)
         }
-        Shown::Waiting { .. } | Shown::Over { .. } => Ok(back(visitor)),
+        Shown::Unnamed | Shown::Waiting { .. } | Shown::Over { .. } => Ok(back(visitor)),
     }
 }
 
@@ -139,7 +145,23 @@ pub(crate) async fn submit_code(
     }
 }
 
-async fn read_form(request: Request) -> Result<CodeForm, Failure> {
+/// Takes the name of whoever signs in.
+pub(crate) async fn name(
+    State(pages): State<Arc<Pages>>,
+    visitor: Visitor,
+    request: Request,
+) -> Result<Response, Failure> {
+    let NameForm { user } = read_form(request).await?;
+    if visitor.sign_in.name_user(&user).is_ok() {
+        return Ok(back(&visitor));
+    }
+    let to = asker(&pages, &visitor).await?;
+    let mut response = html(&page::Who { to: &to, path: &visitor.path, rejected: true })?;
+    *response.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
+    Ok(response)
+}
+
+async fn read_form<T: serde::de::DeserializeOwned>(request: Request) -> Result<T, Failure> {
     let form = Form::from_request(request, &());
     match tokio::time::timeout(http_limits::BODY_DEADLINE, form).await {
         Ok(Ok(Form(form))) => Ok(form),

@@ -247,7 +247,7 @@ fn new_integration(new: NewIntegration) -> Value {
     if !new.scope.is_empty() {
         body["scopes"] = names(new.scope.iter().map(api_name).collect());
     }
-    for (name, values) in [("redirect_uris", new.redirect_uri), ("tenant_ids", new.tenant_id)] {
+    for (name, values) in [("redirect_uris", new.redirect_uri), ("tenant_ids", new.directory_id)] {
         if !values.is_empty() {
             body[name] = names(values);
         }

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod admin;
+mod entra;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -10,9 +11,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 pub use admin::{
-    Admin, Device, Factor, FactorType, Integration, Key, Keys, Listing, Method, NewIntegration,
-    Noun, OfUser, Purpose, Scope, Tenant, Ticket, User, Webhook,
+    Admin, Device, Factor, FactorType, Integration, Key, Keys, Link, Listing, Method,
+    NewIntegration, Noun, OfUser, Purpose, Scope, Tenant, Ticket, User, Webhook,
 };
+pub use entra::{Entra, EntraDoctor, EntraFake};
 
 const EXAMPLES: &str = "\
 Start here:
@@ -57,6 +59,9 @@ pub enum Command {
     /// Look at the guard: its numbers, what they buy, and what it would decide
     #[command(subcommand)]
     Guard(Guard),
+    /// Microsoft Entra External MFA: try it on this machine, and see whether Entra would be content
+    #[command(subcommand)]
+    Entra(Entra),
     /// Look for what is wrong and name the next step
     Doctor(Where),
     /// Check or show the settings

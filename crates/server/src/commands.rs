@@ -8,7 +8,7 @@ use crate::cli::{Cli, Command, ConfigCommand, Where, visible};
 use crate::config::{self, Issues, Loaded, Sources};
 use crate::exit::Exit;
 use crate::listener::raise_open_files;
-use crate::{admin_commands, audit_commands, clock, doctor, guard, serve_commands};
+use crate::{admin_commands, audit_commands, clock, doctor, entra, guard, serve_commands};
 
 /// The program: reads the command line and runs it.
 #[must_use]
@@ -45,6 +45,7 @@ pub fn main() -> Exit {
         Command::Why(command) => run(admin_commands::why(command, json)),
         Command::Audit(command) => run(audit_commands::audit(command, json)),
         Command::Guard(command) => guard::guard(command, json),
+        Command::Entra(command) => run(entra::entra(command, json)),
         // answered above
         Command::Backup(_) | Command::Restore(_) | Command::Migrate(_) => Exit::Usage,
     }

@@ -14,6 +14,7 @@ use axum::response::Response;
 use backend_local::LocalCourier;
 use backend_sql::{MasterKey, Store};
 use edge_http::{Operator, Rest, admin_router, rest_router};
+use edge_oidc::{Entra, Oidc};
 use edge_pages::{Demo, Pages};
 use edge_ws::{Gateway, Limits};
 use http_limits::{Front, PeerUid, RequestIds, front};
@@ -28,6 +29,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::connections::Bounds;
 use crate::data_dir::{DataDir, DataDirError};
+use crate::fetch::{Documents, Fetcher};
 use crate::guard;
 use crate::listener::{BindError, Listener, raise_open_files};
 use crate::operations::{self, Readiness};
@@ -66,6 +68,8 @@ pub enum StartError {
     PublicUrl(#[from] statement::UrlError),
     #[error("metrics: {0}")]
     Metrics(String),
+    #[error("the public authorities: {0}")]
+    Trust(String),
     #[error("the guard's policy: {0}")]
     Policy(String),
     #[error("the first look into the store, or the demo's set-up, failed: {0}")]
@@ -176,16 +180,28 @@ impl Node {
         let limits = Limits::default();
         let gateway = Gateway::new(Arc::clone(&app), Arc::clone(&calls), limits, stopping.clone());
         let local = trial.is_some();
+        let sign_ins = Arc::new(SignIns::new());
+        let oidc = Oidc::new(Arc::clone(&app), Arc::clone(&calls), Arc::clone(&sign_ins));
+        let fetcher = Fetcher::new().map_err(StartError::Trust)?;
+        let entra = Entra::new(
+            Arc::clone(&app),
+            Arc::clone(&calls),
+            Arc::clone(&sign_ins),
+            Arc::new(Documents(Arc::new(fetcher))),
+            secure,
+        );
         let pages = Pages {
             app: Arc::clone(&app),
             call: calls,
-            signins: Arc::new(SignIns::new()),
+            signins: sign_ins,
             demo: demo(&app, trial).await?,
             secure_cookies: secure,
             stopping: stopping.clone(),
         };
         let router = rest_router(rest.clone())
             .merge(edge_ws::router(gateway.clone()))
+            .merge(edge_pages::dress(edge_oidc::router(oidc)))
+            .merge(edge_pages::dress(edge_oidc::entra_router(entra)))
             .merge(edge_pages::router(pages));
         let fronted = Front {
             trusted_proxies: config.trusted_proxies.clone().into(),
@@ -232,6 +248,7 @@ impl Node {
         let ask = readiness(core.store.clone(), stop.subscribe());
         let health = operations::router(metrics, ask);
         let mut work = JoinSet::new();
+        work.spawn(token_keys(Arc::clone(&app)));
         work.spawn(sweep(Arc::clone(&app), stop.subscribe()));
         webhooks.run(&app, &stop.subscribe(), &mut work);
         work.spawn(checkpoint(app, stop.subscribe()));
@@ -338,6 +355,13 @@ async fn sweep(app: Arc<App>, stop: watch::Receiver<bool>) {
         }
     })
     .await;
+}
+
+/// Draws the keys that sign tokens, if this is the first start: before anybody asks for them.
+async fn token_keys(app: Arc<App>) {
+    if let Err(error) = app.ensure_token_keys(&clock::call()).await {
+        tracing::warn!(%error, "no keys to sign tokens with");
+    }
 }
 
 async fn checkpoint(app: Arc<App>, stop: watch::Receiver<bool>) {

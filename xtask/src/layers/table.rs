@@ -93,6 +93,7 @@ pub(crate) const CRATES: &[Crate] = &[
     shell("edge-http", 4, L3_AND_BELOW),
     shell("edge-ws", 4, L3_AND_BELOW),
     shell("edge-pages", 4, L3_AND_BELOW),
+    shell("edge-oidc", 4, L3_AND_BELOW),
     shell("backend-local", 4, BACKEND),
     shell("backend-sql", 4, BACKEND),
     shell("backend-redis", 4, BACKEND),
@@ -104,6 +105,7 @@ pub(crate) const CRATES: &[Crate] = &[
             "edge-http",
             "edge-ws",
             "edge-pages",
+            "edge-oidc",
             "backend-local",
             "backend-sql",
             "backend-redis",
@@ -140,7 +142,7 @@ pub(crate) enum Dev {
     Only(&'static [&'static str]),
 }
 
-const HTTP: &[&str] = &["http-limits", "edge-http", "edge-ws", "edge-pages", "server"];
+const HTTP: &[&str] = &["http-limits", "edge-http", "edge-ws", "edge-pages", "edge-oidc", "server"];
 const TLS: &[&str] = &["server", "authenticator-native"];
 
 /// Outside crates that would drag a database, a socket or a protocol where it does not belong.

@@ -1,6 +1,7 @@
 //! The pages over a real store, asked without sockets.
 
 mod codes;
+mod hosted;
 mod leaving;
 mod logs;
 mod look;

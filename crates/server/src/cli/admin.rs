@@ -155,8 +155,8 @@ pub struct NewIntegration {
     #[arg(long, value_name = "ALG")]
     pub id_token_alg: Option<String>,
     /// An Entra directory whose users may come; only for the kind entra
-    #[arg(long, value_name = "GUID")]
-    pub tenant_id: Vec<String>,
+    #[arg(long, alias = "tenant-id", value_name = "GUID")]
+    pub directory_id: Vec<String>,
     /// The Entra application that this server is; only for the kind entra
     #[arg(long, value_name = "GUID")]
     pub app_id: Option<String>,
@@ -218,7 +218,7 @@ pub enum Key {
 /// `admin link`.
 #[derive(Debug, Subcommand)]
 pub enum Link {
-    /// Say which user somebody is; for Entra the subject is `TENANT-ID:OBJECT-ID`
+    /// Say which user somebody is; for Entra the subject is `DIRECTORY-ID:OBJECT-ID`
     Create {
         /// Whose people: the integration's name or id
         #[arg(long, value_name = "I")]

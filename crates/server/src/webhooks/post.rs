@@ -210,7 +210,7 @@ where
 }
 
 /// Trust in the public authorities, and in those of `file` beside them.
-fn trust(file: Option<&Path>) -> Result<Arc<ClientConfig>, RootsError> {
+pub(crate) fn trust(file: Option<&Path>) -> Result<Arc<ClientConfig>, RootsError> {
     let mut roots = RootCertStore::empty();
     roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     if let Some(file) = file {

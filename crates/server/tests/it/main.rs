@@ -4,13 +4,16 @@
 
 mod authz;
 mod blind;
+mod browser;
 mod child;
 mod crash_loop;
 mod demo;
 mod device;
 mod disk;
+mod entra;
 mod likeness;
 mod load;
+mod oidc;
 mod one_writer;
 mod protocol;
 mod requests;

@@ -1,0 +1,119 @@
+//! Errors as OAuth 2.0 and OpenID Connect write them.
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::header::{CACHE_CONTROL, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+use serde_json::json;
+
+/// The codes that this provider answers with (RFC 6749 §4.1.2.1 and §5.2, OpenID Connect Core §3.1.2.6, RFC 9101
+/// §6.3, RFC 9126 §2.3, OpenID Connect Unmet Authentication Requirements).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Code {
+    InvalidRequest,
+    InvalidClient,
+    InvalidGrant,
+    InvalidScope,
+    UnsupportedGrantType,
+    UnsupportedResponseType,
+    AccessDenied,
+    ServerError,
+    TemporarilyUnavailable,
+    LoginRequired,
+    UnmetAuthenticationRequirements,
+    InvalidRequestObject,
+    RequestUriNotSupported,
+    RegistrationNotSupported,
+}
+
+impl Code {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid_request",
+            Self::InvalidClient => "invalid_client",
+            Self::InvalidGrant => "invalid_grant",
+            Self::InvalidScope => "invalid_scope",
+            Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::UnsupportedResponseType => "unsupported_response_type",
+            Self::AccessDenied => "access_denied",
+            Self::ServerError => "server_error",
+            Self::TemporarilyUnavailable => "temporarily_unavailable",
+            Self::LoginRequired => "login_required",
+            Self::UnmetAuthenticationRequirements => "unmet_authentication_requirements",
+            Self::InvalidRequestObject => "invalid_request_object",
+            Self::RequestUriNotSupported => "request_uri_not_supported",
+            Self::RegistrationNotSupported => "registration_not_supported",
+        }
+    }
+
+    const fn status(self) -> StatusCode {
+        match self {
+            Self::InvalidClient => StatusCode::UNAUTHORIZED,
+            Self::TemporarilyUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::ServerError => StatusCode::INTERNAL_SERVER_ERROR,
+            _ => StatusCode::BAD_REQUEST,
+        }
+    }
+}
+
+/// An error with what it is about, for whoever writes the relying party. Never holds a value that was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OAuthError {
+    pub(crate) code: Code,
+    pub(crate) about: &'static str,
+}
+
+impl OAuthError {
+    pub(crate) const fn new(code: Code, about: &'static str) -> Self {
+        Self { code, about }
+    }
+
+    pub(crate) const fn invalid(about: &'static str) -> Self {
+        Self::new(Code::InvalidRequest, about)
+    }
+
+    /// The client didn't prove itself, however.
+    pub(crate) const CLIENT: Self = Self::new(Code::InvalidClient, "client authentication failed");
+    /// The grant isn't there, was used, or isn't this client's.
+    pub(crate) const GRANT: Self =
+        Self::new(Code::InvalidGrant, "the code is unknown, used, or made out to another request");
+}
+
+impl From<app::Error> for OAuthError {
+    fn from(error: app::Error) -> Self {
+        match error {
+            app::Error::Store(cause) => {
+                tracing::warn!(%cause, "request refused: unavailable");
+                Self::new(Code::TemporarilyUnavailable, "try again in a few seconds")
+            }
+            app::Error::Unauthenticated | app::Error::NotFound => Self::CLIENT,
+            error => {
+                tracing::error!(%error, "request failed");
+                Self::new(Code::ServerError, "that went wrong here")
+            }
+        }
+    }
+}
+
+impl IntoResponse for OAuthError {
+    fn into_response(self) -> Response {
+        let body = json!({"error": self.code.name(), "error_description": self.about});
+        let mut response = (self.code.status(), Json(body)).into_response();
+        let headers = response.headers_mut();
+        no_store(headers);
+        if self.code == Code::InvalidClient {
+            let value = HeaderValue::from_static("Basic realm=\"countersign\", charset=\"UTF-8\"");
+            headers.insert(WWW_AUTHENTICATE, value);
+        }
+        if self.code == Code::TemporarilyUnavailable {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("2"));
+        }
+        response
+    }
+}
+
+/// What holds a token, or says that there is none, is kept nowhere (RFC 6749 §5.1).
+pub(crate) fn no_store(headers: &mut http::HeaderMap) {
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
+}

@@ -1,0 +1,90 @@
+//! Parameters of a request, as forms and queries write them.
+
+use std::collections::BTreeMap;
+
+/// Most parameters of a request; the longest sensible one has a third.
+const MAX_PARAMS: usize = 64;
+/// Longest value, in bytes, but for those that hold a JWT.
+const MAX_VALUE: usize = 2 * 1024;
+/// Longest value that holds a JWT or a document.
+const MAX_DOCUMENT: usize = 32 * 1024;
+const DOCUMENTS: [&str; 4] = ["request", "id_token_hint", "client_assertion", "claims"];
+
+/// Why parameters can't be read. Says nothing of their values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BadParams {
+    /// One that counts is there twice (RFC 6749 §3.1).
+    Repeated,
+    /// Too many, or too long.
+    TooLarge,
+}
+
+impl BadParams {
+    pub(crate) const fn words(self) -> &'static str {
+        match self {
+            Self::Repeated => "a parameter is there more than once",
+            Self::TooLarge => "too many parameters, or one that is too long",
+        }
+    }
+}
+
+/// Parameters by name. One without a value is as if it weren't there (RFC 6749 §3.1).
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Params {
+    values: BTreeMap<String, String>,
+    bad: Option<BadParams>,
+}
+
+impl Params {
+    /// From a query or a form. What is wrong is kept for whoever asks, because where that may be said depends on
+    /// what is right.
+    pub(crate) fn parse(encoded: &[u8]) -> Self {
+        let mut params = Self::default();
+        for (name, value) in form_urlencoded::parse(encoded) {
+            params.add(&name, &value);
+        }
+        params
+    }
+
+    /// Adds one.
+    pub(crate) fn add(&mut self, name: &str, value: &str) {
+        let most = if DOCUMENTS.contains(&name) { MAX_DOCUMENT } else { MAX_VALUE };
+        if value.len() > most || self.values.len() >= MAX_PARAMS {
+            self.bad.get_or_insert(BadParams::TooLarge);
+        } else if !value.is_empty()
+            && self.values.insert(name.to_owned(), value.to_owned()).is_some()
+        {
+            self.bad.get_or_insert(BadParams::Repeated);
+            // whichever was meant, neither is used to lead a browser anywhere
+            self.values.remove(name);
+        }
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(String::as_str)
+    }
+
+    pub(crate) fn bad(&self) -> Option<BadParams> {
+        self.bad
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_read_once_and_bounded() {
+        let params = Params::parse(b"a=1&b=x+y%20z&c=&d");
+        assert_eq!((params.get("a"), params.get("b")), (Some("1"), Some("x y z")));
+        assert_eq!((params.get("c"), params.get("d"), params.bad()), (None, None, None));
+        let twice = Params::parse(b"a=1&a=2&b=1");
+        assert_eq!((twice.get("a"), twice.bad()), (None, Some(BadParams::Repeated)));
+        let many: String = (0..100).map(|n| format!("p{n}=1&")).collect();
+        assert_eq!(Params::parse(many.as_bytes()).bad(), Some(BadParams::TooLarge));
+        let long = format!("state={}", "x".repeat(MAX_VALUE + 1));
+        assert_eq!(Params::parse(long.as_bytes()).bad(), Some(BadParams::TooLarge));
+        let token = format!("request={}", "x".repeat(MAX_VALUE + 1));
+        assert_eq!(Params::parse(token.as_bytes()).bad(), None);
+    }
+}

@@ -1,0 +1,5 @@
+//! Entra External MFA against the stand-in, over real sockets, with an authenticator that answers.
+
+pub(crate) mod directory;
+mod good;
+mod refused;

@@ -1,0 +1,8 @@
+//! The OpenID provider over real sockets, with an authenticator that answers.
+
+pub(crate) mod client;
+mod codes;
+mod external;
+mod front;
+mod refused;
+mod signed;

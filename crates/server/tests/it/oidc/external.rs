@@ -1,0 +1,159 @@
+//! Relying parties that nobody here wrote: tests/clients, run by node.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Stdio;
+
+use authenticator_native::{AnswerOutcome, Choice, Decision};
+use data_encoding::BASE64URL_NOPAD;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+use server::demo::phone::Phone;
+use statement::ChallengeId;
+
+use super::client::{Party, USER};
+use crate::entra::directory::Directory;
+use crate::world::World;
+
+/// A private JSON Web Key of a P-256 key.
+fn private_jwk(pkcs8: &[u8]) -> Value {
+    let public = statement::SigningKey::from_p256_pkcs8(pkcs8).unwrap().public().clone();
+    let (x, y) = public.as_bytes()[1..].split_at(32);
+    // RFC 5915 inside RFC 5958: the scalar follows its own tag and length
+    let at = pkcs8.windows(2).position(|pair| pair == [0x04, 0x20]).unwrap() + 2;
+    let text = |bytes: &[u8]| BASE64URL_NOPAD.encode(bytes);
+    json!({"kty": "EC", "crv": "P-256", "x": text(x), "y": text(y), "d": text(&pkcs8[at..at + 32]), "kid": "1"})
+}
+
+/// Runs a script of tests/clients, types what it shows into `phone`: what held.
+async fn run(world: &World, script: &str, env: &[(&str, &str)], phone: &mut Phone) -> Vec<String> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/clients");
+    let mut node = Command::new("node")
+        .arg(script)
+        .current_dir(folder)
+        .envs(env.iter().copied())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(node.stdout.take().unwrap()).lines();
+    let mut held = Vec::new();
+    while let Some(line) = lines.next_line().await.unwrap() {
+        let line: Value = serde_json::from_str(&line).unwrap();
+        let number = line["approve"].as_str().or(line["open"].as_str());
+        if let Some(number) = number {
+            let card = if line["open"].is_string() {
+                phone.find(newest(world).await).await.unwrap()
+            } else {
+                phone.prompt().await.unwrap()
+            };
+            let outcome = phone.answer(card.challenge, Choice::approve(number)).await;
+            assert_eq!(outcome.unwrap(), AnswerOutcome::Settled(Decision::Approved));
+        }
+        held.extend(line["ok"].as_str().map(str::to_owned));
+    }
+    assert!(node.wait().await.unwrap().success(), "after {held:?}");
+    held
+}
+
+/// The newest challenge, which rang nobody.
+async fn newest(world: &World) -> ChallengeId {
+    let events = world.events(&world.own_key).await;
+    let mut created = events.iter().filter(|event| event["type"] == "challenge_created");
+    let last = created.next_back().expect("a challenge");
+    assert_eq!(last["mode"], "silent");
+    last["challenge"].as_str().unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+#[ignore = "needs node, and npm ci in tests/clients: cargo xtask test --only external"]
+async fn external_openid_clients_sign_in() {
+    // openid-client drops the query of an address when it exchanges a code
+    let redirect = "https://rp.example/callback";
+    let mut party = Party::with("oidc-external", &["--redirect-uri", redirect]).await;
+    let (issuer, jwk) = (party.issuer().to_owned(), private_jwk(&party.key).to_string());
+    let env = [
+        ("ISSUER", issuer.as_str()),
+        ("CLIENT_ID", &party.id),
+        ("CLIENT_SECRET", &party.secret),
+        ("CLIENT_JWK", &jwk),
+        ("REDIRECT", redirect),
+        ("LOGIN", USER),
+    ];
+    let held = run(&party.world, "openid.mjs", &env, &mut party.phone).await;
+    assert_eq!(held.len(), 5, "{held:?}");
+}
+
+#[tokio::test]
+#[ignore = "needs node, and npm ci in tests/clients: cargo xtask test --only external"]
+async fn external_openid_client_in_entras_place() {
+    let mut directory = Directory::linked("entra-external").await;
+    let issuer = format!("{}/entra", directory.world.server.url);
+    let fields: serde_json::Map<String, Value> = directory
+        .fields(&[])
+        .into_iter()
+        .map(|(name, value)| (name, Value::String(value)))
+        .collect();
+    let fields = Value::Object(fields).to_string();
+    let sub = directory.fake.claims()["sub"].as_str().unwrap().to_owned();
+    let client = directory.client.clone();
+    let env =
+        [("ISSUER", issuer.as_str()), ("CLIENT_ID", &client), ("FIELDS", &fields), ("SUB", &sub)];
+    let held = run(&directory.world, "entra.mjs", &env, &mut directory.phone).await;
+    assert_eq!(held.len(), 1, "{held:?}");
+}
+
+/// Apache in the foreground of its own process, killed when dropped.
+fn apache(dir: &Path, config: &str) -> Child {
+    std::fs::create_dir_all(dir.join("www/secure")).unwrap();
+    std::fs::write(dir.join("www/secure/index.html"), "inside").unwrap();
+    std::fs::write(dir.join("mime.types"), "text/html html\n").unwrap();
+    let file = dir.join("apache.conf");
+    std::fs::write(&file, config).unwrap();
+    let mut command = Command::new("apache2");
+    command.arg("-X").arg("-f").arg(&file).stdin(Stdio::null()).kill_on_drop(true);
+    command.spawn().unwrap()
+}
+
+#[tokio::test]
+#[ignore = "needs node, apache2 and mod_auth_openidc: cargo xtask test --only external"]
+async fn external_apache_lets_in_whoever_types_the_number() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let redirect = format!("http://127.0.0.1:{port}/secure/callback");
+    let mut party = Party::with("oidc-apache", &["--redirect-uri", &redirect]).await;
+    // it gives up the rights of whoever starts it, and must still read this
+    let readable = Permissions::from_mode(0o755);
+    let dir = tempfile::Builder::new().permissions(readable).tempdir().unwrap();
+    let dir = dir.path();
+    let config = [
+        ("DIR", dir.to_str().unwrap()),
+        ("PORT", &port.to_string()),
+        ("MODULES", "/usr/lib/apache2/modules"),
+        ("ISSUER", party.issuer()),
+        ("CLIENT", &party.id),
+        ("SECRET", &party.secret),
+        ("LOGIN", USER),
+    ]
+    .into_iter()
+    .fold(
+        include_str!("../../../../../tests/clients/apache.conf").to_owned(),
+        |text, (from, to)| text.replace(from, to),
+    );
+    let mut apache = apache(dir, &config);
+    let rp = format!("http://127.0.0.1:{port}");
+    let up = async {
+        while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), up).await.expect("it listens");
+    let issuer = party.issuer().to_owned();
+    let env = [("ISSUER", issuer.as_str()), ("RP", &rp), ("LOGIN", USER)];
+    let held = run(&party.world, "apache.mjs", &env, &mut party.phone).await;
+    assert_eq!(held.len(), 2, "{held:?}");
+    apache.kill().await.unwrap();
+}

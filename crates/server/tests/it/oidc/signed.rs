@@ -1,0 +1,154 @@
+//! Signed request objects and assertions.
+
+use serde_json::{Value, json};
+
+use super::client::{Party, REDIRECT, VERIFIER, now_s, refused};
+
+impl Party {
+    /// The claims of a good request object, with some changed or (null) left out.
+    fn object(&self, changed: Value) -> Value {
+        let now = now_s();
+        let mut claims = json!({
+            "iss": self.id, "aud": self.issuer(), "exp": now + 60, "iat": now, "nbf": now,
+        });
+        for (name, value) in self.params(&[]) {
+            claims[name] = Value::String(value);
+        }
+        change(&mut claims, changed);
+        claims
+    }
+
+    fn assertion(&self, changed: Value) -> Value {
+        let now = now_s();
+        let mut claims = json!({
+            "iss": self.id, "sub": self.id, "aud": self.issuer(), "exp": now + 60, "iat": now, "jti": "1",
+        });
+        change(&mut claims, changed);
+        claims
+    }
+}
+
+fn change(claims: &mut Value, changed: Value) {
+    let members = claims.as_object_mut().unwrap();
+    let Value::Object(changed) = changed else { return };
+    for (name, value) in changed {
+        if value.is_null() {
+            members.remove(&name);
+        } else {
+            members.insert(name, value);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_signed_request_rings_and_is_used_once() {
+    let mut party = Party::new("oidc-signed").await;
+    let object = party.sign(&party.object(json!({})));
+    let front = vec![
+        ("client_id".to_owned(), party.id.clone()),
+        // what stands beside it counts for nothing
+        ("login_hint".to_owned(), "mallory".to_owned()),
+        ("request".to_owned(), object),
+    ];
+    let mut browser = party.browser();
+    let page = browser.open(&Party::authorize(&front)).await;
+    assert!(page.text.contains("<b>alice</b>"));
+    party.approve(&page).await;
+    let form = browser.open(&page.path).await.leads_back();
+    assert_eq!(party.exchange(&form.fields["code"]).await.status, 200);
+    let again = party.browser().open(&Party::authorize(&front)).await;
+    assert!(again.reply.status == 400 && again.location().is_none());
+}
+
+#[tokio::test]
+async fn a_request_object_that_does_not_hold_is_refused() {
+    let party = Party::new("oidc-object").await;
+    let now = now_s();
+    let rows = [
+        json!({"iss": "int_other"}),
+        json!({"iss": null}),
+        json!({"client_id": "int_other"}),
+        json!({"client_id": null}),
+        json!({"aud": "https://other.example"}),
+        json!({"aud": null}),
+        json!({"exp": now - 1}),
+        json!({"exp": now + 3601}),
+        json!({"exp": null}),
+        json!({"exp": "soon"}),
+        json!({"nbf": now + 300}),
+        json!({"iat": now + 300}),
+        json!({"request": "x.y.z"}),
+        json!({"request_uri": "urn:ietf:params:oauth:request_uri:x"}),
+        json!({"state": ["x"]}),
+    ];
+    let mut bad: Vec<String> = rows.into_iter().map(|row| party.sign(&party.object(row))).collect();
+    let good = party.sign(&party.object(json!({})));
+    let (signed, _) = good.rsplit_once('.').unwrap();
+    bad.push(format!("{signed}."));
+    let none = data_encoding::BASE64URL_NOPAD.encode(br#"{"alg":"none"}"#);
+    let payload = signed.split_once('.').unwrap().1;
+    bad.push(format!("{none}.{payload}."));
+    let secret = jsonwebtoken::EncodingKey::from_secret(party.secret.as_bytes());
+    let hs256 = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::HS256);
+    bad.push(jsonwebtoken::encode(&hs256, &party.object(json!({})), &secret).unwrap());
+    let stranger = statement::SigningKey::generate_p256_pkcs8().unwrap();
+    let stranger = jsonwebtoken::EncodingKey::from_ec_der(&stranger);
+    let es256 = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::ES256);
+    bad.push(jsonwebtoken::encode(&es256, &party.object(json!({})), &stranger).unwrap());
+    for object in bad {
+        let front = [
+            ("client_id", party.id.as_str()),
+            ("redirect_uri", REDIRECT),
+            ("state", "s"),
+            ("request", &object),
+        ];
+        let front: Vec<(String, String)> =
+            front.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let page = party.browser().open(&Party::authorize(&front)).await;
+        let (_, answer) = page.sent_back();
+        assert_eq!(answer["error"], "invalid_request_object", "{object}");
+    }
+    let events = party.world.events(&party.world.own_key).await;
+    assert!(events.iter().all(|event| event["type"] != "challenge_created"));
+}
+
+#[tokio::test]
+async fn an_assertion_proves_the_client_once() {
+    let mut party = Party::new("oidc-assertion").await;
+    let kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+    let form = party.signs_in(&[]).await;
+    let code = form.fields["code"].clone();
+    let send = async |assertion: &str| {
+        let fields = [
+            ("grant_type", "authorization_code"),
+            ("code", code.as_str()),
+            ("redirect_uri", REDIRECT),
+            ("code_verifier", VERIFIER),
+            ("client_assertion_type", kind),
+            ("client_assertion", assertion),
+        ];
+        party.post("/oidc/token", &fields, false).await
+    };
+    let now = now_s();
+    for row in [
+        json!({"iss": "int_other"}),
+        json!({"sub": "int_other"}),
+        json!({"aud": "https://other.example"}),
+        json!({"aud": null}),
+        json!({"exp": now - 1}),
+        json!({"exp": now + 3600}),
+        json!({"exp": null}),
+        json!({"jti": null}),
+        json!({"jti": ""}),
+        json!({"nbf": now + 300}),
+    ] {
+        let assertion = party.sign(&party.assertion(row.clone()));
+        let reply = send(&assertion).await;
+        refused(&reply, 401, "invalid_client");
+    }
+    let assertion = party.sign(&party.assertion(json!({"aud": [party.issuer(), "https://x"]})));
+    assert_eq!(send(&assertion).await.status, 200);
+    refused(&send(&assertion).await, 401, "invalid_client");
+    let both = [("client_assertion_type", kind), ("client_assertion", "x.y.z")];
+    refused(&party.post("/oidc/token", &both, true).await, 400, "invalid_request");
+}
