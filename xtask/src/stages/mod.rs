@@ -79,6 +79,7 @@ const STAGES: &[Stage] = &[
     stage("release", Mode::Normal, release::build),
     stage("spine", Mode::Normal, release::spine),
     stage("load", Mode::Normal, release::load),
+    Stage { name: "external", from: Mode::Normal, needs: &["node", "npm", "apache2"], run: external },
     stage("canary", Mode::Fast, |bench| canary::scan(&bench.logs)),
 ];
 
@@ -183,10 +184,14 @@ impl Bench<'_> {
 
 /// Runs a command that speaks for itself on the console.
 fn finish(command: &mut Command, what: &str) -> Result<(), String> {
+    finish_as(command, &format!("cargo {what}"))
+}
+
+fn finish_as(command: &mut Command, what: &str) -> Result<(), String> {
     match command.status() {
         Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(format!("cargo {what}: {status}")),
-        Err(error) => Err(format!("can't run cargo {what}: {error}")),
+        Ok(status) => Err(format!("{what}: {status}")),
+        Err(error) => Err(format!("can't run {what}: {error}")),
     }
 }
 
@@ -199,6 +204,19 @@ fn tests(bench: &Bench<'_>) -> Result<(), String> {
     }
     args.extend(["--", "--show-output"]);
     logged::run(bench, "test", bench.cargo_command(&args))?
+        .success()
+        .map(|_| ())
+        .map_err(|status| format!("cargo {}: {status}", args.join(" ")))
+}
+
+/// Clients that nobody here wrote, against a running server; what they need is pinned by a lock file.
+fn external(bench: &Bench<'_>) -> Result<(), String> {
+    let mut npm = bench.command("npm");
+    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
+    npm.current_dir(bench.root.join("tests/clients"));
+    finish_as(&mut npm, "npm ci")?;
+    let args = ["test", "-p", "server", "--test", "it", "--locked", "--", "external", "--ignored"];
+    logged::run(bench, "external", bench.cargo_command(&args))?
         .success()
         .map(|_| ())
         .map_err(|status| format!("cargo {}: {status}", args.join(" ")))

@@ -16,6 +16,10 @@ struct Program {
 const PROGRAMS: &[Program] = &[
     Program { name: "redis-server", debian: "redis-server" },
     Program { name: "chromium", debian: "chromium" },
+    // the module brings the server along
+    Program { name: "apache2", debian: "libapache2-mod-auth-openidc" },
+    Program { name: "node", debian: "nodejs" },
+    Program { name: "npm", debian: "npm" },
 ];
 
 /// Debian asks this script before a package starts its service; 101 means no.
