@@ -42,6 +42,7 @@ const request = async (more = {}) => {
 
 async function signsIn(config, url, checks, more = {}) {
   const answer = await signIn(url);
+  const again = answer instanceof Request ? answer.clone() : answer;
   const tokens = await client.authorizationCodeGrant(config, answer, { ...checks, ...more });
   const claims = tokens.claims();
   assert.deepEqual(claims.amr, ["swk", "pop", "user"]);
@@ -50,7 +51,7 @@ async function signsIn(config, url, checks, more = {}) {
   assert.equal(who.preferred_username, LOGIN);
   assert.equal(tokens.refresh_token, undefined);
   await assert.rejects(
-    client.authorizationCodeGrant(config, answer, { ...checks, ...more }),
+    client.authorizationCodeGrant(config, again, { ...checks, ...more }),
     { error: "invalid_grant" },
   );
 }

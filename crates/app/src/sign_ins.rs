@@ -239,6 +239,11 @@ impl SignIn {
         self.bound.get().is_none()
     }
 
+    /// Whether somebody vouches for a first factor.
+    const fn is_proven(&self) -> bool {
+        self.start.first_factor.is_some()
+    }
+
     fn is_past(&self, now: Timestamp) -> bool {
         now.since(self.started) >= SIGN_IN_LIFE
     }

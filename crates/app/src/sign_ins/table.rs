@@ -12,12 +12,17 @@ use crate::Call;
 /// How many sign-ins a process holds, some 500 bytes each and what their edge keeps. Beyond, new ones are
 /// refused: to drop old ones would let a flood end the sign-ins of others.
 pub const MAX_SIGN_INS: usize = 100_000;
+/// How many of them may stand on no first factor. Anybody can start such by knowing a client's public id: a flood of
+/// them leaves room for those whom a relying party vouches for.
+const MAX_UNPROVEN: usize = MAX_SIGN_INS / 2;
 
 #[derive(Default)]
 struct Table {
     by_hash: BTreeMap<[u8; 32], Arc<SignIn>>,
     /// Oldest first: all live equally long.
     by_age: VecDeque<(Timestamp, [u8; 32])>,
+    /// How many stand on no first factor.
+    unproven: usize,
 }
 
 impl Table {
@@ -26,7 +31,8 @@ impl Table {
             if now.since(*started) < SIGN_IN_LIFE {
                 break;
             }
-            self.by_hash.remove(hash);
+            let gone = self.by_hash.remove(hash);
+            self.unproven -= usize::from(gone.is_some_and(|gone| !gone.is_proven()));
             self.by_age.pop_front();
         }
     }
@@ -60,9 +66,11 @@ impl SignIns {
         };
         let mut table = self.table();
         table.drop_past(call.now);
-        if table.by_hash.len() >= MAX_SIGN_INS {
+        let unproven = usize::from(!sign_in.is_proven());
+        if table.by_hash.len() >= MAX_SIGN_INS || table.unproven + unproven > MAX_UNPROVEN {
             return None;
         }
+        table.unproven += unproven;
         let hash = handle.hash();
         table.by_age.push_back((call.now, hash));
         table.by_hash.insert(hash, Arc::new(sign_in));
@@ -96,14 +104,24 @@ mod tests {
     use statement::IntegrationId;
 
     use super::*;
+    use crate::FirstFactor;
     use crate::sign_ins::Whom;
 
     fn start(sign_ins: &SignIns, call: &mut Call) -> Option<Handle> {
+        let first_factor = FirstFactor { method: "password".to_owned(), at: call.now };
+        start_on(sign_ins, call, Some(first_factor))
+    }
+
+    fn start_on(
+        sign_ins: &SignIns,
+        call: &mut Call,
+        first_factor: Option<FirstFactor>,
+    ) -> Option<Handle> {
         let start = Start {
             integration: IntegrationId::from_bytes([1; 16]),
             whom: Whom::User(UserRef::Name("alice".to_owned())),
             called: "alice".to_owned(),
-            first_factor: None,
+            first_factor,
             purpose: None,
             methods: None,
             back: None,
@@ -134,6 +152,23 @@ mod tests {
         assert!(start(&sign_ins, &mut call).is_some());
         assert_eq!(sign_ins.table().by_hash.len(), 2);
         assert_eq!(sign_ins.table().by_age.len(), 2);
+    }
+
+    #[test]
+    fn a_flood_of_those_whom_nobody_vouches_for_leaves_room() {
+        let mut call = Call {
+            now: Timestamp::from_millis(1_000_000),
+            rng: Box::new(StdRng::seed_from_u64(3)),
+        };
+        let sign_ins = SignIns::new();
+        for _ in 0..MAX_UNPROVEN {
+            assert!(start_on(&sign_ins, &mut call, None).is_some());
+        }
+        assert!(start_on(&sign_ins, &mut call, None).is_none());
+        assert!(start(&sign_ins, &mut call).is_some());
+        call.now = call.now.plus(SIGN_IN_LIFE);
+        assert!(start_on(&sign_ins, &mut call, None).is_some());
+        assert_eq!(sign_ins.table().unproven, 1);
     }
 
     #[test]

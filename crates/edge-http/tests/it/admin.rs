@@ -53,9 +53,46 @@ async fn an_integration_has_what_it_was_registered_with() {
     assert_eq!(shown["purposes"], json!([]));
     let listed = world.admin("GET", "/integrations", Value::Null).await.ok(200);
     assert_eq!(listed["data"].as_array().unwrap().len(), 2);
+    let taken = world.admin("POST", "/integrations", json!({ "name": "vpn" })).await;
+    taken.refused(409, "name_taken");
+}
+
+#[tokio::test]
+async fn an_integration_that_can_not_be_is_refused_by_its_field() {
+    let world = World::new().await;
+    let with = |base: &Value, name: &str, value: Value| {
+        let mut body = base.clone();
+        body[name] = value;
+        body
+    };
+    let oidc = json!({ "name": "c", "kind": "oidc", "redirect_uris": ["https://rp.example/"] });
+    let entra = json!({
+        "name": "c", "kind": "entra", "tenant_ids": ["11111111-2222-4333-8444-555555555555"],
+        "app_id": "66666666-7777-4888-9999-000000000000",
+    });
     for (body, field) in [
         (json!({ "name": "" }), "name"),
-        (json!({ "name": "c", "kind": "entra" }), "kind"),
+        (json!({ "name": "c", "kind": "ciba" }), "kind"),
+        (json!({ "name": "c", "kind": "soap" }), "kind"),
+        (json!({ "name": "c", "redirect_uris": ["https://rp.example/"] }), "kind"),
+        (json!({ "name": "c", "kind": "entra", "redirect_uris": ["https://rp.example/"] }), "kind"),
+        (json!({ "name": "c", "kind": "oidc" }), "redirect_uris"),
+        (
+            json!({ "name": "c", "kind": "oidc", "redirect_uris": ["http://rp.example/"] }),
+            "redirect_uris",
+        ),
+        (with(&oidc, "jwks", json!({ "keys": [] })), "jwks"),
+        (with(&oidc, "jwks", json!({ "keys": [{ "kty": "oct", "k": "AQAB" }] })), "jwks"),
+        (with(&oidc, "jwks", json!({ "keys": [{ "kty": "EC", "d": "AQAB" }] })), "jwks"),
+        (with(&oidc, "id_token_alg", json!("HS256")), "id_token_alg"),
+        (with(&oidc, "verifies_first_factor", json!(true)), "verifies_first_factor"),
+        (with(&oidc, "cloud", json!("global")), "kind"),
+        (json!({ "name": "c", "kind": "entra" }), "tenant_ids"),
+        (with(&entra, "tenant_ids", json!(["common"])), "tenant_ids"),
+        (with(&entra, "app_id", Value::Null), "app_id"),
+        (with(&entra, "cloud", json!("moon")), "cloud"),
+        (with(&entra, "cloud", json!("fake")), "fake"),
+        (with(&entra, "fake", json!("http://127.0.0.1:1")), "fake"),
         (json!({ "name": "c", "purposes": ["fun"] }), "purposes[0]"),
         (json!({ "name": "c", "scopes": ["all"] }), "scopes"),
         (json!({ "name": "c", "methods": [] }), "methods"),
@@ -65,8 +102,6 @@ async fn an_integration_has_what_it_was_registered_with() {
         let refused = world.admin("POST", "/integrations", body).await;
         assert_eq!(refused.refused(422, "invalid_request")["field"], field);
     }
-    let taken = world.admin("POST", "/integrations", json!({ "name": "vpn" })).await;
-    taken.refused(409, "name_taken");
 }
 
 #[tokio::test]
