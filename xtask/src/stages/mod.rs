@@ -79,7 +79,12 @@ const STAGES: &[Stage] = &[
     stage("release", Mode::Normal, release::build),
     stage("spine", Mode::Normal, release::spine),
     stage("load", Mode::Normal, release::load),
-    Stage { name: "external", from: Mode::Normal, needs: &["node", "npm", "apache2"], run: external },
+    Stage {
+        name: "external",
+        from: Mode::Normal,
+        needs: &["node", "npm", "apache2"],
+        run: external,
+    },
     stage("canary", Mode::Fast, |bench| canary::scan(&bench.logs)),
 ];
 

@@ -298,8 +298,9 @@ impl Memory {
         let familiarity = verdict.familiarity;
         let rang = verdict.mode == Mode::Ring;
         let mut factor = match familiarity {
-            Familiarity::Near => policy.near_factor,
+            Familiarity::Near => policy.near_factor * self.roaming_factor(policy),
             Familiarity::Unknown if self.is_new(policy) => policy.new_user_factor,
+            Familiarity::Unknown => self.roaming_factor(policy),
             _ => 1.0,
         };
         let sensitive =
@@ -337,7 +338,7 @@ impl Memory {
         let added = self.add(policy, &facts.origin, familiarity, charge.paid(), false);
         charge.weight = if rang { added.short.min(added.long) } else { added.short };
         if matches!(familiarity, Familiarity::Near | Familiarity::Unknown) {
-            self.tried(policy, &facts.origin);
+            self.tried(policy, &facts.origin, self.roaming_factor(policy));
             if rang {
                 self.note_session(facts.session, first);
             } else {
@@ -359,7 +360,7 @@ impl Memory {
         (charge, alerts)
     }
 
-    /// Raises what the score asks for, once; each further try from elsewhere begins the hold anew.
+    /// Raises what the score asks for, once.
     pub(super) fn raise(
         &mut self,
         policy: &Policy,
@@ -372,14 +373,7 @@ impl Memory {
             return self.raise_loop(policy, now);
         }
         let hold = now + Policy::seconds(policy.hold_s);
-        if now < self.hold_until {
-            // a containment by people ends when they said
-            if self.held_level == 2 {
-                self.hold_until = hold;
-            }
-            return Vec::new();
-        }
-        if around.outage {
+        if now < self.hold_until || around.outage {
             return Vec::new();
         }
         let raised_for = |least: f32| {
@@ -405,6 +399,13 @@ impl Memory {
         self.held_level = 2;
         self.hold_until = hold;
         vec![Alert::user(AlertKind::Bombing, Severity::Medium)]
+    }
+
+    /// Begins the hold of an alert anew: a try from elsewhere came to nothing. One by people ends when they said.
+    pub(super) fn prolong(&mut self, policy: &Policy, now: Seconds) {
+        if now < self.hold_until && self.held_level == 2 {
+            self.hold_until = now + Policy::seconds(policy.hold_s);
+        }
     }
 
     fn raise_loop(&mut self, policy: &Policy, now: Seconds) -> Vec<Alert> {

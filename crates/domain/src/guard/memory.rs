@@ -156,6 +156,8 @@ pub struct Memory {
     /// The level that the hold was begun with.
     pub(super) held_level: u8,
     successes: u8,
+    /// The share of successes from places that weren't familiar, of late, in 255ths.
+    roaming: u8,
     /// Silent challenges since the last digest.
     pub(super) silent: u16,
     /// The hour of the last digest, of those that come round.
@@ -336,10 +338,10 @@ impl Memory {
     }
 
     /// Counts a try from elsewhere, whatever came of it.
-    pub(super) fn tried(&mut self, policy: &Policy, origin: &Origin) {
-        self.tries = (self.tries + 1.0).min(policy.tries_cap);
+    pub(super) fn tried(&mut self, policy: &Policy, origin: &Origin, weight: f32) {
+        self.tries = (self.tries + weight).min(policy.tries_cap);
         if origin.context() == Some(self.debt_place) {
-            self.debt[2] += 1.0;
+            self.debt[2] += weight;
         }
         let today = Self::day(self.at);
         let passed = u32::from(today.saturating_sub(self.tried_day));
@@ -470,6 +472,9 @@ impl Memory {
     /// A success that proved possession: its place becomes familiar, after a day if it is new.
     pub(super) fn learn(&mut self, policy: &Policy, origin: &Origin, known: bool) {
         let now = self.at;
+        // an eighth of the way to what this one says
+        self.roaming -= self.roaming.div_ceil(8);
+        self.roaming += if known { 0 } else { u8::MAX / 8 + 1 };
         if let Some(cookie) = origin.cookie {
             self.places.learn(Kind::Place, cookie, known, policy, now);
         }
@@ -513,11 +518,19 @@ impl Memory {
         }
     }
 
+    /// What failures from elsewhere count of a person who is usually elsewhere, as a share.
+    pub(super) fn roaming_factor(&self, policy: &Policy) -> f32 {
+        let share = f32::from(self.roaming) / f32::from(u8::MAX);
+        let over = ((share - policy.roaming_from) / (1.0 - policy.roaming_from)).max(0.0);
+        1.0 - over * (1.0 - policy.roaming_factor)
+    }
+
     /// Forgets every failure; what is familiar stays.
     pub(super) fn forgive_all(&mut self) {
         *self = Self {
             at: self.at,
             successes: self.successes,
+            roaming: self.roaming,
             silent: self.silent,
             digest_hour: self.digest_hour,
             places: self.places,

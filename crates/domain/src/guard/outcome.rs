@@ -75,6 +75,9 @@ impl Memory {
         outage: bool,
         now: Seconds,
     ) -> Vec<Alert> {
+        if decision != Decision::Approved && !charge.familiarity.is_known() && charge.weight > 0.0 {
+            self.prolong(policy, now);
+        }
         match decision {
             Decision::Approved => {
                 self.approved(policy, charge, now);
@@ -195,8 +198,9 @@ impl Memory {
             let weight = Weight::passing(policy.wrong_code);
             self.add(policy, origin, familiarity, weight, false);
             if familiarity != Familiarity::Nowhere {
-                self.tried(policy, origin);
+                self.tried(policy, origin, 1.0);
             }
+            self.prolong(policy, now);
         }
         let mut alerts = Vec::new();
         if spent && self.once_a_day(1, now) {

@@ -100,7 +100,9 @@ policy! {
     report: 3.0 "time-outs" in 1.0..12.0, "What a report costs: the hold that it begins is what silences other places, so that they ring again after three days.";
     wrong_code: 0.5 "time-outs" in 0.0..2.0, "What a wrong code from elsewhere costs.";
     collision: 0.75 "time-outs" in 0.0..2.0, "Added where a stranger asks while the person's own sign-in rings.";
-    near_factor: 0.75 "share" in 0.1..1.0, "What failures from a known network cost, as a share of unknown ones: home addresses change, and so do an attacker's who knows the provider.";
+    near_factor: 0.5 "share" in 0.1..1.0, "What failures from a known network cost, as a share of unknown ones: home addresses change, and so do an attacker's who knows the provider.";
+    roaming_from: 0.4 "share" in 0.0..0.95, "The share of a person's successes from places that weren't familiar above which being elsewhere is usual for them.";
+    roaming_factor: 0.45 "share" in 0.1..1.0, "What failures from elsewhere cost, as a share, where every success comes from there.";
     new_user_factor: 0.85 "share" in 0.1..1.0, "The same for users with few successes, to whom everything is unknown.";
     new_user_successes: 5.0 "successes" in 0.0..50.0, "Successes after which a user is no longer new.";
     sensitive_factor: 2.0 "times" in 1.0..4.0, "How much more purposes cost that open another door: enrolment, reset, help desk.";
