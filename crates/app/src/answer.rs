@@ -6,13 +6,13 @@ use std::time::Duration;
 use domain::answer::{Crossed, Meaning};
 use domain::attempts::Counter;
 use domain::audit::{Entry, Event, Shadow, Told};
-use domain::challenge::{Challenge, Collect, Decision, Proof, State};
+use domain::challenge::{Challenge, Collect, Decided, Decision, Proof, State};
 use domain::directory::{Device, UserRecord};
 use domain::guard::{self, Alert, AlertKind, Reason, Release, Severity};
 use ports::{Change, DirectoryError, Effect, HotUser, Settle, Settled, StoreError, UserRef};
 use statement::{AnswerDecision, ChallengeId};
 
-use crate::guarding::About;
+use crate::guarding::{self, About};
 use crate::settle::decided_entry;
 use crate::shadow::Differs;
 use crate::{App, Call, Connected};
@@ -59,9 +59,8 @@ pub enum AnswerResult {
     Refused,
 }
 
-/// What the guard says of a right answer.
+/// What a right answer was weighed by.
 struct Weighed {
-    withheld: bool,
     told: Told,
     /// What the shadow policy says, where that is something else.
     shadow: Option<Shadow>,
@@ -155,27 +154,20 @@ impl App {
         let number = self.number_of(&challenge)?;
         let meaning =
             domain::answer::read(&challenge, &number, answer.decision, &answer.number, &others);
-        let mut weighed = None;
-        if meaning.decision == Decision::Approved {
-            let Weighed { withheld, told, shadow } =
-                self.weigh(call, user, &challenge, hot).await?;
-            if withheld {
-                let entry = decided_entry(&challenge, Decision::Approved, None);
-                let entry = entry.with(|public| {
-                    public.event = Event::AnswerWithheld;
-                    public.decision = None;
-                    public.device = Some(device.id);
-                    public.reasons = vec![Reason::DeniedLately];
-                    (public.told, public.shadow) = (Some(told), shadow);
-                });
-                self.ledger.record(entry).await?;
-                return Ok(only(AnswerResult::Withheld));
-            }
-            weighed = Some((told, shadow));
-        }
         let mut items = settle_items(&challenge, device, &meaning, &others);
-        if let (Some((told, shadow)), Some((_, item))) = (weighed, items.first_mut()) {
-            (item.audit.public.told, item.audit.public.shadow) = (Some(told), shadow);
+        let raised = self.raised_by(call, &hot.cell, device, &challenge, &meaning, answer.counter);
+        if meaning.decision == Decision::Approved {
+            let Some(weighed) = self.weigh(call, user, device, &challenge, hot).await? else {
+                return Ok(only(AnswerResult::Withheld));
+            };
+            if let Some((_, item)) = items.first_mut() {
+                let Weighed { told, shadow } = weighed;
+                (item.audit.public.told, item.audit.public.shadow) = (Some(told), shadow);
+            }
+        }
+        if let Some((_, item)) = items.first_mut() {
+            let about = About { device: Some(device.id), ..About::challenge(&challenge) };
+            item.alerts = guarding::raise(about, raised, None);
         }
         let answers = self.settle_and_tell(call, items).await?;
         let result = match answers.first() {
@@ -211,66 +203,91 @@ impl App {
         let created = self.history(challenge).await?;
         let created = created.into_iter().find(|row| row.public.event == Event::ChallengeCreated);
         let origin = created.and_then(|row| row.public.guard).map(|guard| guard.origin);
-        let report = |cell: &mut guard::Cell| {
-            cell.memory = cell.memory.at(policy, now);
-            (cell.memory.reported_late(policy, &origin.unwrap_or_default(), now), true)
-        };
-        let alerts = self.change_cell(call, tenant, user, report).await?;
         let entry = Entry::new(tenant, Event::LateReport).with(|public| {
             public.challenge = Some(challenge.id);
             public.user = Some(user);
             public.integration = Some(challenge.integration);
             public.told = Some(Told { origin, ..Told::at(now) });
         });
-        self.ledger.record(entry).await?;
-        let alerts = if told { Vec::new() } else { alerts };
-        self.raise(About::challenge(challenge), alerts, None).await
+        let report = |cell: &mut guard::Cell| {
+            cell.memory = cell.memory.at(policy, now);
+            let mut alerts = cell.memory.reported_late(policy, &origin.unwrap_or_default(), now);
+            alerts.retain(|_| !told);
+            let mut entries = vec![entry.clone()];
+            entries.extend(guarding::raise(About::challenge(challenge), alerts, None));
+            ((), Some(entries))
+        };
+        self.change_cell(call, tenant, user, report).await
     }
 
-    /// Whether a right answer is released. If not, the cell says so durably before anybody is told: from now on
-    /// a code for this challenge is counted in a budget of its own.
+    /// What an answer will raise once it is settled.
+    fn raised_by(
+        &self,
+        call: &Call,
+        cell: &guard::Cell,
+        device: &Device,
+        challenge: &Challenge,
+        meaning: &Meaning,
+        counter: u64,
+    ) -> Vec<Alert> {
+        let policy = self.policy(challenge.tenant, challenge.integration);
+        let (decision, at, collect) = (meaning.decision, call.now, Collect::Open);
+        let decided = Decided { decision, at, proof: Some(Proof::Push(device.id)), collect };
+        let settled = cell.clone().settle(policy, challenge.id, &decided, false);
+        let mut alerts = settled.map(|(.., alerts)| alerts).unwrap_or_default();
+        if meaning.crossed.is_some() {
+            alerts.push(Alert::user(AlertKind::ConcurrentLogin, Severity::High));
+        }
+        alerts.extend(cell.clone().note_counter(device.id, counter));
+        alerts
+    }
+
+    /// Whether a right answer is released: `None` if it is withheld. Then the cell says so durably before anybody
+    /// is told: from now on a code for this challenge is counted in a budget of its own.
     async fn weigh(
         &self,
         call: &mut Call,
         user: &UserRecord,
+        device: &Device,
         challenge: &Challenge,
         mut hot: HotUser,
-    ) -> Result<Weighed, StoreError> {
+    ) -> Result<Option<Weighed>, StoreError> {
         let (tenant, integration) = (challenge.tenant, challenge.integration);
         let policy = self.policy(tenant, integration);
         let now = guard::seconds(call.now);
         let (has_code, break_glass) = (!needs_totp(user), user.user.break_glass);
-        let mut weighed =
-            Weighed { withheld: false, told: Told { has_code, ..Told::at(now) }, shadow: None };
+        let mut weighed = Weighed { told: Told { has_code, ..Told::at(now) }, shadow: None };
         for _ in 0..crate::live::MAX_TRIES {
             let mut cell = hot.cell.clone();
             cell.memory = cell.memory.at(policy, now);
             let Some(opened) = cell.open.iter_mut().find(|open| open.id == challenge.id) else {
-                return Ok(weighed);
+                return Ok(Some(weighed));
             };
             let (memory, charge) = (&cell.memory, &opened.charge);
             let release = memory.judge_approval(policy, charge, has_code, break_glass, now);
             let (whose, about) = ((tenant, integration), (has_code, break_glass));
             weighed.shadow = self.shadow_approval(whose, (memory, charge), about, release, now);
-            weighed.withheld = release == Release::Withheld;
-            if weighed.withheld {
+            let withheld = release == Release::Withheld;
+            if withheld {
                 opened.withheld = true;
                 let alerts = cell.memory.withheld(policy, now);
-                if !self.store_cell(call, tenant, challenge.user, hot.version, cell).await? {
+                let mut entries = vec![withheld_entry(challenge, device, &weighed)];
+                entries.extend(guarding::raise(About::challenge(challenge), alerts, None));
+                let whose = (tenant, challenge.user, hot.version);
+                if !self.store_cell(call, whose, cell, entries).await? {
                     hot = self.hot.load(tenant, challenge.user).await?;
                     continue;
                 }
-                self.raise(About::challenge(challenge), alerts, None).await?;
             }
             if weighed.shadow.is_some() {
                 self.shadowed.note(Differs::Approval);
             }
-            return Ok(weighed);
+            return Ok((!withheld).then_some(weighed));
         }
         Err(StoreError::Overloaded)
     }
 
-    /// What follows from a settled answer and may fail without unsettling it: alarms, and a device that
+    /// What follows from a settled answer and may fail without unsettling it: its counter, and a device that
     /// reached its cap.
     async fn after_settled(
         &self,
@@ -281,17 +298,8 @@ impl App {
         meaning: &Meaning,
         counter: u64,
     ) -> Result<(), StoreError> {
-        let mut alerts = Vec::new();
-        if meaning.crossed.is_some() {
-            let kind = AlertKind::ConcurrentLogin;
-            alerts.push(Alert::user(kind, Severity::High));
-        }
         let hot = self.hot.load(challenge.tenant, challenge.user).await?;
-        if let Some(alert) = self.note_counter(call, hot, challenge, device, counter).await? {
-            alerts.push(alert);
-        }
-        let about = About { device: Some(device.id), ..About::challenge(challenge) };
-        self.raise(about, alerts, None).await?;
+        self.note_counter(call, hot, challenge, device, counter).await?;
         if counts_against_device(challenge, meaning) {
             self.cap_device(call, user, device).await?;
         }
@@ -347,6 +355,16 @@ pub(crate) fn needs_totp(user: &UserRecord) -> bool {
     user.totp.as_ref().is_none_or(|totp| totp.locked)
 }
 
+fn withheld_entry(challenge: &Challenge, device: &Device, weighed: &Weighed) -> Entry {
+    decided_entry(challenge, Decision::Approved, None).with(|public| {
+        public.event = Event::AnswerWithheld;
+        public.decision = None;
+        public.device = Some(device.id);
+        public.reasons = vec![Reason::DeniedLately];
+        (public.told, public.shadow) = (Some(weighed.told), weighed.shadow);
+    })
+}
+
 /// A wrong number counts against the device only where the context was familiar and no other sign-in's
 /// number was typed: a stranger's prompt can't lock a device.
 fn counts_against_device(challenge: &Challenge, meaning: &Meaning) -> bool {
@@ -380,6 +398,7 @@ fn settle_items(
             device: Some(device.id),
             effects,
             audit: decided_entry(challenge, decision, proof),
+            alerts: Vec::new(),
         };
         (Arc::clone(challenge), settle)
     };
@@ -400,15 +419,15 @@ impl App {
         challenge: &Challenge,
         device: &Device,
         counter: u64,
-    ) -> Result<Option<Alert>, StoreError> {
+    ) -> Result<(), StoreError> {
         let (tenant, user) = (challenge.tenant, challenge.user);
         for _ in 0..crate::live::MAX_TRIES {
             let mut cell = hot.cell.clone();
-            if let Some(alert) = cell.note_counter(device.id, counter) {
-                return Ok(Some(alert));
-            }
-            if self.commit_cell(call, tenant, user, hot.version, cell).await? {
-                return Ok(None);
+            // that it isn't above the last one was told with the decision
+            if cell.note_counter(device.id, counter).is_some()
+                || self.commit_cell(call, tenant, user, hot.version, cell).await?
+            {
+                return Ok(());
             }
             hot = self.hot.load(tenant, user).await?;
         }

@@ -18,9 +18,12 @@ use statement::{ChallengeId, TenantId};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
-use crate::guarding::About;
+use crate::guarding::{self, About};
 use crate::settle::decided_entry;
 use crate::{App, Call, Caller, ChallengeView, Error};
+
+/// What the log says of a code that wasn't even compared.
+const SPENT: &str = "budget_spent";
 
 /// What a code proved, where its try was counted, and what accepting it uses up.
 struct Passed {
@@ -87,6 +90,7 @@ impl App {
             device: None,
             effects: vec![effect],
             audit: decided_entry(&challenge, Decision::Approved, Some(proof)),
+            alerts: Vec::new(),
         };
         let answers = self.settle_and_tell(call, vec![(Arc::clone(&challenge), settle)]).await?;
         match answers.first() {
@@ -132,7 +136,7 @@ impl App {
                 if refusal == Refusal::Locked && lane == Lane::Own && factor.is_some() {
                     self.lock_totp(challenge).await?;
                 }
-                self.note_failure(call, tried, Method::Totp, true).await?;
+                self.note_failure(call, tried, Method::Totp, SPENT).await?;
                 return Ok(None);
             }
         };
@@ -147,10 +151,7 @@ impl App {
             let effect = Effect::BurnStep { factor: factor.id, step, lane, budgets };
             return Ok(Some(Passed { proof, counter, effect }));
         }
-        let told = Told::at(guard::seconds(call.now));
-        let entry = failed_entry(challenge, Method::Totp, "wrong");
-        self.ledger.record(entry.with(|public| public.told = Some(told))).await?;
-        self.note_failure(call, tried, Method::Totp, false).await?;
+        self.note_failure(call, tried, Method::Totp, "wrong").await?;
         if factor.is_some() {
             self.after_failure(call, challenge, lane, attempts).await?;
         }
@@ -199,33 +200,32 @@ impl App {
         }
     }
 
-    /// Tells the guard of a wrong code. Names that nobody has cost the same.
+    /// Tells the guard of a code that didn't pass, and writes it down. Names that nobody has cost the same, and so
+    /// does a budget that is spent: nobody can measure which it was.
     async fn note_failure(
         &self,
         call: &mut Call,
         tried: &Tried<'_>,
         method: Method,
-        spent: bool,
+        cause: &str,
     ) -> Result<(), Error> {
         let Tried { challenge, record, .. } = *tried;
         let policy = self.policy(challenge.tenant, challenge.integration);
         let now = guard::seconds(call.now);
+        let spent = cause == SPENT;
+        let entry = failed_entry(challenge, method, cause)
+            .with(|public| public.told = Some(Told { spent, ..Told::at(now) }));
         let fail = |cell: &mut guard::Cell| {
             cell.memory = cell.memory.at(policy, now);
             let origin = cell.opened(challenge.id).map(|opened| opened.charge.origin);
-            let alerts = cell.memory.code_failed(policy, &origin.unwrap_or_default(), spent, now);
-            // a spent budget is told once a day, and costs nothing else
-            let is_news = !spent || !alerts.is_empty();
-            (alerts, is_news)
+            let mut alerts =
+                cell.memory.code_failed(policy, &origin.unwrap_or_default(), spent, now);
+            alerts.retain(|_| record.is_some());
+            let mut entries = vec![entry.clone()];
+            entries.extend(guarding::raise(About::challenge(challenge), alerts, None));
+            ((), Some(entries))
         };
-        let alerts = self.change_cell(call, challenge.tenant, challenge.user, fail).await?;
-        if spent && !alerts.is_empty() {
-            let told = Told { spent, ..Told::at(now) };
-            let entry = failed_entry(challenge, method, "budget_spent");
-            self.ledger.record(entry.with(|public| public.told = Some(told))).await?;
-        }
-        let alerts = if record.is_some() { alerts } else { Vec::new() };
-        Ok(self.raise(About::challenge(challenge), alerts, None).await?)
+        Ok(self.change_cell(call, challenge.tenant, challenge.user, fail).await?)
     }
 
     async fn try_recovery(
@@ -243,7 +243,7 @@ impl App {
             // no hash is computed for a code that nobody has; a source that sends many is not even written down
             let policy = self.policy(challenge.tenant, challenge.integration);
             if !self.may_send_junk(policy, challenge.tenant, asker, call.now) {
-                self.note_failure(call, tried, Method::RecoveryCode, true).await?;
+                self.note_failure(call, tried, Method::RecoveryCode, SPENT).await?;
                 return Ok(None);
             }
             let cause = "unknown_code";

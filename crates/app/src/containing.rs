@@ -78,8 +78,6 @@ impl App {
             });
         // what ended before comes before it in the log, as it does for the guard
         self.load_user(call, tenant, user).await?;
-        // written down first: nobody ends a containment without a trace
-        self.ledger.record(entry).await?;
         for _ in 0..MAX_TRIES {
             let hot = self.load_user(call, tenant, user).await?;
             let mut cell = hot.cell;
@@ -87,7 +85,9 @@ impl App {
             step(&mut cell.memory, policy, now);
             let level = cell.memory.level(policy, now);
             let score = cell.memory.shown_score(policy);
-            if self.store_cell(call, tenant, user, hot.version, cell).await? {
+            // written down with it: nobody ends a containment without a trace
+            let entries = vec![entry.clone()];
+            if self.store_cell(call, (tenant, user, hot.version), cell, entries).await? {
                 return Ok(Standing { user, level, score });
             }
         }

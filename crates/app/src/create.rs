@@ -21,8 +21,8 @@ use statement::{ChallengeId, TenantId, Timestamp, UserId};
 use self::check::Wanted;
 pub(crate) use self::check::session_hash;
 use crate::document::Document;
-use crate::guarding::{About, judgement};
-use crate::live::MAX_TRIES;
+use crate::guarding::{self, About, judgement};
+use crate::live::{MAX_TRIES, Outcome};
 use crate::settle::plain;
 use crate::shadow::{Beside, Differs};
 use crate::{App, Call, Caller, ChallengeView, Error};
@@ -264,7 +264,8 @@ impl App {
         if let State::Decided(decided) = created.view.state {
             let (tenant, user) = (open.tenant, open.user);
             let hot = self.hot.load(tenant, user).await?;
-            self.apply_outcomes(call, tenant, user, hot, &[(open.id, Some(decided))]).await?;
+            let outcome = Outcome { id: open.id, decided: Some(decided), told: Vec::new() };
+            self.apply_outcomes(call, tenant, user, hot, &[outcome]).await?;
             return Ok(None);
         }
         if let Some(key) = attempt.replay {
@@ -335,12 +336,19 @@ impl App {
             Err(HotError::Conflict(_)) => return Ok(None),
             Err(HotError::Store(error)) => return Err(error.into()),
         };
+        let mut alerts = verdict.alerts.clone();
+        alerts.extend(raised);
+        if challenge.mode != Mode::Decoy && challenge.first_factor {
+            alerts.extend(self.note_opened(&challenge, &asker, &verdict));
+        }
+        let about = About::challenge(&challenge);
+        let alerts = guarding::raise(about, alerts, wanted.address.as_deref());
         let judged = judgement(&facts, &verdict, wanted.ttl);
         let shadow = shadow.and_then(|shadow| shadow.unlike(&verdict));
         let audit = created_entry(attempt, &challenge, &verdict, judged)
             .with(|public| public.shadow = shadow);
-        let open =
-            Open { challenge: Arc::clone(&challenge), replay, audit, rider: committed.rider };
+        let (opens, rider) = (Arc::clone(&challenge), committed.rider);
+        let open = Open { challenge: opens, replay, audit, alerts, rider };
         if self.ledger.open(open).await? == Opened::Replayed {
             return self.replayed(call, caller, replay).await;
         }
@@ -351,12 +359,6 @@ impl App {
             let hint = Hint::Prompt(Arc::clone(&challenge));
             self.courier.tell_user(challenge.tenant, challenge.user, hint);
         }
-        let mut alerts = verdict.alerts.clone();
-        alerts.extend(raised);
-        if challenge.mode != Mode::Decoy && challenge.first_factor {
-            alerts.extend(self.note_opened(&challenge, &asker, &verdict));
-        }
-        self.raise(About::challenge(&challenge), alerts, wanted.address.as_deref()).await?;
         Ok(Some(Created {
             view: ChallengeView::pending(&challenge),
             number: Some(number),

@@ -47,7 +47,7 @@ impl App {
         let (policy, now) = (self.user_policy(tenant), guard::seconds(call.now));
         let digest = |cell: &mut guard::Cell| {
             let count = cell.memory.digest(policy, now);
-            (count, count.is_some())
+            (count, count.map(|_| Vec::new()))
         };
         self.change_cell(call, tenant, user, digest).await
     }

@@ -14,7 +14,7 @@ use statement::{DeviceId, FactorId, TenantId, UserId};
 use zeroize::Zeroizing;
 
 use crate::gateway::factor_entry;
-use crate::guarding::About;
+use crate::guarding::{self, About};
 use crate::settle::plain;
 use crate::tickets::reason;
 use crate::waiting::{self, waits_for};
@@ -69,11 +69,12 @@ impl App {
         let (decision, alerts) = self.judge_new(call, &user).await?;
         let by = actor.to_string();
         let wait = waiting::wait(self.user_policy(tenant), decision, &by, call.now);
+        let alerts = guarding::raise(About::user(tenant, user.user.id), alerts, None);
+        let new = (wait, alerts);
         let factor = match method {
-            Method::RecoveryCode => self.create_recovery_codes(call, actor, &user, wait).await?,
-            _ => self.create_totp(call, actor, &user, wait).await?,
+            Method::RecoveryCode => self.create_recovery_codes(call, actor, &user, new).await?,
+            _ => self.create_totp(call, actor, &user, new).await?,
         };
-        self.raise(About::user(tenant, user.user.id), alerts, None).await?;
         let text = match method {
             Method::RecoveryCode => "New recovery codes were made for your account.",
             _ => "A new code generator was set up for your account.",
@@ -87,7 +88,7 @@ impl App {
         call: &mut Call,
         actor: &Actor,
         user: &UserRecord,
-        wait: Option<Wait>,
+        (wait, alerts): (Option<Wait>, Vec<Entry>),
     ) -> Result<NewFactor, Error> {
         let (tenant, id) = (user.user.tenant, user.user.id);
         let (secret, factor) = self.new_totp(call, tenant, id);
@@ -100,7 +101,8 @@ impl App {
             Some(wait) => Change::AddTotp(id, factor, wait),
             None => Change::PutTotp(id, factor),
         };
-        self.directory.apply(change, vec![entry]).await?;
+        let audit = std::iter::once(entry).chain(alerts).collect();
+        self.directory.apply(change, audit).await?;
         Ok(new)
     }
 
@@ -109,7 +111,7 @@ impl App {
         call: &mut Call,
         actor: &Actor,
         user: &UserRecord,
-        wait: Option<Wait>,
+        (wait, alerts): (Option<Wait>, Vec<Entry>),
     ) -> Result<NewFactor, Error> {
         let (tenant, id) = (user.user.tenant, user.user.id);
         let factor = FactorId::from_bytes(call.random());
@@ -131,7 +133,8 @@ impl App {
             Some(wait) => Change::AddRecoveryCodes(id, stored, wait.clone()),
             None => Change::PutRecoveryCodes(id, stored),
         };
-        self.directory.apply(change, vec![entry]).await?;
+        let audit = std::iter::once(entry).chain(alerts).collect();
+        self.directory.apply(change, audit).await?;
         Ok(NewFactor::RecoveryCodes { factor, codes, wait })
     }
 

@@ -16,7 +16,7 @@ use statement::{
 use zeroize::Zeroizing;
 
 use crate::answer::needs_totp;
-use crate::guarding::About;
+use crate::guarding::{self, About};
 use crate::waiting::{wait, waits_for};
 use crate::{Actor, App, Call};
 
@@ -389,11 +389,11 @@ impl App {
         if new_factor.is_some() {
             audit.push(factor_entry(ticket.tenant, ticket.user, &Actor::Owner));
         }
+        let about = About { device: Some(id), ..About::user(ticket.tenant, ticket.user) };
+        audit.extend(guarding::raise(about, alerts, None));
         self.directory
             .apply(Change::Enrol { ticket: ticket.id, device, totp: new_factor }, audit)
             .await?;
-        let about = About { device: Some(id), ..About::user(ticket.tenant, ticket.user) };
-        self.raise(about, alerts, None).await?;
         let but = if waits.is_some() { " and doesn't work yet" } else { "" };
         let text = format!(
             "\"{}\" was added to your account{but}. If it wasn't you, tell your administrator now.",

@@ -8,7 +8,7 @@ use domain::challenge::{Challenge, Decided, Method};
 use domain::guard::{
     Alert, Around, Asker, Facts, Opened, Origin, Place, Policy, Sources, Verdict, seconds,
 };
-use ports::{MacKey, StoreError};
+use ports::MacKey;
 use statement::{IntegrationId, TenantId, Timestamp, UserId};
 
 use crate::{App, Caller};
@@ -149,34 +149,30 @@ impl App {
         tenants.entry(tenant).or_default().junk(policy, asker, seconds(now))
     }
 
-    /// Writes alerts down, where security staff and webhooks read them.
-    pub(crate) async fn raise(
-        &self,
-        about: About,
-        alerts: Vec<Alert>,
-        address: Option<&str>,
-    ) -> Result<(), StoreError> {
-        for alert in alerts {
-            let entry = Entry::new(about.tenant, Event::Alert).with(|public| {
-                public.challenge = about.challenge;
-                public.device = about.device;
-                public.integration = about.integration;
-                // what is about many users points at none
-                if alert.scope == domain::guard::Scope::User {
-                    public.user = Some(about.user);
-                }
-                public.alert = Some(alert);
-            });
-            let entry = entry.privately(|private| private.address = address.map(str::to_owned));
-            tracing::warn!(
-                kind = alert.kind.name(),
-                severity = alert.severity.name(),
-                "the guard raised an alert"
-            );
-            self.ledger.record(entry).await?;
-        }
-        Ok(())
-    }
+}
+
+/// Alerts as security staff and webhooks read them. They are written with what raised them: one write more would
+/// tell whoever measures it how alarmed the guard is.
+pub(crate) fn raise(about: About, alerts: Vec<Alert>, address: Option<&str>) -> Vec<Entry> {
+    let entry = |alert: Alert| {
+        tracing::warn!(
+            kind = alert.kind.name(),
+            severity = alert.severity.name(),
+            "the guard raises an alert"
+        );
+        let entry = Entry::new(about.tenant, Event::Alert).with(|public| {
+            public.challenge = about.challenge;
+            public.device = about.device;
+            public.integration = about.integration;
+            // what is about many users points at none
+            if alert.scope == domain::guard::Scope::User {
+                public.user = Some(about.user);
+            }
+            public.alert = Some(alert);
+        });
+        entry.privately(|private| private.address = address.map(str::to_owned))
+    };
+    alerts.into_iter().map(entry).collect()
 }
 
 /// What an audit row says of a decision of the guard.

@@ -4,17 +4,27 @@ use std::sync::Arc;
 
 use domain::audit::{Entry, Event};
 use domain::challenge::{Challenge, Decided, Decision, State};
-use domain::guard;
+use domain::guard::{self, AlertKind};
 use domain::number::Number;
 use ports::{Committed, HotChange, HotError, HotUser, Rider, SealFor, Settle, Settled, StoreError};
 use statement::{ChallengeId, TenantId, UserId};
 
-use crate::guarding::About;
+use crate::guarding::{self, About};
 use crate::{App, Call};
 
 /// How often a change is tried anew when somebody else changed the same user first. Each try that fails
 /// means that another one got through, so this many losses in a row mean a flood on one user.
 pub(crate) const MAX_TRIES: usize = 64;
+
+/// How a challenge ended that a cell lists as open.
+#[derive(Clone, Debug)]
+pub(crate) struct Outcome {
+    pub(crate) id: ChallengeId,
+    /// `None`: it never came to be.
+    pub(crate) decided: Option<Decided>,
+    /// Alerts that were written with the decision.
+    pub(crate) told: Vec<AlertKind>,
+}
 
 /// An outcome that was applied to a cell, and the alerts that it raised.
 struct Applied {
@@ -51,16 +61,18 @@ impl App {
         &self,
         call: &Call,
         hot: &HotUser,
-    ) -> Result<Vec<(ChallengeId, Option<Decided>)>, StoreError> {
+    ) -> Result<Vec<Outcome>, StoreError> {
         let mut stale = Vec::new();
+        // after a crash nobody knows what was told: told twice is better than never
+        let found = |id, decided| Outcome { id, decided, told: Vec::new() };
         for id in hot.cell.open.iter().map(|open| &open.id) {
             if hot.live.iter().any(|c| c.id == *id && !c.is_past(call.now)) {
                 let record = self.ledger.lookup(*id).await?;
                 if let Some(State::Decided(decided)) = record.map(|record| record.state) {
-                    stale.push((*id, Some(decided)));
+                    stale.push(found(*id, Some(decided)));
                 }
             } else {
-                stale.push((*id, self.outcome_of(call, *id).await?));
+                stale.push(found(*id, self.outcome_of(call, *id).await?));
             }
         }
         Ok(stale)
@@ -98,14 +110,14 @@ impl App {
         tenant: TenantId,
         user: UserId,
         mut hot: HotUser,
-        outcomes: &[(ChallengeId, Option<Decided>)],
+        outcomes: &[Outcome],
     ) -> Result<HotUser, StoreError> {
         for _ in 0..MAX_TRIES {
             let (cell, applied) = self.apply(tenant, &hot, outcomes);
             let remove: Vec<ChallengeId> = hot
                 .live
                 .iter()
-                .filter(|c| c.is_past(call.now) || outcomes.iter().any(|(id, _)| *id == c.id))
+                .filter(|c| c.is_past(call.now) || outcomes.iter().any(|outcome| outcome.id == c.id))
                 .map(|challenge| challenge.id)
                 .collect();
             let change = HotChange {
@@ -138,11 +150,11 @@ impl App {
         &self,
         tenant: TenantId,
         hot: &HotUser,
-        outcomes: &[(ChallengeId, Option<Decided>)],
+        outcomes: &[Outcome],
     ) -> (guard::Cell, Vec<Applied>) {
         let mut cell = hot.cell.clone();
         let mut applied = Vec::new();
-        for (id, decided) in outcomes {
+        for Outcome { id, decided, told } in outcomes {
             let Some(opened) = cell.opened(*id).copied() else { continue };
             let policy = self.policy(tenant, opened.integration);
             let Some(decided) = decided else {
@@ -150,9 +162,10 @@ impl App {
                 continue;
             };
             let outage = self.is_outage(tenant, decided.at);
-            if let Some((next, opened, alerts)) = cell.clone().settle(policy, *id, decided, outage)
-            {
+            let settled = cell.clone().settle(policy, *id, decided, outage);
+            if let Some((next, opened, mut alerts)) = settled {
                 cell = next;
+                alerts.retain(|alert| !told.contains(&alert.kind));
                 let timed_out = decided.decision == Decision::Expired && opened.charge.weight > 0.0;
                 let forgiven = outage && timed_out && opened.charge.familiarity.is_known();
                 applied.push(Applied { opened, decided: *decided, alerts, forgiven });
@@ -169,20 +182,21 @@ impl App {
         applied: Vec<Applied>,
     ) -> Result<(), StoreError> {
         for Applied { opened, decided, mut alerts, forgiven } in applied {
-            if forgiven {
-                let entry = Entry::new(tenant, Event::TimeOutForgiven).with(|public| {
-                    public.challenge = Some(opened.id);
-                    public.user = Some(user);
-                    public.integration = Some(opened.integration);
-                    public.reasons = vec![guard::Reason::Outage];
-                });
-                self.ledger.record(entry).await?;
-            }
+            let entry = Entry::new(tenant, Event::TimeOutForgiven).with(|public| {
+                public.challenge = Some(opened.id);
+                public.user = Some(user);
+                public.integration = Some(opened.integration);
+                public.reasons = vec![guard::Reason::Outage];
+            });
+            let mut entries: Vec<Entry> = forgiven.then_some(entry).into_iter().collect();
             let policy = self.policy(tenant, opened.integration);
             alerts.extend(self.note_outcome(tenant, policy, &opened, &decided));
             let (integration, challenge) = (Some(opened.integration), Some(opened.id));
             let about = About { tenant, user, integration, challenge, device: None };
-            self.raise(about, alerts, None).await?;
+            entries.extend(guarding::raise(about, alerts, None));
+            if !entries.is_empty() {
+                self.ledger.record_all(entries, None).await?;
+            }
         }
         Ok(())
     }
@@ -204,34 +218,46 @@ impl App {
         version: u64,
         cell: guard::Cell,
     ) -> Result<bool, StoreError> {
-        self.put_cell(call, (tenant, user, version), cell, true).await
+        match self.put_cell(call, (tenant, user, version), cell, true).await? {
+            Some(Committed { rider, .. }) => self.flush(rider).await.map(|()| true),
+            None => Ok(false),
+        }
     }
 
-    /// Stores a cell that says what nothing else does; `false` if the state moved on.
+    /// Stores a cell that says what nothing else does, with the entries that tell of it; `false` if the state
+    /// moved on.
     pub(crate) async fn store_cell(
         &self,
         call: &mut Call,
-        tenant: TenantId,
-        user: UserId,
-        version: u64,
+        whose: (TenantId, UserId, u64),
         cell: guard::Cell,
+        entries: Vec<Entry>,
     ) -> Result<bool, StoreError> {
-        self.put_cell(call, (tenant, user, version), cell, false).await
+        match self.put_cell(call, whose, cell, false).await? {
+            Some(Committed { rider, .. }) if entries.is_empty() => {
+                self.flush(rider).await.map(|()| true)
+            }
+            Some(Committed { rider, .. }) => {
+                self.ledger.record_all(entries, rider).await.map(|()| true)
+            }
+            None => Ok(false),
+        }
     }
 
-    /// Changes a user's cell by what nothing else says. `change` tells what it came to, and whether that is to
-    /// be stored; when somebody else was first it is asked again.
+    /// Changes a user's cell by what nothing else says. `change` tells what it came to, and what the audit says
+    /// of it; `None`: nothing is stored. When somebody else was first it is asked again.
     pub(crate) async fn change_cell<T>(
         &self,
         call: &mut Call,
         tenant: TenantId,
         user: UserId,
-        change: impl Fn(&mut guard::Cell) -> (T, bool),
+        change: impl Fn(&mut guard::Cell) -> (T, Option<Vec<Entry>>),
     ) -> Result<T, StoreError> {
         for _ in 0..MAX_TRIES {
             let HotUser { version, mut cell, .. } = self.hot.load(tenant, user).await?;
-            let (came_to, is_news) = change(&mut cell);
-            if !is_news || self.store_cell(call, tenant, user, version, cell).await? {
+            let (came_to, entries) = change(&mut cell);
+            let Some(entries) = entries else { return Ok(came_to) };
+            if self.store_cell(call, (tenant, user, version), cell, entries).await? {
                 return Ok(came_to);
             }
         }
@@ -244,12 +270,12 @@ impl App {
         (tenant, user, version): (TenantId, UserId, u64),
         cell: guard::Cell,
         derived: bool,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Option<Committed>, StoreError> {
         let (add, remove, op_id) = (Vec::new(), Vec::new(), call.random());
         let change = HotChange { tenant, user, version, cell, add, remove, op_id, derived };
         match self.hot.commit(change).await {
-            Ok(Committed { rider, .. }) => self.flush(rider).await.map(|()| true),
-            Err(HotError::Conflict(_)) => Ok(false),
+            Ok(committed) => Ok(Some(committed)),
+            Err(HotError::Conflict(_)) => Ok(None),
             Err(HotError::Store(error)) => Err(error),
         }
     }
@@ -285,6 +311,7 @@ impl App {
             device: None,
             effects: Vec::new(),
             audit: crate::settle::decided_entry(challenge, Decision::Expired, None),
+            alerts: Vec::new(),
         }
     }
 }

@@ -5,9 +5,10 @@ use std::sync::atomic::Ordering;
 
 use domain::audit::{Entry, Event};
 use domain::challenge::{Challenge, Decided, Decision, Proof, State};
+use domain::guard::AlertKind;
 use ports::{Hint, Settle, Settled, StoreError};
-use statement::ChallengeId;
 
+use crate::live::Outcome;
 use crate::{App, Call};
 
 /// The audit entry of a decision.
@@ -39,7 +40,13 @@ pub(crate) fn plain(challenge: &Challenge, decision: Decision) -> Settle {
         device: None,
         effects: Vec::new(),
         audit: decided_entry(challenge, decision, None),
+        alerts: Vec::new(),
     }
+}
+
+/// What alerts are about.
+fn kinds(alerts: &[Entry]) -> Vec<AlertKind> {
+    alerts.iter().filter_map(|entry| Some(entry.public.alert?.kind)).collect()
 }
 
 impl App {
@@ -50,32 +57,35 @@ impl App {
         items: Vec<(Arc<Challenge>, Settle)>,
     ) -> Result<Vec<Settled>, StoreError> {
         let (challenges, items): (Vec<_>, Vec<_>) = items.into_iter().unzip();
+        let told: Vec<_> = items.iter().map(|item| kinds(&item.alerts)).collect();
         let answers = self.ledger.settle(items).await?;
-        let mut settled: Vec<(&Arc<Challenge>, Decided)> = Vec::with_capacity(answers.len());
-        for (challenge, answer) in challenges.iter().zip(&answers) {
+        let mut settled: Vec<(&Arc<Challenge>, Outcome)> = Vec::with_capacity(answers.len());
+        for ((challenge, answer), told) in challenges.iter().zip(&answers).zip(told) {
             if let Settled::Settled(decided) = answer {
-                settled.push((challenge, *decided));
+                let (id, decided) = (challenge.id, Some(*decided));
+                settled.push((challenge, Outcome { id, decided, told }));
             }
         }
         settled.sort_by_key(|(challenge, _)| (challenge.tenant, challenge.user));
         for one in settled.chunk_by(|(a, _), (b, _)| (a.tenant, a.user) == (b.tenant, b.user)) {
             self.forget(call, one).await;
         }
-        for (challenge, decided) in settled {
-            self.tell_decided(challenge, decided);
+        for (challenge, outcome) in settled {
+            if let Some(decided) = outcome.decided {
+                self.tell_decided(challenge, decided);
+            }
         }
         Ok(answers)
     }
 
     /// Takes decided challenges of one user out of the hot state. What fails here heals at the next load,
     /// because the cell still lists them.
-    async fn forget(&self, call: &mut Call, settled: &[(&Arc<Challenge>, Decided)]) {
+    async fn forget(&self, call: &mut Call, settled: &[(&Arc<Challenge>, Outcome)]) {
         let Some((first, _)) = settled.first() else {
             return;
         };
         let (tenant, user) = (first.tenant, first.user);
-        let outcomes: Vec<(ChallengeId, Option<Decided>)> =
-            settled.iter().map(|(challenge, decided)| (challenge.id, Some(*decided))).collect();
+        let outcomes: Vec<Outcome> = settled.iter().map(|(_, outcome)| outcome.clone()).collect();
         let applied = match self.hot.load(tenant, user).await {
             Ok(hot) => self.apply_outcomes(call, tenant, user, hot, &outcomes).await.map(|_| ()),
             Err(error) => Err(error),

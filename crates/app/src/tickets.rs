@@ -12,7 +12,7 @@ use statement::{EnrolLink, TenantId, TicketId, Timestamp, UserId, crockford};
 use zeroize::Zeroizing;
 
 use crate::gateway::ticket_entry;
-use crate::guarding::About;
+use crate::guarding::{self, About};
 use crate::{Actor, App, Call, Error, EventFilter};
 
 /// Longest reason that a person gives, in characters.
@@ -112,8 +112,9 @@ impl App {
             private.reason = reason;
         });
         let (id, expires) = (ticket.id, ticket.expires);
-        self.directory.apply(Change::CreateTicket(ticket), vec![entry]).await?;
-        self.raise(About::user(tenant, user.user.id), alerts, None).await?;
+        let mut audit = vec![entry];
+        audit.extend(guarding::raise(About::user(tenant, user.user.id), alerts, None));
+        self.directory.apply(Change::CreateTicket(ticket), audit).await?;
         let text = "Somebody was allowed to add a device to your account.";
         self.notify(call, tenant, user.user.id, NoticeKind::TicketCreated, text);
         Ok(NewTicket {

@@ -10,6 +10,7 @@ use domain::guard::{self, Alert, EnrolmentDecision, Policy};
 use ports::{Change, DirectoryError, Hint, Notice, NoticeKind, StoreError, UserRef};
 use statement::{DeviceId, FactorId, TenantId, Timestamp};
 
+use crate::guarding::{self, About};
 use crate::{Actor, App, Call, Connected, Error};
 
 /// How long a reset that was asked for may be agreed to: a shift that ended is asked again.
@@ -208,8 +209,9 @@ impl App {
                         private.reason = Some(why.to_owned());
                     });
                 let request = ResetRequest { at: call.now, by };
-                self.directory.apply(Change::RequestReset(user, request), vec![entry]).await?;
-                self.raise(crate::guarding::About::user(tenant, user), alerts, None).await?;
+                let mut audit = vec![entry];
+                audit.extend(guarding::raise(About::user(tenant, user), alerts, None));
+                self.directory.apply(Change::RequestReset(user, request), audit).await?;
             }
         }
         Err(Error::SecondApprover(

@@ -24,7 +24,11 @@ impl Job for CountAttempt {
                 write(batch.conn, &key, counted).await?;
                 Ok(Counted::Counted(counted))
             }
-            Err(refusal) => Ok(Counted::Refused(refusal)),
+            Err(refusal) => {
+                // the same row again: a refusal costs what a count does
+                write(batch.conn, &key, attempts).await?;
+                Ok(Counted::Refused(refusal))
+            }
         }
     }
 }

@@ -4,9 +4,9 @@ use ports::{BoxFuture, Committed, Conflict, Hot, HotChange, HotError, HotUser, R
 use statement::{TenantId, UserId};
 
 use crate::Inner;
-use crate::codec::{inconsistent, unavailable};
+use crate::codec::unavailable;
 use crate::simple_writes::Flush;
-use crate::slots::{self, Held, HotState, HotWrite};
+use crate::slots::{self, Held, HotState, HotWrite, hot_write};
 
 impl Inner {
     /// A user's slot, read from the disk if it wasn't yet.
@@ -57,9 +57,10 @@ impl Hot for Inner {
 
     fn flush(&self, rider: Rider) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
-            let write = rider.0.downcast::<HotWrite>();
-            let write = write.map_err(|_| inconsistent("a rider of another store"))?;
-            self.writer.write(Flush(*write)).await
+            match hot_write(Some(rider))? {
+                Some(write) => self.writer.write(Flush(write)).await,
+                None => Ok(()),
+            }
         })
     }
 }

@@ -8,7 +8,7 @@ use domain::challenge::{Challenge, Collect, Decided, Decision, Proof, State};
 use domain::directory::UserRecord;
 use ports::{
     AuditFilter, AuditRow, BoxFuture, Counted, Effect, Ledger, LedgerRecord, Open, Opened, Redeem,
-    Redeemed, Replay, ReplayKey, Settle, Settled, SignedCheckpoint, StoreError,
+    Redeemed, Replay, ReplayKey, Rider, Settle, Settled, SignedCheckpoint, StoreError,
 };
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
@@ -21,7 +21,7 @@ use crate::codec::{self, CHALLENGE_COLUMNS, bytes, id, int, unavailable};
 use crate::redeem::RedeemOnce;
 use crate::settle::{Lapse, SettleAll};
 use crate::simple_writes::{Anchor, OpenChallenge, REPLAY_LIFE, Record, Remember, opened};
-use crate::slots::HotWrite;
+use crate::slots::hot_write;
 use crate::{Inner, events};
 
 /// One challenge with all that [`codec::ledger_record`] reads.
@@ -118,16 +118,17 @@ impl Inner {
 impl Ledger for Inner {
     fn open(&self, item: Open) -> BoxFuture<'_, Result<Opened, StoreError>> {
         Box::pin(async move {
-            let hot = item.rider.map(|rider| rider.0.downcast::<HotWrite>()).transpose();
-            let hot = hot.map_err(|_| codec::inconsistent("a rider of another store"))?;
+            let hot = hot_write(item.rider)?;
+            let alerts = item.alerts.iter().map(Prepared::new).collect::<Result<_, _>>()?;
             let job = OpenChallenge {
+                alerts,
                 row: Arc::new(OpenRow {
                     record: codec::record(&item.challenge)?,
                     challenge: item.challenge,
                 }),
                 replay: item.replay,
                 audit: Prepared::new(&item.audit)?,
-                hot: hot.map(|hot| *hot),
+                hot,
             };
             self.writer.write(job).await.map(opened)
         })
@@ -177,8 +178,16 @@ impl Ledger for Inner {
         Box::pin(self.find_due(limit))
     }
 
-    fn record(&self, entry: Entry) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(async move { self.writer.write(Record(Prepared::new(&entry)?)).await })
+    fn record_all(
+        &self,
+        entries: Vec<Entry>,
+        rider: Option<Rider>,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            let hot = hot_write(rider)?;
+            let entries = entries.iter().map(Prepared::new).collect::<Result<_, _>>()?;
+            self.writer.write(Record { entries, hot }).await
+        })
     }
 
     fn lookup(&self, id: ChallengeId) -> BoxFuture<'_, Result<Option<LedgerRecord>, StoreError>> {

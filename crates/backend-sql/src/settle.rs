@@ -17,13 +17,17 @@ use crate::working::{Challenged, Wanted};
 use crate::writer::Job;
 
 /// Settles decisions of one user, in order.
-pub(crate) struct SettleAll(Vec<(Settle, Prepared)>);
+pub(crate) struct SettleAll(Vec<(Settle, Entries)>);
+
+/// An item's own entry, and its alerts.
+type Entries = (Prepared, Vec<Prepared>);
 
 impl SettleAll {
     pub(crate) fn new(items: Vec<Settle>) -> Result<Self, StoreError> {
         let prepare = |item: Settle| {
             let entry = Prepared::new(&item.audit)?;
-            Ok((item, entry))
+            let alerts = item.alerts.iter().map(Prepared::new).collect::<Result<_, _>>()?;
+            Ok((item, (entry, alerts)))
         };
         Ok(Self(items.into_iter().map(prepare).collect::<Result<_, _>>()?))
     }
@@ -48,8 +52,8 @@ impl Job for SettleAll {
 
     async fn run(&self, batch: &mut Batch<'_>) -> sqlx::Result<Vec<Outcome>> {
         let mut outcomes = Vec::with_capacity(self.0.len());
-        for (item, entry) in &self.0 {
-            outcomes.push(settle(batch, item, entry).await?);
+        for (item, entries) in &self.0 {
+            outcomes.push(settle(batch, item, entries).await?);
         }
         Ok(outcomes)
     }
@@ -70,7 +74,11 @@ impl Job for SettleAll {
     }
 }
 
-async fn settle(batch: &mut Batch<'_>, item: &Settle, entry: &Prepared) -> sqlx::Result<Outcome> {
+async fn settle(
+    batch: &mut Batch<'_>,
+    item: &Settle,
+    (entry, alerts): &Entries,
+) -> sqlx::Result<Outcome> {
     let refused = |settled| Outcome { settled, event: None, stale: None };
     let Some(mut challenged) = batch.challenge(item.challenge).await? else {
         return Ok(refused(Settled::Unknown));
@@ -84,6 +92,9 @@ async fn settle(batch: &mut Batch<'_>, item: &Settle, entry: &Prepared) -> sqlx:
     let (decision, at, proof) = (item.decision, batch.now, item.proof);
     let decided = Decided { decision, at, proof, collect: Collect::Open };
     let event = batch.record(entry);
+    for alert in alerts {
+        batch.record(alert);
+    }
     challenged.decide(decided, event);
     let changes_user = item.effects.iter().any(Effect::changes_user);
     let stale = changes_user.then_some(challenged.user);

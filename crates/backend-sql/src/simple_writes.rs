@@ -25,6 +25,7 @@ pub(crate) struct OpenChallenge {
     pub(crate) row: Arc<OpenRow>,
     pub(crate) replay: Option<ReplayKey>,
     pub(crate) audit: Prepared,
+    pub(crate) alerts: Vec<Prepared>,
     pub(crate) hot: Option<HotWrite>,
 }
 
@@ -42,6 +43,9 @@ impl Job for OpenChallenge {
             }
         }
         let opened = batch.record(&self.audit);
+        for alert in &self.alerts {
+            batch.record(alert);
+        }
         batch.open(&self.row, opened);
         if let Some(hot) = &self.hot {
             batch.put_hot(hot.row());
@@ -86,15 +90,27 @@ impl Job for Flush {
     }
 }
 
-/// Writes an audit entry that stands for itself.
-pub(crate) struct Record(pub(crate) Prepared);
+/// Writes audit entries that stand for themselves, and a hot commit with them.
+pub(crate) struct Record {
+    pub(crate) entries: Vec<Prepared>,
+    pub(crate) hot: Option<HotWrite>,
+}
 
 impl Job for Record {
     type Done = ();
 
     async fn run(&self, batch: &mut Batch<'_>) -> sqlx::Result<()> {
-        batch.record(&self.0);
+        for entry in &self.entries {
+            batch.record(entry);
+        }
+        if let Some(hot) = &self.hot {
+            batch.put_hot(hot.row());
+        }
         Ok(())
+    }
+
+    fn committed(self, (): &(), _memory: &Memory) {
+        self.hot.into_iter().for_each(HotWrite::apply);
     }
 }
 

@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use domain::challenge::Challenge;
 use domain::guard::Cell;
-use ports::{HotChange, StoreError};
+use ports::{HotChange, Rider, StoreError};
 use sqlx::{Row as _, SqliteConnection};
 use statement::{ChallengeId, TenantId, Timestamp, UserId};
 use tokio::sync::{Mutex as SlotMutex, OwnedMutexGuard};
 use tokio::time::timeout;
 
-use crate::codec::{bytes, cell_from_bytes, cell_to_bytes, challenge, decode, uint};
+use crate::codec::{
+    bytes, cell_from_bytes, cell_to_bytes, challenge, decode, inconsistent, uint,
+};
 use crate::ledger::select_challenge;
 
 /// How long a caller waits for a commit of the same user that is on its way to the disk. A healthy disk
@@ -181,6 +183,13 @@ impl HotWrite {
     pub(crate) fn apply(mut self) {
         *self.held = Some(self.state);
     }
+}
+
+/// The commit that rides along.
+pub(crate) fn hot_write(rider: Option<Rider>) -> Result<Option<HotWrite>, StoreError> {
+    let write = rider.map(|rider| rider.0.downcast::<HotWrite>()).transpose();
+    let write = write.map_err(|_| inconsistent("a rider of another store"))?;
+    Ok(write.map(|write| *write))
 }
 
 /// A user's state as the disk has it: live are those that nobody decided.

@@ -77,8 +77,8 @@ impl fmt::Debug for Rider {
 pub struct Committed {
     /// The version that it made.
     pub version: u64,
-    /// What the caller hands to [`crate::Ledger::open`] or [`Hot::flush`], which make it durable; `None` if it
-    /// is stored. Whoever holds it keeps everybody else from the user's state: hand it on at once.
+    /// What the caller hands to [`crate::Ledger::open`], [`crate::Ledger::record_all`] or [`Hot::flush`], which
+    /// make it durable; `None` if it is stored. Whoever holds it keeps everybody else from the user's state: hand it on at once.
     pub rider: Option<Rider>,
 }
 
@@ -93,6 +93,6 @@ pub trait Hot: Send + Sync {
     /// Replaces the state that `change.version` names.
     fn commit(&self, change: HotChange) -> BoxFuture<'_, Result<Committed, HotError>>;
 
-    /// Stores a commit that no [`crate::Ledger::open`] carries. On an error it never happened.
+    /// Stores a commit that no ledger write carries. On an error it never happened.
     fn flush(&self, rider: Rider) -> BoxFuture<'_, Result<(), StoreError>>;
 }

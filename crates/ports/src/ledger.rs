@@ -23,6 +23,8 @@ pub struct Open {
     pub replay: Option<ReplayKey>,
     /// Its audit entry.
     pub audit: Entry,
+    /// What the guard raised because of it, written if and only if it opens.
+    pub alerts: Vec<Entry>,
     /// The hot commit that rides along.
     pub rider: Option<Rider>,
 }
@@ -109,6 +111,8 @@ pub struct Settle {
     pub effects: Vec<Effect>,
     /// Its audit entry, written if and only if it settles.
     pub audit: Entry,
+    /// What the guard raises because of it, written with that.
+    pub alerts: Vec<Entry>,
 }
 
 /// What became of [`Settle`]. In every case but `Settled`, nothing of the item was stored.
@@ -258,7 +262,8 @@ pub trait Ledger: Send + Sync {
         audit: Entry,
     ) -> BoxFuture<'_, Result<bool, StoreError>>;
 
-    /// Counts a try before anything is compared. On a refusal nothing is written.
+    /// Counts a try before anything is compared. A refusal changes nothing, and takes as long: whoever measures
+    /// it must not learn that a budget is spent.
     fn count_attempt(
         &self,
         counter: Counter,
@@ -275,8 +280,17 @@ pub trait Ledger: Send + Sync {
     /// Open challenges that expired at or before the ledger's now, oldest first.
     fn due(&self, limit: u32) -> BoxFuture<'_, Result<Vec<Arc<Challenge>>, StoreError>>;
 
-    /// Writes an audit entry that stands for itself: a refusal, a withholding, an alert.
-    fn record(&self, entry: Entry) -> BoxFuture<'_, Result<(), StoreError>>;
+    /// Writes an audit entry that stands for itself: a refusal, a lapse.
+    fn record(&self, entry: Entry) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.record_all(vec![entry], None)
+    }
+
+    /// Writes entries that stand for themselves, in order, with the hot commit that rides along, all or none.
+    fn record_all(
+        &self,
+        entries: Vec<Entry>,
+        rider: Option<Rider>,
+    ) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// A challenge by id.
     fn lookup(&self, id: ChallengeId) -> BoxFuture<'_, Result<Option<LedgerRecord>, StoreError>>;

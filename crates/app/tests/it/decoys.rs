@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use app::{AnswerResult, CreateRequest, Error, EventFilter};
 use domain::audit::Event;
-use domain::challenge::{Decision, Mode, State};
+use domain::challenge::{Decision, Method, Mode, State};
 use domain::guard::Reason;
 use domain::totp;
 use statement::{AnswerDecision, ChallengeId};
@@ -90,6 +90,24 @@ async fn two_hundred_attempts_on_real_and_unknown_users_read_the_same() {
     }
 }
 
+/// What something cost the store: transactions, and rows but those of alerts, which ride in transactions that
+/// are there anyway.
+async fn cost<T>(world: &World, what: impl Future<Output = T>) -> (T, [u64; 2]) {
+    // the writer anchors by itself after so many rows: not in here
+    world.app.checkpoint().await.expect("a checkpoint");
+    let before = (world.written().await, alerts(world).await);
+    let done = what.await;
+    let after = (world.written().await, alerts(world).await);
+    let rows = after.0.rows - before.0.rows - (after.1 - before.1);
+    (done, [after.0.commits - before.0.commits, rows])
+}
+
+/// How many alerts security staff can see.
+async fn alerts(world: &World) -> u64 {
+    let filter = EventFilter { event: Some(Event::Alert), limit: 500, ..EventFilter::default() };
+    world.app.events(world.tenant, filter).await.expect("a log").len() as u64
+}
+
 /// A request from somewhere unknown.
 fn strange(world: &World, user: &str, session: &str) -> CreateRequest {
     let mut request = world.request(user, session);
@@ -109,7 +127,7 @@ async fn judged(world: &World, id: ChallengeId) -> (u8, Mode, Reason) {
     (made.guard.map_or(0, |guard| guard.level), mode, made.reasons[0])
 }
 
-/// What anybody but security staff sees is the same, however alarmed the guard is.
+/// What anybody but security staff sees is the same, however alarmed the guard is; and so is what it costs.
 #[tokio::test]
 async fn they_look_alike_at_every_level() {
     let world = World::new().await;
@@ -118,10 +136,14 @@ async fn they_look_alike_at_every_level() {
     let real = world.enrolled("real").await;
     let mut found = HashSet::new();
     let mut compare = async |session: &str, device: Option<&Device>| {
-        let (seen, id) = life_of(&world, &app, strange(&world, "real", session), device).await;
+        let life = life_of(&world, &app, strange(&world, "real", session), device);
+        let ((seen, id), real) = cost(&world, life).await;
         for other in ["unenrolled", "nobody"] {
-            let (decoy, _) = life_of(&world, &app, strange(&world, other, session), None).await;
+            let life = life_of(&world, &app, strange(&world, other, session), None);
+            let ((decoy, _), cost) = cost(&world, life).await;
             assert_eq!(seen, decoy, "{session}, {other}");
+            // what a device answers is written down too, and nobody outside waits for that
+            assert!(device.is_some() || real == cost, "{session}, {other}: {real:?}, {cost:?}");
         }
         let (level, mode, reason) = judged(&world, id).await;
         found.insert((level, mode, device.is_some()));
@@ -164,6 +186,53 @@ async fn they_look_alike_at_every_level() {
     for state in wanted {
         assert!(found.contains(&state), "{state:?} is not among {found:?}");
     }
+}
+
+/// Whoever measures how long an answer takes must not learn whether an alert was raised with it.
+#[tokio::test]
+async fn an_alert_costs_no_write_of_its_own() {
+    let world = World::new().await;
+    let app = world.integration("vpn").await;
+    world.enrolled("real").await;
+    let mut costs = Vec::new();
+    for n in 0..8 {
+        let before = alerts(&world).await;
+        let create = world.create_with(&app, strange(&world, "real", &format!("s{n}")));
+        let (created, cost) = cost(&world, create).await;
+        costs.push((alerts(&world).await > before, cost));
+        let id = created.expect("a challenge").view.id;
+        world.app.cancel_challenge(&mut world.call(), &app, id).await.expect("pending");
+        world.pass(std::time::Duration::from_secs(120));
+    }
+    assert!(costs.iter().any(|(alert, _)| *alert) && costs.iter().any(|(alert, _)| !alert));
+    assert!(costs.iter().all(|(_, cost)| *cost == costs[0].1), "{costs:?}");
+}
+
+/// Nor whether a code was compared at all.
+#[tokio::test]
+async fn a_code_beyond_its_budget_costs_what_a_compared_one_does() {
+    let world = World::new().await;
+    let app = world.integration("vpn").await;
+    world.enrolled("real").await;
+    for (code, most) in [("000000", 5)] {
+        let id = world.create_with(&app, strange(&world, "real", code)).await;
+        let id = id.expect("a challenge").view.id;
+        let mut costs = Vec::new();
+        for _ in 0..most + 3 {
+            let mut call = world.call();
+            let (tried, cost) = cost(&world, world.app.submit_code(&mut call, &app, id, code)).await;
+            assert_eq!(tried.unwrap_err(), Error::CodeWrong);
+            costs.push(cost);
+        }
+        assert!(costs.iter().all(|cost| *cost == costs[0]), "{code}: {costs:?}");
+    }
+    let filter =
+        EventFilter { event: Some(Event::CodeFailed), limit: 500, ..EventFilter::default() };
+    let failed = world.app.events(world.tenant, filter).await.expect("a log");
+    let told = |cause: &str| failed.iter().filter(|e| e.public.cause.as_deref() == Some(cause));
+    assert!(told("wrong").count() > 0);
+    let spent = |method| told("budget_spent").any(|event| event.public.factor == Some(method));
+    assert!(spent(Method::Totp), "the budget is spent");
 }
 
 #[tokio::test]

@@ -34,7 +34,8 @@ async fn ride(store: &Store, change: &HotChange) -> Rider {
 
 fn open(fixture: &Fixture, challenge: &Arc<Challenge>, rider: Option<Rider>) -> Open {
     let audit = fixture.entry(Event::ChallengeCreated);
-    Open { challenge: Arc::clone(challenge), replay: None, audit, rider }
+    let (challenge, alerts) = (Arc::clone(challenge), Vec::new());
+    Open { challenge, replay: None, audit, alerts, rider }
 }
 
 fn deny(fixture: &Fixture, challenge: &Challenge) -> Settle {
@@ -46,6 +47,7 @@ fn deny(fixture: &Fixture, challenge: &Challenge) -> Settle {
         device: None,
         effects: Vec::new(),
         audit: fixture.entry(Event::ChallengeDecided),
+        alerts: Vec::new(),
     }
 }
 

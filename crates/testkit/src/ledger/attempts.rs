@@ -163,7 +163,7 @@ pub(super) async fn neither_success_nor_a_new_secret_refills_a_month(mut world: 
     assert!(matches!(told, (0..=1, Refusal::Month)), "{told:?}");
 }
 
-pub(super) async fn a_refused_attempt_writes_nothing(world: World) {
+pub(super) async fn a_refused_attempt_changes_nothing(world: World) {
     let counter = Counter::RecoveryCode(world.fixture.user.id, [3; 5]);
     assert_eq!(counted(&world, counter).await, usize::from(FREE_FAILURES));
     world.backend.clock.advance(Duration::from_secs(4));

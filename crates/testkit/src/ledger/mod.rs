@@ -85,7 +85,7 @@ pub async fn ledger_suite(make: impl AsyncFn() -> Backend) {
         attempts::waiting_frees_one_try_at_a_time_and_the_cap_is_final,
         attempts::a_lane_ends_at_its_day_its_month_and_its_cap,
         attempts::neither_success_nor_a_new_secret_refills_a_month,
-        attempts::a_refused_attempt_writes_nothing,
+        attempts::a_refused_attempt_changes_nothing,
         attempts::a_try_that_is_taken_back_leaves_the_others_counted,
         attempts::counters_are_apart,
         audit::every_write_has_its_row_and_rows_come_as_they_went,
