@@ -34,6 +34,7 @@ pub async fn ledger_suite(make: impl AsyncFn() -> Backend) {
         open::an_unknown_challenge_is_nothing,
         open::a_challenge_of_an_unknown_user_opens_too,
         open::the_rider_becomes_durable_with_its_challenge,
+        open::a_rider_becomes_durable_with_entries_that_stand_for_themselves,
         open::a_taken_replay_key_stores_nothing,
         open::of_racing_opens_under_one_replay_key_one_wins,
         open::a_replay_key_is_its_integration_s_own_and_lives_a_day,
@@ -47,6 +48,7 @@ pub async fn ledger_suite(make: impl AsyncFn() -> Backend) {
         settle::an_unknown_challenge_is_not_settled,
         settle::the_ledger_s_clock_judges_at_the_boundary,
         settle::items_are_judged_alone_and_in_order,
+        settle::alerts_are_written_with_their_decision_or_not_at_all,
         settle::no_items_are_no_work,
         settle::a_device_that_is_not_active_decides_nothing,
         settle::of_racing_decisions_one_wins,
@@ -113,6 +115,7 @@ impl World {
             challenge: Arc::clone(challenge),
             replay: None,
             audit: self.about(challenge, Event::ChallengeCreated),
+            alerts: Vec::new(),
             rider: None,
         };
         assert_eq!(self.backend.ledger.open(item).await, Ok(Opened::Opened));
@@ -139,6 +142,7 @@ impl World {
             audit: self
                 .about(challenge, Event::ChallengeDecided)
                 .with(|public| public.decision = Some(decision)),
+            alerts: Vec::new(),
         }
     }
 

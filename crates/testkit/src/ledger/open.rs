@@ -28,6 +28,7 @@ fn under(world: &mut World, key: ReplayKey) -> Open {
     let challenge = world.fixture.challenge();
     Open {
         audit: world.about(&challenge, Event::ChallengeCreated),
+        alerts: vec![world.about(&challenge, Event::Alert)],
         challenge,
         replay: Some(key),
         rider: None,
@@ -74,6 +75,7 @@ pub(super) async fn the_rider_becomes_durable_with_its_challenge(mut world: Worl
         challenge: Arc::clone(&challenge),
         replay: None,
         audit: world.about(&challenge, Event::ChallengeCreated),
+        alerts: Vec::new(),
         rider: committed.rider,
     };
     assert_eq!(world.ledger().open(open).await, Ok(Opened::Opened));
@@ -81,6 +83,25 @@ pub(super) async fn the_rider_becomes_durable_with_its_challenge(mut world: Worl
     let loaded = loaded.expect("loads");
     assert_eq!(loaded.version, committed.version);
     assert_eq!(loaded.live, [challenge]);
+}
+
+pub(super) async fn a_rider_becomes_durable_with_entries_that_stand_for_themselves(
+    mut world: World,
+) {
+    let challenge = world.fixture.challenge();
+    world.open_this(&challenge).await;
+    let change = addition(&mut world, &challenge);
+    let hot = Arc::clone(&world.backend.hot);
+    let committed = hot.commit(change).await.expect("commits");
+    let entries = [Event::CodeFailed, Event::Alert].map(|event| world.about(&challenge, event));
+    let recorded = world.ledger().record_all(entries.to_vec(), committed.rider).await;
+    assert_eq!(recorded, Ok(()));
+    let loaded = hot.load(challenge.tenant, challenge.user).await.expect("loads");
+    assert_eq!((loaded.version, loaded.live.len()), (committed.version, 1));
+    let failed = world.told(Event::CodeFailed).await;
+    let alerts = world.told(Event::Alert).await;
+    assert_eq!((failed.len(), alerts.len()), (1, 1));
+    assert!(failed[0].id < alerts[0].id, "in order");
 }
 
 fn addition(world: &mut World, challenge: &Arc<domain::challenge::Challenge>) -> HotChange {
@@ -115,6 +136,7 @@ pub(super) async fn a_taken_replay_key_stores_nothing(mut world: World) {
     assert_eq!(world.ledger().open(second).await, Ok(Opened::Replayed));
     assert!(world.find(loser.id).await.is_none(), "no challenge");
     assert_eq!(world.told(Event::ChallengeCreated).await.len(), 1, "no row");
+    assert_eq!(world.told(Event::Alert).await.len(), 1, "nor an alert");
     if rides {
         let loaded = hot.load(loser.tenant, loser.user).await.expect("loads");
         assert_eq!((loaded.version, loaded.live.len()), (0, 0), "no commit");

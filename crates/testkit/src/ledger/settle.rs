@@ -49,6 +49,19 @@ pub(super) async fn every_decision_settles_once_and_for_ever(mut world: World) {
     }
 }
 
+pub(super) async fn alerts_are_written_with_their_decision_or_not_at_all(mut world: World) {
+    let challenge = world.open().await;
+    let mut item = world.decision(&challenge, Decision::Cancelled);
+    item.alerts = vec![world.about(&challenge, Event::Alert), world.fixture.entry(Event::Alert)];
+    world.settle(item.clone()).await;
+    let rows = world.told(Event::Alert).await;
+    let expected: Vec<_> = item.alerts.iter().map(|alert| alert.public.clone()).collect();
+    let told: Vec<_> = rows.iter().map(|row| row.public.clone()).collect();
+    assert_eq!(told, expected, "in order");
+    world.settle(item).await;
+    assert_eq!(world.told(Event::Alert).await.len(), 2, "it was decided before");
+}
+
 pub(super) async fn a_decided_challenge_has_no_number(mut world: World) {
     let challenge = world.open().await;
     world.settle(world.decision(&challenge, Decision::Cancelled)).await;
