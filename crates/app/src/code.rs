@@ -240,26 +240,24 @@ impl App {
             .and_then(|record| record.recovery.iter().find(|stored| stored.id == code.id))
             .filter(|stored| !stored.used);
         let Some(stored) = stored else {
-            // no hash is computed for a code that nobody has; a source that sends many is not even written down
+            // no hash is computed for a code that nobody has
             let policy = self.policy(challenge.tenant, challenge.integration);
-            if !self.may_send_junk(policy, challenge.tenant, asker, call.now) {
-                self.note_failure(call, tried, Method::RecoveryCode, SPENT).await?;
-                return Ok(None);
-            }
-            let cause = "unknown_code";
-            self.ledger.record(failed_entry(challenge, Method::RecoveryCode, cause)).await?;
+            let may = self.may_send_junk(policy, challenge.tenant, asker, call.now);
+            let cause = if may { "unknown_code" } else { SPENT };
+            self.note_failure(call, tried, Method::RecoveryCode, cause).await?;
             return Ok(None);
         };
         let counter = Counter::RecoveryCode(challenge.user, code.id);
         let budgets = self.budgets(challenge.tenant);
         let counted = self.ledger.count_attempt(counter, budgets).await?;
         if !matches!(counted, Counted::Counted(_)) {
+            self.note_failure(call, tried, Method::RecoveryCode, SPENT).await?;
             return Ok(None);
         }
         let secret = Zeroizing::new(code.secret.to_vec());
         let hash = self.vault.stretch(secret, stored.salt).await?;
         if !bool::from(hash.ct_eq(&stored.hash)) {
-            self.ledger.record(failed_entry(challenge, Method::RecoveryCode, "wrong")).await?;
+            self.note_failure(call, tried, Method::RecoveryCode, "wrong").await?;
             return Ok(None);
         }
         let effect = Effect::SpendCode { code: code.id };

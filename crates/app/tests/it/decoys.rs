@@ -214,7 +214,7 @@ async fn a_code_beyond_its_budget_costs_what_a_compared_one_does() {
     let world = World::new().await;
     let app = world.integration("vpn").await;
     world.enrolled("real").await;
-    for (code, most) in [("000000", 5)] {
+    for (code, most) in [("000000", 5), ("ZZZZZZZZ-ZZZZ-ZZZZ-ZZZZ-ZZZZ", 40)] {
         let id = world.create_with(&app, strange(&world, "real", code)).await;
         let id = id.expect("a challenge").view.id;
         let mut costs = Vec::new();
@@ -230,9 +230,9 @@ async fn a_code_beyond_its_budget_costs_what_a_compared_one_does() {
         EventFilter { event: Some(Event::CodeFailed), limit: 500, ..EventFilter::default() };
     let failed = world.app.events(world.tenant, filter).await.expect("a log");
     let told = |cause: &str| failed.iter().filter(|e| e.public.cause.as_deref() == Some(cause));
-    assert!(told("wrong").count() > 0);
+    assert!(told("wrong").count() > 0 && told("unknown_code").count() > 0);
     let spent = |method| told("budget_spent").any(|event| event.public.factor == Some(method));
-    assert!(spent(Method::Totp), "the budget is spent");
+    assert!(spent(Method::Totp) && spent(Method::RecoveryCode), "both budgets are spent");
 }
 
 #[tokio::test]
