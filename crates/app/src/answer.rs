@@ -15,6 +15,7 @@ use statement::{AnswerDecision, ChallengeId};
 use crate::guarding::{self, About};
 use crate::settle::decided_entry;
 use crate::shadow::Differs;
+use crate::waiting::held_entry;
 use crate::{App, Call, Connected};
 
 /// An answer as it came from a device.
@@ -117,6 +118,7 @@ impl App {
                         && decided.collect != Collect::Lapsed;
                     let told = lapses && self.lapse_reported(&record.challenge, device).await?;
                     self.contain_reported(call, &record.challenge, told).await?;
+                    self.hold_waits(user).await?;
                 }
                 Ok(only(AnswerResult::Settled(record.state)))
             }
@@ -168,6 +170,9 @@ impl App {
         if let Some((_, item)) = items.first_mut() {
             let about = About { device: Some(device.id), ..About::challenge(&challenge) };
             item.alerts = guarding::raise(about, raised, None);
+            if meaning.decision == Decision::Reported && user.waits_for_time() {
+                item.alerts.push(held_entry(challenge.tenant, challenge.user, "reported"));
+            }
         }
         let answers = self.settle_and_tell(call, items).await?;
         let result = match answers.first() {
@@ -218,6 +223,19 @@ impl App {
             ((), Some(entries))
         };
         self.change_cell(call, tenant, user, report).await
+    }
+
+    /// After a late report, what waits for time waits for a second person.
+    async fn hold_waits(&self, user: &UserRecord) -> Result<(), StoreError> {
+        if !user.waits_for_time() {
+            return Ok(());
+        }
+        let (tenant, user) = (user.user.tenant, user.user.id);
+        let audit = vec![held_entry(tenant, user, "reported")];
+        match self.directory.apply(Change::HoldWaits(user), audit).await {
+            Err(DirectoryError::Store(error)) => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// What an answer will raise once it is settled.
@@ -384,7 +402,8 @@ fn settle_items(
         effects.push(Effect::KillCookie(cookie));
     }
     if meaning.decision == Decision::Reported {
-        effects.push(Effect::RaiseEpoch);
+        // whoever pesters the person may wait for a device of theirs as well
+        effects.extend([Effect::RaiseEpoch, Effect::HoldWaits]);
     }
     if meaning.decision == Decision::Approved && challenge.is_familiar() {
         effects.push(Effect::Reset(Counter::Device(device.id)));

@@ -8,7 +8,7 @@ use domain::audit::{Entry, Event};
 use domain::directory::{Device, ResetRequest, UserRecord, Wait};
 use domain::guard::{self, Alert, EnrolmentDecision, Policy};
 use ports::{Change, DirectoryError, Hint, Notice, NoticeKind, StoreError, UserRef};
-use statement::{DeviceId, FactorId, TenantId, Timestamp};
+use statement::{DeviceId, FactorId, TenantId, Timestamp, UserId};
 
 use crate::guarding::{self, About};
 use crate::{Actor, App, Call, Connected, Error};
@@ -19,6 +19,14 @@ const REQUEST_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 /// What the audit says something waits for.
 pub(crate) fn waits_for(wait: &Wait) -> String {
     if wait.until.is_some() { "time" } else { "second_approver" }.to_owned()
+}
+
+/// That what waited for time waits for a second person, and why.
+pub(crate) fn held_entry(tenant: TenantId, user: UserId, cause: &str) -> Entry {
+    Entry::new(tenant, Event::WaitHeld).with(|public| {
+        public.user = Some(user);
+        public.cause = Some(cause.to_owned());
+    })
 }
 
 /// When what was made now counts, if `by` let it be made.
@@ -66,7 +74,8 @@ impl App {
         }
     }
 
-    /// The same user, once what has waited long enough counts.
+    /// The same user, once what has waited long enough counts. Where the user's level is as high by then that it
+    /// would have had to wait for a second person, it waits for one.
     pub(crate) async fn end_waits(
         &self,
         call: &Call,
@@ -76,8 +85,16 @@ impl App {
             return Ok(record);
         }
         let (tenant, user) = (record.user.tenant, record.user.id);
-        // that it would end then is in the log already
-        let ended = self.directory.apply(Change::EndWaits(user, call.now), Vec::new()).await;
+        let (policy, now) = (self.user_policy(tenant), guard::seconds(call.now));
+        let hot = self.hot.load(tenant, user).await?;
+        let (decision, _) = hot.cell.memory.at(policy, now).judge_enrolment(policy, now);
+        let (change, audit) = if decision == EnrolmentDecision::SecondApprover {
+            (Change::HoldWaits(user), vec![held_entry(tenant, user, "raised")])
+        } else {
+            // that it would end then is in the log already
+            (Change::EndWaits(user, call.now), Vec::new())
+        };
+        let ended = self.directory.apply(change, audit).await;
         if let Err(DirectoryError::Store(error)) = ended {
             return Err(error);
         }

@@ -4,6 +4,8 @@
 mod protocols;
 mod waits;
 
+pub(crate) use waits::hold_waits;
+
 use domain::attempts::Counter;
 use domain::directory::{
     ApiKey, Device, Integration, MAX_DEVICES, Scope, StoredCode, Tenant, TotpFactor, User, Wait,
@@ -115,6 +117,10 @@ async fn apply(conn: &mut SqliteConnection, change: &Change, now: Timestamp) -> 
             waits::add_codes(conn, *user, codes, wait, now).await
         }
         Change::EndWaits(user, at) => waits::end_all(conn, *user, *at).await,
+        Change::HoldWaits(user) => {
+            waits::hold_waits(conn, *user).await?;
+            Ok(Stale::User(*user))
+        }
         Change::EndDeviceWait(device) => waits::end_of_device(conn, *device).await,
         Change::EndFactorWait(user, factor) => waits::end_of_factor(conn, *user, *factor).await,
         Change::RequestReset(user, request) => waits::request_reset(conn, *user, request).await,

@@ -9,6 +9,7 @@ use statement::{ChallengeId, EventId, UserId};
 use crate::attempts::{after_totp, forget};
 use crate::audit::Prepared;
 use crate::batch::Batch;
+use crate::changes::hold_waits;
 use crate::codec::{int, uint};
 use crate::memory::Memory;
 use crate::people::Stale;
@@ -165,7 +166,7 @@ async fn effect_refusal(
             };
             Ok(row.try_get::<bool, _>("used")?.then_some(Settled::Spent))
         }
-        Effect::Reset(_) | Effect::KillCookie(_) | Effect::RaiseEpoch => Ok(None),
+        Effect::Reset(_) | Effect::KillCookie(_) | Effect::RaiseEpoch | Effect::HoldWaits => Ok(None),
     }
 }
 
@@ -201,6 +202,7 @@ async fn apply(batch: &mut Batch<'_>, user: UserId, effect: Effect) -> sqlx::Res
             Ok(())
         }
         Effect::RaiseEpoch => raise_epoch(batch.conn, user).await,
+        Effect::HoldWaits => hold_waits(batch.conn, user).await,
     }
 }
 
@@ -232,7 +234,8 @@ impl Behaviour for Effect {
     }
 
     fn changes_user(&self) -> bool {
-        self.is_conditional() || matches!(self, Self::KillCookie(_) | Self::RaiseEpoch)
+        let changes = matches!(self, Self::KillCookie(_) | Self::RaiseEpoch | Self::HoldWaits);
+        self.is_conditional() || changes
     }
 }
 

@@ -28,6 +28,7 @@ pub enum Event {
     TicketCancelled,
     DeviceEnrolled,
     DeviceWaiting,
+    WaitHeld,
     DeviceApproved,
     DeviceRevoked,
     FactorCreated,
@@ -50,7 +51,7 @@ pub enum Event {
 
 impl Event {
     /// All events.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::ChallengeCreated,
         Self::ChallengeDecided,
         Self::ChallengeRedeemed,
@@ -68,6 +69,7 @@ impl Event {
         Self::TicketCancelled,
         Self::DeviceEnrolled,
         Self::DeviceWaiting,
+        Self::WaitHeld,
         Self::DeviceApproved,
         Self::DeviceRevoked,
         Self::FactorCreated,
@@ -109,6 +111,7 @@ impl Event {
             Self::TicketCancelled => "ticket_cancelled",
             Self::DeviceEnrolled => "device_enrolled",
             Self::DeviceWaiting => "device_waiting",
+            Self::WaitHeld => "wait_held",
             Self::DeviceApproved => "device_approved",
             Self::DeviceRevoked => "device_revoked",
             Self::FactorCreated => "factor_created",

@@ -312,9 +312,18 @@ impl UserRecord {
     /// Whether anything has waited long enough.
     #[must_use]
     pub fn has_waited(&self, now: Timestamp) -> bool {
+        self.waits().any(|wait| wait.is_over(now))
+    }
+
+    /// Whether something waits for time.
+    #[must_use]
+    pub fn waits_for_time(&self) -> bool {
+        self.waits().any(|wait| wait.until.is_some())
+    }
+
+    fn waits(&self) -> impl Iterator<Item = &Wait> {
         let devices = self.enrolled_devices().filter_map(|device| device.wait.as_ref());
-        let factors = self.waiting.iter().map(|factor| &factor.wait);
-        devices.chain(factors).any(|wait| wait.is_over(now))
+        devices.chain(self.waiting.iter().map(|factor| &factor.wait))
     }
 
     /// Whether there is or was something that the user could lose to whoever gets a new factor: anything

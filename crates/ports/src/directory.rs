@@ -74,6 +74,8 @@ pub enum Change {
     AddRecoveryCodes(UserId, Vec<StoredCode>, Wait),
     /// What has waited until then counts from now on, in place of what it was made to replace.
     EndWaits(UserId, Timestamp),
+    /// What waits for time waits for a second person from now on.
+    HoldWaits(UserId),
     /// A device that waits counts from now on.
     EndDeviceWait(DeviceId),
     /// A TOTP secret or set of codes that waits counts from now on.

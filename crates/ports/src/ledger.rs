@@ -91,6 +91,8 @@ pub enum Effect {
     KillCookie(CookieId),
     /// Raises the user's epoch: ends all older device cookies.
     RaiseEpoch,
+    /// What of the user's waits for time waits for a second person from now on.
+    HoldWaits,
 }
 
 /// A decision to be settled.

@@ -114,6 +114,68 @@ async fn a_device_enrolled_under_attack_waits_a_day() {
 }
 
 #[tokio::test]
+async fn a_wait_that_ends_under_a_worse_attack_goes_on_until_somebody_agrees() {
+    let world = World::new().await;
+    let app = world.integration("vpn").await;
+    world.enrolled("alice").await;
+    pester(&world, &app, "attacker").await;
+    let second = world.enrol("alice", Some("new phone")).await.expect("a device");
+    let (factor, new, waits) = codes(&world, &OPERATOR).await;
+    assert!(second.connected.waits && waits);
+    world.pass(DAY - Duration::from_secs(1));
+    contain(&world).await;
+    world.pass(Duration::from_secs(1));
+    is_shut_out(&world, &app, &second, "a").await;
+    assert!(!passes(&world, &app, "b", &new[0]).await);
+    assert_eq!(logged(&world, Event::WaitHeld).await, [(Some("raised".to_owned()), None)]);
+    world.pass(30 * DAY);
+    is_shut_out(&world, &app, &second, "c").await;
+    let (app_, call) = (&world.app, world.call());
+    let agreed = app_.approve_device(&call, &COLLEAGUE, world.tenant, second.id).await;
+    assert_eq!(agreed.expect("it works").wait, None);
+    works(&world, &app, &second, "d").await;
+    app_.approve_factor(&call, &COLLEAGUE, world.tenant, alice(), factor).await.expect("agreed");
+    assert!(passes(&world, &app, "e", &new[0]).await);
+}
+
+/// Asks from an unknown place; the person says that it wasn't them, at once or once it is over.
+async fn report(world: &World, app: &Caller, device: &Device, late: bool) {
+    let mut request = world.request("alice", "stranger");
+    request.context.ip = "203.0.113.77".parse().ok();
+    let created = world.create_with(app, request).await.expect("a challenge");
+    let id = created.view.id;
+    let answer = world.signed(device, id, statement::AnswerDecision::Report, "").await;
+    if late {
+        world.app.cancel_challenge(&mut world.call(), app, id).await.expect("pending");
+    }
+    world.answer(device, answer).await;
+}
+
+#[tokio::test]
+async fn a_report_turns_a_wait_for_time_into_one_for_somebody() {
+    for late in [false, true] {
+        let world = World::new().await;
+        let app = world.integration("vpn").await;
+        let first = world.enrolled("alice").await.device;
+        pester(&world, &app, "attacker").await;
+        let second = world.enrol("alice", Some("new phone")).await.expect("a device");
+        assert!(second.connected.waits);
+        report(&world, &app, &first, late).await;
+        let held = [(Some("reported".to_owned()), None)];
+        assert_eq!(logged(&world, Event::WaitHeld).await, held, "late: {late}");
+        // calm again long ago
+        world.pass(30 * DAY);
+        is_shut_out(&world, &app, &second, "a").await;
+        let mut call = world.call();
+        let agreed = world.app.approve_device(&call, &OPERATOR, world.tenant, second.id).await;
+        assert!(matches!(agreed, Err(Error::SecondApprover(_))));
+        call = world.call();
+        let agreed = world.app.approve_device(&call, &COLLEAGUE, world.tenant, second.id).await;
+        assert_eq!(agreed.expect("it works").wait, None);
+    }
+}
+
+#[tokio::test]
 async fn a_contained_user_s_device_waits_for_somebody_else() {
     let world = World::new().await;
     let app = world.integration("vpn").await;

@@ -74,6 +74,18 @@ pub(super) async fn end_all(conn: &mut SqliteConnection, user: UserId, at: Times
     Ok(Stale::User(user))
 }
 
+/// Lets what waits for time wait for a second person.
+pub(crate) async fn hold_waits(conn: &mut SqliteConnection, user: UserId) -> sqlx::Result<()> {
+    for sql in [
+        "UPDATE devices SET wait_until = NULL WHERE user_id = $1 AND wait_until IS NOT NULL",
+        "UPDATE totp SET wait_until = NULL WHERE user_id = $1 AND wait_until IS NOT NULL",
+        "UPDATE recovery_codes SET wait_until = NULL WHERE user_id = $1 AND wait_until IS NOT NULL",
+    ] {
+        sqlx::query(sql).bind(user.as_bytes().as_slice()).execute(&mut *conn).await?;
+    }
+    Ok(())
+}
+
 pub(super) async fn end_of_device(conn: &mut SqliteConnection, device: DeviceId) -> Changed {
     let row = sqlx::query(
         "UPDATE devices SET wait_until = NULL, wait_by = NULL

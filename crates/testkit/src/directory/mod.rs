@@ -55,6 +55,7 @@ pub async fn directory_suite(make: impl AsyncFn() -> Backend) {
         &set_up;
         waits::a_device_that_waits_is_known_and_its_wait_ends_once,
         waits::what_waits_leaves_what_works_until_its_time,
+        waits::what_waits_for_time_can_be_made_to_wait_for_somebody,
         waits::somebody_agrees_to_one_factor_alone,
         waits::what_is_made_at_once_ends_what_waits,
         waits::a_reset_is_asked_for_and_done,

@@ -120,6 +120,25 @@ pub(super) async fn what_waits_leaves_what_works_until_its_time(mut world: World
     assert_eq!(world.counting().await, ids(&second), "that one waits for somebody");
 }
 
+pub(super) async fn what_waits_for_time_can_be_made_to_wait_for_somebody(mut world: World) {
+    let old = world.both().await;
+    let wait = world.wait();
+    let device = world.enrol_waiting(wait.clone()).await;
+    let new = world.both_waiting(&wait).await;
+    let hold = Change::HoldWaits(world.fixture.user.id);
+    assert!(world.own().await.waits_for_time());
+    world.apply(hold.clone(), Event::WaitHeld).await;
+    let held = Wait { until: None, ..wait };
+    let record = world.own().await;
+    assert_eq!(record.waiting, expected(&new, &held));
+    assert_eq!(record.devices, [Device { wait: Some(held), ..device }]);
+    assert!(!record.waits_for_time());
+    world.end_waits(Timestamp::from_millis(u64::MAX / 2)).await;
+    assert_eq!(world.own().await, record);
+    assert_eq!(world.counting().await, ids(&old));
+    world.apply(hold, Event::WaitHeld).await;
+}
+
 pub(super) async fn somebody_agrees_to_one_factor_alone(mut world: World) {
     let old = world.both().await;
     let wait = Wait { until: None, ..world.wait() };
