@@ -8,7 +8,7 @@ use domain::attempts::Counter;
 use domain::audit::{Entry, Event, Shadow, Told};
 use domain::challenge::{Challenge, Collect, Decided, Decision, Proof, State};
 use domain::directory::{Device, UserRecord};
-use domain::guard::{self, Alert, AlertKind, Reason, Release, Severity};
+use domain::guard::{self, Alert, AlertKind, Raised, Reason, Release, Severity};
 use ports::{Change, DirectoryError, Effect, HotUser, Settle, Settled, StoreError, UserRef};
 use statement::{AnswerDecision, ChallengeId};
 
@@ -116,7 +116,7 @@ impl App {
                 if reported {
                     let lapses = decided.decision == Decision::Approved
                         && decided.collect != Collect::Lapsed;
-                    let told = lapses && self.lapse_reported(&record.challenge, device).await?;
+                    let told = lapses && self.lapse_reported(call, &record.challenge, device).await?;
                     self.contain_reported(call, &record.challenge, told).await?;
                     self.hold_waits(user).await?;
                 }
@@ -218,6 +218,7 @@ impl App {
             cell.memory = cell.memory.at(policy, now);
             let mut alerts = cell.memory.reported_late(policy, &origin.unwrap_or_default(), now);
             alerts.retain(|_| !told);
+            let alerts = cell.memory.grounded(policy, alerts, now);
             let mut entries = vec![entry.clone()];
             entries.extend(guarding::raise(About::challenge(challenge), alerts, None));
             ((), Some(entries))
@@ -247,17 +248,20 @@ impl App {
         challenge: &Challenge,
         meaning: &Meaning,
         counter: u64,
-    ) -> Vec<Alert> {
+    ) -> Vec<Raised> {
         let policy = self.policy(challenge.tenant, challenge.integration);
         let (decision, at, collect) = (meaning.decision, call.now, Collect::Open);
         let decided = Decided { decision, at, proof: Some(Proof::Push(device.id)), collect };
-        let settled = cell.clone().settle(policy, challenge.id, &decided, false);
-        let mut alerts = settled.map(|(.., alerts)| alerts).unwrap_or_default();
+        let mut alerts = Vec::new();
+        let mut memory = cell.memory;
+        if let Some((cell, _, raised)) = cell.clone().settle(policy, challenge.id, &decided, false) {
+            (alerts, memory) = (raised, cell.memory);
+        }
         if meaning.crossed.is_some() {
             alerts.push(Alert::user(AlertKind::ConcurrentLogin, Severity::High));
         }
         alerts.extend(cell.clone().note_counter(device.id, counter));
-        alerts
+        memory.grounded(policy, alerts, guard::seconds(call.now))
     }
 
     /// Whether a right answer is released: `None` if it is withheld. Then the cell says so durably before anybody
@@ -289,6 +293,7 @@ impl App {
             if withheld {
                 opened.withheld = true;
                 let alerts = cell.memory.withheld(policy, now);
+                let alerts = cell.memory.grounded(policy, alerts, now);
                 let mut entries = vec![withheld_entry(challenge, device, &weighed)];
                 entries.extend(guarding::raise(About::challenge(challenge), alerts, None));
                 let whose = (tenant, challenge.user, hot.version);
@@ -328,6 +333,7 @@ impl App {
     /// either way. Says whether the alert was raised.
     async fn lapse_reported(
         &self,
+        call: &Call,
         challenge: &Challenge,
         device: &Device,
     ) -> Result<bool, StoreError> {
@@ -339,16 +345,18 @@ impl App {
             public.cause = Some("reported".to_owned());
         });
         let effects = vec![Effect::RaiseEpoch];
-        if self.ledger.lapse(challenge.id, effects, entry.clone()).await? {
+        if self.ledger.lapse(challenge.id, effects, entry).await? {
             self.courier.wake(challenge.id);
             return Ok(false);
         }
-        let alert = entry.with(|public| {
-            public.event = Event::Alert;
-            public.alert = Some(Alert::user(AlertKind::ReportedLate, Severity::High));
-            public.cause = None;
-        });
-        match self.directory.apply(Change::EndCookies(challenge.user), vec![alert]).await {
+        let policy = self.policy(challenge.tenant, challenge.integration);
+        let now = guard::seconds(call.now);
+        let memory = self.hot.load(challenge.tenant, challenge.user).await?.cell.memory;
+        let alert = vec![Alert::user(AlertKind::ReportedLate, Severity::High)];
+        let alert = memory.at(policy, now).grounded(policy, alert, now);
+        let about = About { device: Some(device.id), ..About::challenge(challenge) };
+        let alert = guarding::raise(about, alert, None);
+        match self.directory.apply(Change::EndCookies(challenge.user), alert).await {
             Err(DirectoryError::Store(error)) => Err(error),
             _ => Ok(true),
         }

@@ -221,6 +221,7 @@ impl App {
             let mut alerts =
                 cell.memory.code_failed(policy, &origin.unwrap_or_default(), spent, now);
             alerts.retain(|_| record.is_some());
+            let alerts = cell.memory.grounded(policy, alerts, now);
             let mut entries = vec![entry.clone()];
             entries.extend(guarding::raise(About::challenge(challenge), alerts, None));
             ((), Some(entries))

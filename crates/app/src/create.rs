@@ -320,6 +320,8 @@ impl App {
         let level = cell.memory.level(policy, seconds(call.now));
         let score = cell.memory.shown_score(policy);
         let verdict = Verdict { level, score, ..verdict };
+        let raised = verdict.alerts.iter().copied().chain(raised).collect();
+        let mut alerts = cell.memory.grounded(policy, raised, seconds(call.now));
         let past = hot.live.iter().filter(|c| c.is_past(call.now)).map(|c| c.id);
         let change = HotChange {
             tenant: caller.tenant(),
@@ -336,8 +338,6 @@ impl App {
             Err(HotError::Conflict(_)) => return Ok(None),
             Err(HotError::Store(error)) => return Err(error.into()),
         };
-        let mut alerts = verdict.alerts.clone();
-        alerts.extend(raised);
         if challenge.mode != Mode::Decoy && challenge.first_factor {
             alerts.extend(self.note_opened(&challenge, &asker, &verdict));
         }

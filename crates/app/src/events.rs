@@ -30,6 +30,8 @@ pub struct EventFilter {
 pub struct EventView {
     /// Its id, which is also a cursor.
     pub id: EventId,
+    /// Whose.
+    pub tenant: TenantId,
     /// When.
     pub at: Timestamp,
     /// What happened.
@@ -40,7 +42,7 @@ pub struct EventView {
 
 impl From<AuditRow> for EventView {
     fn from(row: AuditRow) -> Self {
-        Self { id: row.id, at: row.at, public: row.public, private: row.private }
+        Self { id: row.id, tenant: row.tenant, at: row.at, public: row.public, private: row.private }
     }
 }
 

@@ -6,7 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use domain::audit::{Entry, Event, Judgement};
 use domain::challenge::{Challenge, Decided, Method};
 use domain::guard::{
-    Alert, Around, Asker, Facts, Opened, Origin, Place, Policy, Sources, Verdict, seconds,
+    self, Alert, Around, Asker, Facts, Opened, Origin, Place, Policy, Raised, Sources, Verdict,
+    seconds,
 };
 use ports::MacKey;
 use statement::{IntegrationId, TenantId, Timestamp, UserId};
@@ -107,13 +108,14 @@ impl App {
         challenge: &Challenge,
         asker: &Asker,
         verdict: &Verdict,
-    ) -> Vec<Alert> {
+    ) -> Vec<Raised> {
         let policy = self.policy(challenge.tenant, challenge.integration);
         let rang = verdict.mode == domain::challenge::Mode::Ring;
         let now = seconds(challenge.created);
         let mut tenants = self.tenants.lock();
         let sources = tenants.entry(challenge.tenant).or_default();
-        sources.asked(policy, asker, verdict.familiarity, rang, now)
+        let alerts = sources.asked(policy, asker, verdict.familiarity, rang, now);
+        grounded(sources, policy, asker, alerts, now)
     }
 
     /// Whether prompts of a tenant time out everywhere.
@@ -129,12 +131,13 @@ impl App {
         policy: &Policy,
         opened: &Opened,
         decided: &Decided,
-    ) -> Vec<Alert> {
+    ) -> Vec<Raised> {
         let (charge, asker) = (&opened.charge, &opened.asker);
         let now = seconds(decided.at);
         let mut tenants = self.tenants.lock();
         let sources = tenants.entry(tenant).or_default();
-        sources.ended(policy, asker, charge, decided.decision, now)
+        let alerts = sources.ended(policy, asker, charge, decided.decision, now);
+        grounded(sources, policy, asker, alerts, now)
     }
 
     /// Whether a source may still send recovery codes that nobody has.
@@ -151,10 +154,22 @@ impl App {
 
 }
 
+/// Alerts about many users, with what they stand on.
+fn grounded(
+    sources: &mut Sources,
+    policy: &Policy,
+    asker: &Asker,
+    alerts: Vec<Alert>,
+    now: guard::Seconds,
+) -> Vec<Raised> {
+    let ground = |alert| (alert, sources.evidence(policy, alert, asker, now));
+    alerts.into_iter().map(ground).collect()
+}
+
 /// Alerts as security staff and webhooks read them. They are written with what raised them: one write more would
 /// tell whoever measures it how alarmed the guard is.
-pub(crate) fn raise(about: About, alerts: Vec<Alert>, address: Option<&str>) -> Vec<Entry> {
-    let entry = |alert: Alert| {
+pub(crate) fn raise(about: About, alerts: Vec<Raised>, address: Option<&str>) -> Vec<Entry> {
+    let entry = |(alert, evidence): Raised| {
         tracing::warn!(
             kind = alert.kind.name(),
             severity = alert.severity.name(),
@@ -165,10 +180,11 @@ pub(crate) fn raise(about: About, alerts: Vec<Alert>, address: Option<&str>) -> 
             public.device = about.device;
             public.integration = about.integration;
             // what is about many users points at none
-            if alert.scope == domain::guard::Scope::User {
+            if alert.scope == guard::Scope::User {
                 public.user = Some(about.user);
             }
             public.alert = Some(alert);
+            public.evidence = Some(evidence);
         });
         entry.privately(|private| private.address = address.map(str::to_owned))
     };

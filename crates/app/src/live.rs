@@ -30,7 +30,7 @@ pub(crate) struct Outcome {
 struct Applied {
     opened: guard::Opened,
     decided: Decided,
-    alerts: Vec<guard::Alert>,
+    alerts: Vec<guard::Raised>,
     /// Whether its time-out counts for nothing.
     forgiven: bool,
 }
@@ -166,6 +166,7 @@ impl App {
             if let Some((next, opened, mut alerts)) = settled {
                 cell = next;
                 alerts.retain(|alert| !told.contains(&alert.kind));
+                let alerts = cell.memory.grounded(policy, alerts, guard::seconds(decided.at));
                 let timed_out = decided.decision == Decision::Expired && opened.charge.weight > 0.0;
                 let forgiven = outage && timed_out && opened.charge.familiarity.is_known();
                 applied.push(Applied { opened, decided: *decided, alerts, forgiven });

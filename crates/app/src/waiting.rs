@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use domain::audit::{Entry, Event};
 use domain::directory::{Device, ResetRequest, UserRecord, Wait};
-use domain::guard::{self, Alert, EnrolmentDecision, Policy};
+use domain::guard::{self, EnrolmentDecision, Policy, Raised};
 use ports::{Change, DirectoryError, Hint, Notice, NoticeKind, StoreError, UserRef};
 use statement::{DeviceId, FactorId, TenantId, Timestamp, UserId};
 
@@ -51,14 +51,16 @@ impl App {
         &self,
         call: &mut Call,
         record: &UserRecord,
-    ) -> Result<(EnrolmentDecision, Vec<Alert>), StoreError> {
+    ) -> Result<(EnrolmentDecision, Vec<Raised>), StoreError> {
         if !record.is_bound() {
             return Ok((EnrolmentDecision::Allow, Vec::new()));
         }
         let (tenant, user) = (record.user.tenant, record.user.id);
         let hot = self.load_user(call, tenant, user).await?;
         let (policy, now) = (self.user_policy(tenant), guard::seconds(call.now));
-        Ok(hot.cell.memory.at(policy, now).judge_enrolment(policy, now))
+        let memory = hot.cell.memory.at(policy, now);
+        let (decision, alerts) = memory.judge_enrolment(policy, now);
+        Ok((decision, memory.grounded(policy, alerts, now)))
     }
 
     /// A user; what has waited long enough counts.

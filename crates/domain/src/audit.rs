@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 use statement::{ChallengeId, DeviceId, IntegrationId, TenantId, TicketId, Timestamp, UserId};
 
 use crate::challenge::{Decision, Method, Methods, Mode, Purpose};
-use crate::guard::{Alert, Around, Facts, Familiarity, Origin, Reason, Scope, Seconds, Tag};
+use crate::guard::{
+    Alert, Around, Evidence, Facts, Familiarity, Origin, Reason, Scope, Seconds, Tag, source_name,
+};
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -166,6 +168,9 @@ pub struct Public {
     pub factor: Option<Method>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alert: Option<Alert>,
+    /// What the alert stood on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Evidence>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<Reason>,
     /// What the guard stood on, and where the user stood after it: enough to judge again.
@@ -319,6 +324,7 @@ impl Entry {
             decision: None,
             factor: None,
             alert: None,
+            evidence: None,
             reasons: Vec::new(),
             guard: None,
             told: None,
@@ -344,20 +350,64 @@ impl Entry {
 }
 
 impl Alert {
-    /// What is the same for alerts about the same thing on the same day: kind, whom it is about, and the day
-    /// (UTC).
+    /// What is the same for alerts about the same thing on the same day (UTC), and differs for all others: kind,
+    /// severity, so that what gets worse is told again, and whom or what it is about.
     #[must_use]
-    pub fn dedupe_key(&self, public: &Public, at: Timestamp) -> String {
+    pub fn dedupe_key(&self, tenant: TenantId, public: &Public, at: Timestamp) -> String {
         let about = match self.scope {
             Scope::User => public.user.map(|user| user.to_string()),
             Scope::Integration => public.integration.map(|id| id.to_string()),
-            Scope::Address | Scope::Network | Scope::Organisation => None,
+            Scope::Address | Scope::Network => {
+                public.evidence.and_then(|evidence| evidence.source).map(source_name)
+            }
+            Scope::Organisation => None,
         };
-        let day = at.seconds() / 86_400;
-        let kind = self.kind.name();
-        match about {
-            Some(about) => format!("{kind}:{about}:{day}"),
-            None => format!("{kind}:{day}"),
+        let scope = self.scope.name();
+        let about = about.map_or_else(|| tenant.to_string(), |about| format!("{tenant}:{about}"));
+        let (kind, severity, day) =
+            (self.kind.name(), self.severity.name(), at.seconds() / 86_400);
+        format!("{kind}:{severity}:{scope}:{about}:{day}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::guard::{AlertKind, Severity};
+
+    /// A bug once gave all sprays of a day one key, over all tenants, and an escalation that of what it grew from.
+    #[test]
+    fn alerts_about_different_things_have_different_keys() {
+        let mut keys = HashSet::new();
+        let at = Timestamp::from_millis(1_800_000_000_000);
+        let mut made = 0;
+        for tenant in [1, 2].map(|n| TenantId::from_bytes([n; TenantId::LEN])) {
+            for (scope, source) in [
+                (Scope::Address, Some(1)),
+                (Scope::Address, Some(2)),
+                (Scope::Network, Some(1)),
+                (Scope::Organisation, None),
+                (Scope::User, None),
+                (Scope::Integration, None),
+            ] {
+                for severity in [Severity::Medium, Severity::High] {
+                    let alert = Alert { kind: AlertKind::Spray, severity, scope };
+                    let mut entry = Entry::new(tenant, Event::Alert);
+                    entry.public.user = Some(UserId::from_bytes([3; UserId::LEN]));
+                    entry.public.integration =
+                        Some(IntegrationId::from_bytes([4; IntegrationId::LEN]));
+                    entry.public.evidence = Some(Evidence { source, ..Evidence::default() });
+                    for at in [at, at.plus(std::time::Duration::from_secs(86_400))] {
+                        let key = alert.dedupe_key(tenant, &entry.public, at);
+                        assert_eq!(key, alert.dedupe_key(tenant, &entry.public, at));
+                        keys.insert(key);
+                        made += 1;
+                    }
+                }
+            }
         }
+        assert_eq!(keys.len(), made, "{keys:?}");
     }
 }

@@ -7,10 +7,10 @@ use data_encoding::HEXLOWER;
 use domain::audit::Public;
 use domain::challenge::{self, Decision, Method, Methods, Purpose};
 use domain::directory::{Device, User, UserRecord, Wait};
-use domain::guard::EnrolmentDecision;
+use domain::guard::{Counts, EnrolmentDecision};
 use http_limits::Problem;
 use ports::{Listed, UserRef};
-use statement::{Timestamp, UserId};
+use statement::{TenantId, Timestamp, UserId};
 use wire::rest;
 
 /// RFC 3339, UTC, milliseconds.
@@ -308,7 +308,7 @@ pub(crate) fn factors(record: &UserRecord) -> Vec<rest::Factor> {
 /// An event as docs/events.md shows it, here and in webhooks.
 #[must_use]
 pub fn event(view: EventView) -> rest::Event {
-    let EventView { id, at, public, private } = view;
+    let EventView { id, tenant, at, public, private } = view;
     let private = private.filter(|private| !private.is_empty());
     rest::Event {
         id: id.to_string(),
@@ -323,7 +323,7 @@ pub fn event(view: EventView) -> rest::Event {
         purpose: public.purpose.map(purpose),
         decision: public.decision.map(decision),
         factor: public.factor.map(method),
-        alert: public.alert.map(|raised| alert(raised, &public, at)),
+        alert: public.alert.map(|raised| alert(raised, tenant, &public, at)),
         guard: public.guard.map(|judged| rest::Judgement {
             familiarity: judged.familiarity.name().to_owned(),
             level: judged.level,
@@ -367,12 +367,24 @@ pub fn event(view: EventView) -> rest::Event {
     }
 }
 
-fn alert(alert: domain::guard::Alert, public: &Public, at: Timestamp) -> rest::Alert {
+fn alert(
+    alert: domain::guard::Alert,
+    tenant: TenantId,
+    public: &Public,
+    at: Timestamp,
+) -> rest::Alert {
+    let evidence = public.evidence;
     rest::Alert {
-        dedupe_key: alert.dedupe_key(public, at),
+        dedupe_key: alert.dedupe_key(tenant, public, at),
+        source: evidence.and_then(|evidence| evidence.source).map(domain::guard::source_name),
+        window_s: evidence.map(|evidence| evidence.window_s),
+        counts: evidence.map(|evidence| {
+            let Counts { tries, silent, denied, users, timed_out } = evidence.counts;
+            rest::AlertCounts { tries, silent, denied, users, timed_out }
+        }),
         kind: alert.kind.name().to_owned(),
         severity: alert.severity.name().to_owned(),
-        scope: word(alert.scope),
+        scope: alert.scope.name().to_owned(),
         technique: alert.kind.technique().map(str::to_owned),
         next_step: alert.kind.next_step().to_owned(),
     }

@@ -13,7 +13,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-pub use self::events::{Alert, Around, Event, EventPrivate, Judgement, OriginTags, Shadow, Told};
+pub use self::events::{
+    Alert, AlertCounts, Around, Event, EventPrivate, Judgement, OriginTags, Shadow, Told,
+};
 
 pub use guard::{Approve, ClearUser, ContainUser, Standing};
 

@@ -1,5 +1,6 @@
 //! The use cases on the real embedded store, on virtual time.
 
+mod alerts;
 mod ceremonies;
 mod codes;
 mod containment;

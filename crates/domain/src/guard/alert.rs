@@ -157,6 +157,20 @@ pub enum Scope {
     Organisation,
 }
 
+impl Scope {
+    /// Its name in the API.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Address => "address",
+            Self::Network => "network",
+            Self::Integration => "integration",
+            Self::Organisation => "organisation",
+        }
+    }
+}
+
 /// Something that security staff should see. Raised once when it begins, not for each event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Alert {

@@ -12,6 +12,7 @@ use self::surge::Surge;
 use self::table::{Limit, Source, Spread, Table};
 use super::alert::{Alert, AlertKind, Scope, Severity};
 use super::decay::{Seconds, fade};
+use super::evidence::{Counts, Evidence, count};
 use super::judge::{Around, Charge};
 use super::origin::{Familiarity, SourceKey};
 use super::policy::Policy;
@@ -267,6 +268,40 @@ impl Sources {
             alerts.push(Alert { kind, severity: Severity::Low, scope: Scope::Integration });
         }
         alerts
+    }
+
+    /// What an alert stands on that was just raised because of `from`.
+    #[must_use]
+    pub fn evidence(
+        &mut self,
+        policy: &Policy,
+        alert: Alert,
+        from: &Asker,
+        now: Seconds,
+    ) -> Evidence {
+        let spray = |users| Counts { users: count(users), ..Counts::default() };
+        let [address, network] = self.scopes(policy, from).map(|(table, key, _)| {
+            let failing = key.and_then(|key| table.get(policy, key, now)).map_or(0.0, |s| s.failing());
+            let evidence = Evidence::fading(policy.source_half_life_s, spray(failing));
+            Evidence { source: key, ..evidence }
+        });
+        let timed_out = match alert.kind {
+            AlertKind::IntegrationFailures => {
+                self.integrations.get(&from.integration).map_or(0.0, |known| known.timed_out)
+            }
+            _ => self.integrations.values().map(|known| known.timed_out).sum(),
+        };
+        match (alert.kind, alert.scope) {
+            (_, Scope::Address) => address,
+            (_, Scope::Network) => network,
+            (AlertKind::Spray, _) => {
+                Evidence::fading(policy.surge_half_life_s, spray(self.surge.failing()))
+            }
+            _ => {
+                let counts = Counts { timed_out: count(timed_out), ..Counts::default() };
+                Evidence::fading(policy.outage_half_life_s, counts)
+            }
+        }
     }
 
     /// Whether prompts time out everywhere.

@@ -101,6 +101,8 @@ async fn an_alert_arrives_signed_once_and_also_after_a_crash() {
     for member in ["severity", "scope", "dedupe_key", "next_step"] {
         assert!(message["data"][member].is_string(), "{member}: {message}");
     }
+    let counts = message["data"]["counts"].as_object().unwrap();
+    assert!(counts["tries"].is_u64() && message["data"]["window_s"].is_u64(), "{message}");
     let link = message["data"]["link"].as_str().unwrap().strip_prefix(&server.url).unwrap();
     let log = Http::new(&server.url, &key).send("GET", link, Value::Null).await.unwrap();
     assert_eq!(log.status, 200, "{log:?}");

@@ -5,6 +5,31 @@ use utoipa::ToSchema;
 
 use super::{Method, Purpose, State};
 
+/// What an alert stood on, as it was known when it was raised. What isn't counted for such an alert is absent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AlertCounts {
+    /// Requests and wrong codes from places that aren't the user's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub tries: Option<u32>,
+    /// Silent challenges that the person hasn't been told of yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub silent: Option<u32>,
+    /// One if the person denied or reported something from elsewhere within a day.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub denied: Option<u32>,
+    /// Users who were asked and didn't answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub users: Option<u32>,
+    /// Rings from known places that timed out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub timed_out: Option<u32>,
+}
+
 /// Something that security staff should look at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Alert {
@@ -17,8 +42,20 @@ pub struct Alert {
     /// About whom: `user`, `address`, `network`, `integration` or `organisation`.
     #[schema(example = "user")]
     pub scope: String,
-    /// Alerts with the same key are about the same thing.
+    /// Alerts with the same key are about the same thing, and as urgent.
     pub dedupe_key: String,
+    /// The address or network that it is about, as a keyed hash: the same one reads the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub source: Option<String>,
+    /// What counts fade over: something so many seconds ago counts half.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub window_s: Option<u32>,
+    /// What was counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub counts: Option<AlertCounts>,
     /// The MITRE ATT&CK technique.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, example = "T1621")]

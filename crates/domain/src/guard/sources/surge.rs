@@ -128,6 +128,11 @@ impl Surge {
         now < self.hot_until || (crowded || self.is_beyond(policy)) && !outage
     }
 
+    /// How many users didn't answer, fading.
+    pub(super) const fn failing(&self) -> f32 {
+        self.asked
+    }
+
     fn is_beyond(&self, policy: &Policy) -> bool {
         self.asked >= self.limit(policy, policy.surge_users)
     }

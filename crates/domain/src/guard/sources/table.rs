@@ -136,6 +136,11 @@ impl Source {
         }
     }
 
+    /// How many users didn't answer, fading.
+    pub(super) const fn failing(&self) -> f32 {
+        self.failing
+    }
+
     fn is_beyond(&self, count: f32, users: f32, ratio: f32) -> bool {
         count >= users && count > ratio * (self.good + 1.0)
     }
