@@ -236,7 +236,7 @@ impl App {
         asker: &Asker,
         code: RecoveryCode,
     ) -> Result<Option<Passed>, Error> {
-        let Tried { challenge, record, .. } = *tried;
+        let Tried { challenge, record, withheld } = *tried;
         let stored = record
             .and_then(|record| record.recovery.iter().find(|stored| stored.id == code.id))
             .filter(|stored| !stored.used);
@@ -262,7 +262,9 @@ impl App {
             return Ok(None);
         }
         let effect = Effect::SpendCode { code: code.id };
-        Ok(Some(Passed { proof: Proof::RecoveryCode(stored.factor), counter, effect }))
+        let both = Proof::BothByRecoveryCode(stored.factor);
+        let proof = if withheld { both } else { Proof::RecoveryCode(stored.factor) };
+        Ok(Some(Passed { proof, counter, effect }))
     }
 
     /// Opens the TOTP secret of a challenge's user.

@@ -192,6 +192,7 @@ pub(crate) fn proof_columns(proof: Option<Proof>) -> (u8, Option<Vec<u8>>) {
         Some(Proof::Totp(factor)) => (2, Some(factor.as_bytes().to_vec())),
         Some(Proof::RecoveryCode(factor)) => (3, Some(factor.as_bytes().to_vec())),
         Some(Proof::Both(factor)) => (4, Some(factor.as_bytes().to_vec())),
+        Some(Proof::BothByRecoveryCode(factor)) => (5, Some(factor.as_bytes().to_vec())),
     }
 }
 
@@ -202,6 +203,7 @@ fn proof(row: &SqliteRow) -> sqlx::Result<Option<Proof>> {
         2 => Some(Proof::Totp(id(row, "proof_id", FactorId::from_slice)?)),
         3 => Some(Proof::RecoveryCode(id(row, "proof_id", FactorId::from_slice)?)),
         4 => Some(Proof::Both(id(row, "proof_id", FactorId::from_slice)?)),
+        5 => Some(Proof::BothByRecoveryCode(id(row, "proof_id", FactorId::from_slice)?)),
         _ => return Err(decode("proof_kind", NoSuch("kind of proof"))),
     })
 }

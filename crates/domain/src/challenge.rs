@@ -315,6 +315,8 @@ pub enum Proof {
     RecoveryCode(FactorId),
     /// A right answer that was withheld, and then a code of this TOTP factor.
     Both(FactorId),
+    /// A right answer that was withheld, and then a recovery code of this factor.
+    BothByRecoveryCode(FactorId),
 }
 
 impl Proof {
@@ -324,7 +326,7 @@ impl Proof {
         match self {
             Self::Push(_) => Method::Push,
             Self::Totp(_) | Self::Both(_) => Method::Totp,
-            Self::RecoveryCode(_) => Method::RecoveryCode,
+            Self::RecoveryCode(_) | Self::BothByRecoveryCode(_) => Method::RecoveryCode,
         }
     }
 }

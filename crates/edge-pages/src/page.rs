@@ -230,6 +230,9 @@ impl Passed {
         let words = match proof {
             Proof::Push(_) => "number match on an enrolled authenticator",
             Proof::Both(_) => "number match on an enrolled authenticator, and a code",
+            Proof::BothByRecoveryCode(_) => {
+                "number match on an enrolled authenticator, and a recovery code"
+            }
             Proof::Totp(_) => "time-based code",
             Proof::RecoveryCode(_) => "recovery code",
         };
