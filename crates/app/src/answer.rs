@@ -157,7 +157,8 @@ impl App {
         let meaning =
             domain::answer::read(&challenge, &number, answer.decision, &answer.number, &others);
         let mut items = settle_items(&challenge, device, &meaning, &others);
-        let raised = self.raised_by(call, &hot.cell, device, &challenge, &meaning, answer.counter);
+        let who = (user, device);
+        let raised = self.raised_by(call, &hot.cell, who, &challenge, &meaning, answer.counter);
         if meaning.decision == Decision::Approved {
             let Some(weighed) = self.weigh(call, user, device, &challenge, hot).await? else {
                 return Ok(only(AnswerResult::Withheld));
@@ -244,7 +245,7 @@ impl App {
         &self,
         call: &Call,
         cell: &guard::Cell,
-        device: &Device,
+        (user, device): (&UserRecord, &Device),
         challenge: &Challenge,
         meaning: &Meaning,
         counter: u64,
@@ -261,6 +262,9 @@ impl App {
             alerts.push(Alert::user(AlertKind::ConcurrentLogin, Severity::High));
         }
         alerts.extend(cell.clone().note_counter(device.id, counter));
+        if meaning.decision == Decision::Approved {
+            alerts.extend(guarding::untold_use(user, challenge));
+        }
         memory.grounded(policy, alerts, guard::seconds(call.now))
     }
 

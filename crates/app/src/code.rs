@@ -82,16 +82,13 @@ impl App {
         let Some(Passed { proof, counter, effect }) = passed else {
             return Err(Error::CodeWrong);
         };
-        let settle = Settle {
-            challenge: id,
-            decision: Decision::Approved,
-            proof: Some(proof),
-            after_expiry: false,
-            device: None,
-            effects: vec![effect],
-            audit: decided_entry(&challenge, Decision::Approved, Some(proof)),
-            alerts: Vec::new(),
-        };
+        let policy = self.policy(challenge.tenant, challenge.integration);
+        let now = guard::seconds(call.now);
+        let untold = record.as_ref().and_then(|record| guarding::untold_use(record, &challenge));
+        let memory = hot.cell.memory.at(policy, now);
+        let alerts = memory.grounded(policy, untold.into_iter().collect(), now);
+        let alerts = guarding::raise(About::challenge(&challenge), alerts, None);
+        let settle = approval(&challenge, proof, effect, alerts);
         let answers = self.settle_and_tell(call, vec![(Arc::clone(&challenge), settle)]).await?;
         match answers.first() {
             Some(Settled::Locked | Settled::Replayed | Settled::Spent) => {
@@ -309,6 +306,19 @@ impl Typed {
             return Some(Self::Totp(compact));
         }
         RecoveryCode::parse(&compact).map(Self::Recovery)
+    }
+}
+
+fn approval(challenge: &Challenge, proof: Proof, effect: Effect, alerts: Vec<Entry>) -> Settle {
+    Settle {
+        challenge: challenge.id,
+        decision: Decision::Approved,
+        proof: Some(proof),
+        after_expiry: false,
+        device: None,
+        effects: vec![effect],
+        audit: decided_entry(challenge, Decision::Approved, Some(proof)),
+        alerts,
     }
 }
 

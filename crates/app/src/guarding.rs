@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use domain::audit::{Entry, Event, Judgement};
 use domain::challenge::{Challenge, Decided, Method};
+use domain::directory::UserRecord;
 use domain::guard::{
     self, Alert, Around, Asker, Facts, Opened, Origin, Place, Policy, Raised, Sources, Verdict,
     seconds,
@@ -152,6 +153,12 @@ impl App {
         tenants.entry(tenant).or_default().junk(policy, asker, seconds(now))
     }
 
+}
+
+/// What is told when a challenge of a break-glass user passes, unless it was told when it was asked for.
+pub(crate) fn untold_use(user: &UserRecord, challenge: &Challenge) -> Option<Alert> {
+    let told = guard::told_when_asked(challenge.first_factor, challenge.mode);
+    (user.user.break_glass && !told).then_some(Alert::BREAK_GLASS)
 }
 
 /// Alerts about many users, with what they stand on.

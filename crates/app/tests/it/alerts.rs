@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use app::{Caller, EventFilter, EventView};
 use domain::audit::Event;
+use domain::challenge::Mode;
 use domain::guard::{AlertKind, Counts, Scope};
+use ports::UserRef;
 
-use crate::world::World;
+use crate::world::{OPERATOR, World};
 
 async fn ask(world: &World, app: &Caller, user: &str, ip: &str) {
     let mut request = world.request(user, &format!("s{}", world.now().millis()));
@@ -64,5 +66,46 @@ async fn sprays_from_two_addresses_are_two_things() {
         let counts = event.public.evidence.expect("what it stood on").counts;
         assert!(counts.users >= Some(5) && counts.users <= Some(10), "{counts:?}");
         assert_eq!((counts.tries, event.public.user), (None, None));
+    }
+}
+
+/// A bug once let a break-glass user in unannounced where no first factor was vouched for, and by a code on a
+/// decoy.
+#[tokio::test]
+async fn each_use_of_a_break_glass_user_is_told_once() {
+    let world = World::new().await;
+    let app = world.integration("vpn").await;
+    let phone = world.enrolled("glass").await.device;
+    let user = UserRef::Name("glass".to_owned());
+    let mut call = world.call();
+    let put = world.app.put_user(&mut call, &OPERATOR, world.tenant, user, Some(true));
+    put.await.expect("for emergencies");
+    let told = async || alerts(&world, AlertKind::BreakGlass).await.len();
+
+    let mut request = world.request("glass", "bare");
+    request.first_factor = None;
+    let bare = world.create_with(&app, request.clone()).await.expect("a challenge");
+    assert_eq!(told().await, 0, "whoever types the name");
+    world.approve(&phone, &bare).await;
+    assert_eq!(told().await, 1);
+
+    request.first_factor = world.request("glass", "s").first_factor;
+    request.context.browser_session = format!("{:-<22}", "vouched");
+    let vouched = world.create_with(&app, request).await.expect("a challenge");
+    assert_eq!(told().await, 2);
+    world.approve(&phone, &vouched).await;
+    assert_eq!(told().await, 2, "once for each use");
+
+    for n in 0.. {
+        let flood = world.create(&app, "glass", &format!("flood{n}")).await;
+        if world.mode(flood.view.id).await == Mode::Decoy {
+            let before = told().await;
+            let code = domain::totp::code(&phone.totp, world.now());
+            let mut call = world.call();
+            let passed = world.app.submit_code(&mut call, &app, flood.view.id, &code).await;
+            passed.expect("a right code approves a decoy");
+            assert_eq!(told().await, before + 1);
+            break;
+        }
     }
 }

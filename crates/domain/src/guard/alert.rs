@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::challenge::Mode;
+
 /// What an alert is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -182,7 +184,17 @@ pub struct Alert {
     pub scope: Scope,
 }
 
+/// Whether the use of a break-glass user is told when it is asked for. If not, it is told when it passes: what
+/// nobody vouched for a first factor of would be told for whoever types the name.
+#[must_use]
+pub const fn told_when_asked(first_factor: bool, mode: Mode) -> bool {
+    first_factor && !matches!(mode, Mode::Decoy)
+}
+
 impl Alert {
+    /// That a break-glass user was used.
+    pub const BREAK_GLASS: Self = Self::user(AlertKind::BreakGlass, Severity::High);
+
     /// An alert about one user.
     #[must_use]
     pub const fn user(kind: AlertKind, severity: Severity) -> Self {

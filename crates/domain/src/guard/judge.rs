@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::alert::{Alert, AlertKind, Severity};
+use super::alert::{Alert, AlertKind, Severity, told_when_asked};
 use super::decay::Seconds;
 use super::memory::{DAY_S, Memory, Weight};
 use super::origin::{Familiarity, Origin, Tag};
@@ -161,9 +161,9 @@ pub fn judge_create<'a>(
         if facts.around.outage {
             reasons.push(Reason::Outage);
         }
-        if facts.break_glass && facts.first_factor {
-            alerts.push(Alert::user(AlertKind::BreakGlass, Severity::High));
-        }
+    }
+    if facts.break_glass && told_when_asked(facts.first_factor, mode) {
+        alerts.push(Alert::BREAK_GLASS);
     }
     let (level, score) = (memory.level(policy, now), memory.shown_score(policy));
     Verdict { mode, level, score, familiarity, reasons, alerts }

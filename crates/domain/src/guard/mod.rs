@@ -20,7 +20,7 @@ mod reason;
 mod replay;
 mod sources;
 
-pub use alert::{Alert, AlertKind, Scope, Severity};
+pub use alert::{Alert, AlertKind, Scope, Severity, told_when_asked};
 pub use bound::{Bound, Derived, Fixed, Odds, REFERENCE, Way, derive, reference, success};
 pub use cell::{Cell, DeviceTag, Opened, REBIND_WINDOW, device_tag, seconds};
 pub use decay::{Seconds, fade};

@@ -4,11 +4,11 @@
 //! come from, what was known beyond the user, how each challenge ended. Under the policy that was live, and over
 //! the whole history, each decision comes out bit for bit as it was, where a user's requests didn't race.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use statement::{ChallengeId, IntegrationId, TenantId, Timestamp, UserId};
 
-use super::alert::{Alert, AlertKind, Scope};
+use super::alert::{Alert, AlertKind, Scope, told_when_asked};
 use super::cell::{Cell, seconds};
 use super::judge::{Release, Verdict, judge_create};
 use super::policies::Rules;
@@ -98,6 +98,8 @@ struct User<'r> {
     waiting: Vec<Ended<'r>>,
     /// Whether open challenges' user was for emergencies.
     break_glass: BTreeMap<ChallengeId, bool>,
+    /// Pending uses of a break-glass user that nobody was told of.
+    untold: BTreeSet<ChallengeId>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -284,6 +286,9 @@ impl<'r> Step<'r, '_> {
         if verdict.mode != Mode::Decoy {
             user.break_glass.insert(id, judged.break_glass);
         }
+        if judged.break_glass && !told_when_asked(judged.first_factor, verdict.mode) {
+            user.untold.insert(id);
+        }
         self.alerts.extend(verdict.alerts.iter().copied().chain(alerts));
         let policy = self.policy();
         let standing = (user.cell.memory.level(policy, now), user.cell.memory.shown_score(policy));
@@ -327,7 +332,9 @@ impl<'r> Step<'r, '_> {
         if !waits {
             self.flush(user, |_| true);
         }
+        let untold = user.untold.remove(&id);
         if decision == Decision::Approved {
+            self.alerts.extend(untold.then_some(Alert::BREAK_GLASS));
             match (public.factor, public.told) {
                 (Some(Method::Push), Some(told)) => {
                     self.weigh(user, told, Release::Released, totals);

@@ -7,7 +7,7 @@ use super::names::{asker, origin};
 use super::{Caller, Judged, Raised, Word};
 use crate::attempts::{Attempts, Lane, Refusal};
 use crate::challenge::{Decision, Method};
-use crate::guard::{Familiarity, Reason, Seconds, seconds};
+use crate::guard::{Alert, Familiarity, Reason, Seconds, seconds};
 
 impl Lab {
     pub(super) fn totp(
@@ -100,10 +100,12 @@ impl Lab {
             return self.end(now, &caller.user, id, Decision::Approved);
         }
         let user = self.users.entry(caller.user.clone()).or_default();
+        let alerts = user.break_glass.then_some(Alert::BREAK_GLASS).into_iter().collect();
         let origin = origin(caller);
         let charge = user.memory.code_passed(&self.policy, &origin, now);
         self.sources.passed(&self.policy, &asker(caller), &charge, now);
-        Vec::new()
+        // no challenge was told of before
+        name_all(caller, alerts)
     }
 
     fn said(
