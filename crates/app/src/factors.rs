@@ -6,7 +6,7 @@ use std::sync::Arc;
 use domain::attempts::Counter;
 use domain::audit::{Entry, Event};
 use domain::challenge::{Challenge, Decision, Method};
-use domain::directory::{Device, StoredCode, UserRecord, Wait};
+use domain::directory::{Device, StoredCode, TakesTwo, UserRecord, Wait};
 use domain::recovery::{self, RecoveryCode};
 use domain::totp;
 use ports::{Change, Counted, Hint, Notice, NoticeKind, StoreError, UserRef};
@@ -153,7 +153,8 @@ impl App {
     ) -> Result<(), Error> {
         let user = self.directory.user(tenant, user).await?.ok_or(Error::NotFound)?;
         let why = reason(why)?.ok_or(Error::ReasonRequired)?;
-        self.demand_second(call, actor, &user, &why).await?;
+        let what = (TakesTwo::Reset, Some(why.as_str()));
+        self.demand_second(call, actor, &user, what).await?;
         let id = user.user.id;
         let entry = Entry::new(tenant, Event::FactorReset)
             .with(|public| public.user = Some(id))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use domain::api_key::ApiKeyText;
 use domain::audit::{Entry, Event};
 use domain::challenge::{Methods, Purpose};
-use domain::directory::{ApiKey, Device, Integration, Scope, Tenant, User, UserRecord};
+use domain::directory::{ApiKey, Device, Integration, Scope, TakesTwo, Tenant, User, UserRecord};
 use domain::protocol::Protocol;
 use ports::{Change, DirectoryError, Listed, Page, UserRef};
 use statement::{DeviceId, IntegrationId, TenantId, Timestamp, UserId};
@@ -246,10 +246,11 @@ impl App {
     }
 
     /// Makes sure that a user exists and, where it is said, whether they are for emergencies. By name it makes
-    /// them, by id it only finds.
+    /// them, by id it only finds. Under attack it takes two people to make them one for emergencies: nothing is
+    /// withheld from those.
     ///
     /// # Errors
-    /// [`Error::Invalid`], [`Error::NotFound`], [`Error::Store`].
+    /// [`Error::Invalid`], [`Error::NotFound`], [`Error::SecondApprover`], [`Error::Store`].
     pub async fn put_user(
         &self,
         call: &mut Call,
@@ -265,6 +266,11 @@ impl App {
             id @ UserRef::Id(_) => (self.user(tenant, id).await?, false),
         };
         if let Some(on) = break_glass.filter(|on| *on != view.user.break_glass) {
+            if on {
+                let record = self.user_record(call, tenant, UserRef::Id(view.user.id)).await?;
+                let what = (TakesTwo::BreakGlass, None);
+                self.demand_second(call, actor, &record, what).await?;
+            }
             let entry = Entry::new(tenant, Event::UserChanged)
                 .with(|public| {
                     public.user = Some(view.user.id);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::audit::{Entry, Event};
-use domain::directory::{Device, ResetRequest, UserRecord, Wait};
+use domain::directory::{Device, SecondRequest, TakesTwo, UserRecord, Wait};
 use domain::guard::{self, EnrolmentDecision, Policy, Raised};
 use ports::{Change, DirectoryError, Hint, Notice, NoticeKind, StoreError, UserRef};
 use statement::{DeviceId, FactorId, TenantId, Timestamp, UserId};
@@ -201,13 +201,13 @@ impl App {
         self.directory.user(tenant, UserRef::Id(user)).await?.ok_or(Error::NotFound)
     }
 
-    /// Whether a reset may be done now. Under attack it takes two people: the first one's wish is noted.
+    /// Whether something may be done now. Under attack it takes two people: the first one's wish is noted.
     pub(crate) async fn demand_second(
         &self,
         call: &mut Call,
         actor: &Actor,
         record: &UserRecord,
-        why: &str,
+        (what, why): (TakesTwo, Option<&str>),
     ) -> Result<(), Error> {
         let (tenant, user) = (record.user.tenant, record.user.id);
         let (decision, alerts) = self.judge_new(call, record).await?;
@@ -215,22 +215,28 @@ impl App {
             return Ok(());
         }
         let by = actor.to_string();
-        let open = record.reset_request.as_ref();
-        let open = open.filter(|request| call.now.since(request.at) < REQUEST_LIFE);
+        let open = record
+            .second_request
+            .as_ref()
+            .filter(|request| request.what == what && call.now.since(request.at) < REQUEST_LIFE);
         match open {
-            Some(request) if request.by != by => return Ok(()),
+            Some(request) if !is_same(actor, &request.by) => return Ok(()),
             Some(_) => {}
             None => {
-                let entry = Entry::new(tenant, Event::ResetRequested)
+                let event = match what {
+                    TakesTwo::Reset => Event::ResetRequested,
+                    TakesTwo::BreakGlass => Event::BreakGlassRequested,
+                };
+                let entry = Entry::new(tenant, event)
                     .with(|public| public.user = Some(user))
                     .privately(|private| {
                         private.by = Some(by.clone());
-                        private.reason = Some(why.to_owned());
+                        private.reason = why.map(str::to_owned);
                     });
-                let request = ResetRequest { at: call.now, by };
+                let request = SecondRequest { at: call.now, by, what };
                 let mut audit = vec![entry];
                 audit.extend(guarding::raise(About::user(tenant, user), alerts, None));
-                self.directory.apply(Change::RequestReset(user, request), audit).await?;
+                self.directory.apply(Change::AskSecond(user, request), audit).await?;
             }
         }
         Err(Error::SecondApprover(
@@ -239,9 +245,20 @@ impl App {
     }
 }
 
+/// Whether `by` says that it was this actor. All keys of an integration are in the same hands.
+fn is_same(actor: &Actor, by: &str) -> bool {
+    match actor {
+        // no key's first characters hold a bracket
+        Actor::Integration { name, .. } => {
+            by.rsplit_once(" (").is_some_and(|(by, _)| by == name.as_str())
+        }
+        Actor::Operator { .. } | Actor::Owner => actor.to_string() == by,
+    }
+}
+
 /// Whoever let something be made can't be the one who agrees to it.
 fn demand_another(actor: &Actor, by: &str) -> Result<(), Error> {
-    if actor.to_string() == by {
+    if is_same(actor, by) {
         let why = "whoever let it be made can't be the one who agrees: ask somebody else";
         return Err(Error::SecondApprover(why));
     }

@@ -123,7 +123,7 @@ async fn apply(conn: &mut SqliteConnection, change: &Change, now: Timestamp) -> 
         }
         Change::EndDeviceWait(device) => waits::end_of_device(conn, *device).await,
         Change::EndFactorWait(user, factor) => waits::end_of_factor(conn, *user, *factor).await,
-        Change::RequestReset(user, request) => waits::request_reset(conn, *user, request).await,
+        Change::AskSecond(user, request) => waits::ask_second(conn, *user, request).await,
         Change::RevokeDevice(device, at) => revoke_device(conn, *device, *at).await,
         Change::PutTotp(user, totp) => put_totp(conn, *user, totp).await,
         Change::LockTotp(user) => lock_totp(conn, *user).await,
@@ -257,11 +257,14 @@ async fn create_user(conn: &mut SqliteConnection, user: &User) -> Changed {
 }
 
 async fn set_break_glass(conn: &mut SqliteConnection, user: UserId, on: bool) -> Changed {
-    let done = sqlx::query("UPDATE users SET break_glass = $2 WHERE id = $1")
-        .bind(user.as_bytes().as_slice())
-        .bind(on)
-        .execute(conn)
-        .await?;
+    let done = sqlx::query(
+        "UPDATE users SET break_glass = $2, asked_at = NULL, asked_by = NULL, asked_for = NULL
+         WHERE id = $1",
+    )
+    .bind(user.as_bytes().as_slice())
+    .bind(on)
+    .execute(conn)
+    .await?;
     exactly_one(&done)?;
     Ok(Stale::User(user))
 }
@@ -503,12 +506,13 @@ async fn delete_codes(conn: &mut SqliteConnection, user: UserId) -> Changed<()> 
 
 async fn reset_user(conn: &mut SqliteConnection, user: UserId, at: Timestamp) -> Changed {
     let done = sqlx::query(
-        "UPDATE users SET reset_at = $2, reset_asked_at = NULL, reset_asked_by = NULL WHERE id = $1",
+        "UPDATE users SET reset_at = $2, asked_at = NULL, asked_by = NULL, asked_for = NULL
+         WHERE id = $1",
     )
-        .bind(user.as_bytes().as_slice())
-        .bind(int(at.millis()))
-        .execute(&mut *conn)
-        .await?;
+    .bind(user.as_bytes().as_slice())
+    .bind(int(at.millis()))
+    .execute(&mut *conn)
+    .await?;
     exactly_one(&done)?;
     raise_epoch(conn, user).await?;
     delete_codes(conn, user).await?;

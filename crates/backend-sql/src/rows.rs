@@ -2,8 +2,8 @@
 
 use domain::challenge::{Method, Methods, Purpose};
 use domain::directory::{
-    ApiKey, Device, Integration, ResetRequest, Scope, StoredCode, Tenant, TotpFactor, User,
-    UserRecord, Wait, WaitingFactor,
+    ApiKey, Device, Integration, Scope, SecondRequest, StoredCode, TakesTwo, Tenant, TotpFactor,
+    User, UserRecord, Wait, WaitingFactor,
 };
 use domain::ticket::{Claim, Ticket, TicketState};
 use ports::KeyOwner;
@@ -159,10 +159,22 @@ fn wait(row: &SqliteRow) -> sqlx::Result<Option<Wait>> {
     Ok(by.map(|by| Wait { until, by }))
 }
 
-fn reset_request(row: &SqliteRow) -> sqlx::Result<Option<ResetRequest>> {
-    let at = maybe_time(row, "reset_asked_at")?;
-    let by: Option<String> = row.try_get("reset_asked_by")?;
-    Ok(at.zip(by).map(|(at, by)| ResetRequest { at, by }))
+fn second_request(row: &SqliteRow) -> sqlx::Result<Option<SecondRequest>> {
+    let Some(at) = maybe_time(row, "asked_at")? else { return Ok(None) };
+    let what = match row.try_get::<u8, _>("asked_for")? {
+        1 => TakesTwo::Reset,
+        2 => TakesTwo::BreakGlass,
+        _ => return Err(decode("asked_for", NoSuch("change that takes two"))),
+    };
+    Ok(Some(SecondRequest { at, by: row.try_get("asked_by")?, what }))
+}
+
+/// How it is stored what takes a second person.
+pub(crate) const fn takes_two_code(what: TakesTwo) -> u8 {
+    match what {
+        TakesTwo::Reset => 1,
+        TakesTwo::BreakGlass => 2,
+    }
 }
 
 fn device(row: &SqliteRow) -> sqlx::Result<Device> {
@@ -261,7 +273,7 @@ pub(crate) async fn user_record(
         waiting: waiting(&secrets, &codes)?,
         totp: counting(secrets)?.first().map(totp).transpose()?,
         recovery: all(&counting(codes)?, recovery_code)?,
-        reset_request: reset_request(&found)?,
+        second_request: second_request(&found)?,
         killed_cookies: all(&cookies, |row| bytes(row, "cookie"))?,
     }))
 }

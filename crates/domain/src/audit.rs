@@ -36,6 +36,7 @@ pub enum Event {
     FactorCreated,
     FactorApproved,
     ResetRequested,
+    BreakGlassRequested,
     FactorReset,
     FactorLocked,
     UserCreated,
@@ -53,7 +54,7 @@ pub enum Event {
 
 impl Event {
     /// All events.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::ChallengeCreated,
         Self::ChallengeDecided,
         Self::ChallengeRedeemed,
@@ -77,6 +78,7 @@ impl Event {
         Self::FactorCreated,
         Self::FactorApproved,
         Self::ResetRequested,
+        Self::BreakGlassRequested,
         Self::FactorReset,
         Self::FactorLocked,
         Self::UserCreated,
@@ -119,6 +121,7 @@ impl Event {
             Self::FactorCreated => "factor_created",
             Self::FactorApproved => "factor_approved",
             Self::ResetRequested => "reset_requested",
+            Self::BreakGlassRequested => "break_glass_requested",
             Self::FactorReset => "factor_reset",
             Self::FactorLocked => "factor_locked",
             Self::UserCreated => "user_created",

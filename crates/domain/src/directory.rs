@@ -270,13 +270,24 @@ pub struct WaitingFactor {
     pub wait: Wait,
 }
 
-/// A reset that takes a second person.
+/// What takes a second person while a user is under attack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TakesTwo {
+    /// Removing all their factors and devices.
+    Reset,
+    /// Making them a user for emergencies, from whom no right answer is withheld.
+    BreakGlass,
+}
+
+/// What somebody asked for that takes a second person.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ResetRequest {
+pub struct SecondRequest {
     /// When it was asked for.
     pub at: Timestamp,
     /// By whom.
     pub by: String,
+    /// What.
+    pub what: TakesTwo,
 }
 
 /// A user with everything that bears on a sign-in: one joined read.
@@ -293,7 +304,7 @@ pub struct UserRecord {
     /// What will take their place; at most one of each kind.
     pub waiting: Vec<WaitingFactor>,
     /// The last reset that was asked for and not done.
-    pub reset_request: Option<ResetRequest>,
+    pub second_request: Option<SecondRequest>,
     /// Device cookies that were killed one by one.
     pub killed_cookies: Vec<CookieId>,
 }

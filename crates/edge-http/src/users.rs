@@ -64,6 +64,7 @@ pub(crate) async fn list_users(
     responses(
         (status = 201, description = "Made", body = rest::User),
         (status = 200, description = "There already", body = rest::User),
+        (status = 409, description = "`second_approver`: under attack, break-glass takes a second person", body = rest::Problem),
         (status = 422, description = "`invalid_request`: not a name that a user can have", body = rest::Problem),
     ),
     security(("key" = ["users:write"]))

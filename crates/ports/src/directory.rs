@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use domain::audit::Entry;
 use domain::directory::{
-    ApiKey, Device, Integration, ResetRequest, StoredCode, Tenant, TotpFactor, User, UserRecord,
+    ApiKey, Device, Integration, SecondRequest, StoredCode, Tenant, TotpFactor, User, UserRecord,
     Wait,
 };
 use domain::ticket::{Claim, Ticket};
@@ -43,7 +43,7 @@ pub enum Change {
     RevokeKey(IntegrationId, String, Timestamp),
     /// A new user; the name must be free in the tenant.
     CreateUser(User),
-    /// Whether a user is for emergencies.
+    /// Whether a user is for emergencies. What was asked for of theirs that takes a second person is done.
     SetBreakGlass(UserId, bool),
     /// A new ticket; open and claimed ones of the same user are cancelled.
     CreateTicket(Ticket),
@@ -80,8 +80,8 @@ pub enum Change {
     EndDeviceWait(DeviceId),
     /// A TOTP secret or set of codes that waits counts from now on.
     EndFactorWait(UserId, FactorId),
-    /// Notes that a reset was asked for that takes a second person.
-    RequestReset(UserId, ResetRequest),
+    /// Notes that something was asked for that takes a second person.
+    AskSecond(UserId, SecondRequest),
     /// Removes all factors, revokes all devices, cancels all tickets, raises the epoch.
     ResetUser(UserId, Timestamp),
     /// Another key that signs tokens; its number must be free.

@@ -311,6 +311,57 @@ async fn a_reset_under_attack_takes_two_within_a_day() {
     assert!(!view.enrolled);
 }
 
+fn key(integration: &str, hint: &str) -> Actor {
+    Actor::Integration { name: integration.to_owned(), key: hint.to_owned() }
+}
+
+/// A bug once took two keys of one integration for two people.
+#[tokio::test]
+async fn two_keys_of_one_integration_are_not_two_people() {
+    let world = World::new().await;
+    world.enrolled("alice").await;
+    contain(&world).await;
+    let reset = async |actor: &Actor| {
+        world.app.reset_user(&mut world.call(), actor, world.tenant, alice(), reason()).await
+    };
+    let (factor, ..) = codes(&world, &key("desk (a)", "csk_1111")).await;
+    let approve = async |actor: &Actor| {
+        let (call, tenant) = (world.call(), world.tenant);
+        world.app.approve_factor(&call, actor, tenant, alice(), factor).await.map(|_| ())
+    };
+    let second = |result| matches!(result, Err(Error::SecondApprover(_)));
+    assert!(second(approve(&key("desk (a)", "csk_2222")).await));
+    assert_eq!(approve(&key("desk", "csk_2222")).await, Ok(()), "another integration");
+    assert!(second(reset(&key("desk", "csk_1111")).await));
+    assert!(second(reset(&key("desk", "csk_2222")).await));
+    assert_eq!(reset(&OPERATOR).await, Ok(()), "somebody on the machine");
+}
+
+/// A bug once let one person switch withholding off for a user under attack.
+#[tokio::test]
+async fn to_make_a_user_for_emergencies_under_attack_takes_two() {
+    let world = World::new().await;
+    world.enrolled("alice").await;
+    let put = async |actor: &Actor, on: bool| {
+        let (app, mut call) = (&world.app, world.call());
+        let put = app.put_user(&mut call, actor, world.tenant, alice(), Some(on)).await;
+        put.map(|(view, _)| view.user.break_glass)
+    };
+    assert_eq!(put(&OPERATOR, true).await, Ok(true), "calm");
+    contain(&world).await;
+    assert_eq!(put(&OPERATOR, false).await, Ok(false));
+    for _ in 0..2 {
+        assert!(matches!(put(&OPERATOR, true).await, Err(Error::SecondApprover(_))));
+    }
+    assert_eq!(logged(&world, Event::BreakGlassRequested).await.len(), 1);
+    // whoever wanted this did not want that
+    let mut call = world.call();
+    let reset = world.app.reset_user(&mut call, &COLLEAGUE, world.tenant, alice(), reason());
+    assert!(matches!(reset.await, Err(Error::SecondApprover(_))));
+    assert!(matches!(put(&OPERATOR, true).await, Err(Error::SecondApprover(_))));
+    assert_eq!(put(&COLLEAGUE, true).await, Ok(true));
+}
+
 #[tokio::test]
 async fn a_reset_s_wish_survives_a_restart() {
     let world = World::new().await;

@@ -33,6 +33,7 @@ CREATE TABLE api_keys (
 ) STRICT;
 CREATE INDEX api_keys_of_integration ON api_keys (integration);
 
+-- asked: for what somebody still needs a second person: 1 a reset, 2 break-glass.
 CREATE TABLE users (
     made INTEGER PRIMARY KEY,
     id BLOB NOT NULL UNIQUE,
@@ -42,8 +43,9 @@ CREATE TABLE users (
     reset_at INTEGER,
     created INTEGER NOT NULL,
     break_glass INTEGER NOT NULL,
-    reset_asked_at INTEGER,
-    reset_asked_by TEXT,
+    asked_at INTEGER,
+    asked_by TEXT,
+    asked_for INTEGER,
     UNIQUE (tenant, name)
 ) STRICT;
 CREATE INDEX users_in_order ON users (tenant, made);

@@ -1,7 +1,7 @@
 //! What doesn't count yet, and how that ends.
 
 use domain::attempts::Counter;
-use domain::directory::{ResetRequest, StoredCode, TotpFactor, Wait};
+use domain::directory::{SecondRequest, StoredCode, TotpFactor, Wait};
 use ports::DirectoryError;
 use sqlx::{Row as _, SqliteConnection};
 use statement::{DeviceId, FactorId, Timestamp, UserId};
@@ -10,6 +10,7 @@ use super::{Changed, exactly_one, insert_codes, insert_totp, user_exists};
 use crate::attempts::forgive_totp;
 use crate::codec::{counter, id, int};
 use crate::people::Stale;
+use crate::rows;
 
 pub(super) async fn add_totp(
     conn: &mut SqliteConnection,
@@ -166,16 +167,17 @@ async fn replace_codes(conn: &mut SqliteConnection, user: UserId) -> Changed<()>
     Ok(())
 }
 
-pub(super) async fn request_reset(
+pub(super) async fn ask_second(
     conn: &mut SqliteConnection,
     user: UserId,
-    request: &ResetRequest,
+    request: &SecondRequest,
 ) -> Changed {
     let done =
-        sqlx::query("UPDATE users SET reset_asked_at = $2, reset_asked_by = $3 WHERE id = $1")
+        sqlx::query("UPDATE users SET asked_at = $2, asked_by = $3, asked_for = $4 WHERE id = $1")
             .bind(user.as_bytes().as_slice())
             .bind(int(request.at.millis()))
             .bind(request.by.as_str())
+            .bind(rows::takes_two_code(request.what))
             .execute(conn)
             .await?;
     exactly_one(&done)?;

@@ -30,7 +30,7 @@ fn fresh(user: &User) -> UserRecord {
         totp: None,
         recovery: Vec::new(),
         waiting: Vec::new(),
-        reset_request: None,
+        second_request: None,
         killed_cookies: Vec::new(),
     }
 }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use domain::audit::Event;
 use domain::challenge::Method;
-use domain::directory::{Device, ResetRequest, StoredCode, TotpFactor, Wait, WaitingFactor};
+use domain::directory::{
+    Device, SecondRequest, StoredCode, TakesTwo, TotpFactor, Wait, WaitingFactor,
+};
 use ports::{Change, DirectoryError};
 use statement::{FactorId, Timestamp};
 
@@ -172,13 +174,13 @@ pub(super) async fn a_reset_is_asked_for_and_done(mut world: World) {
     world.both_waiting(&wait).await;
     let (user, at) = (world.fixture.user.id, world.backend.clock.now());
     for by in ["operator (uid 1)", "operator (uid 2)"] {
-        let request = ResetRequest { at, by: by.to_owned() };
-        world.apply(Change::RequestReset(user, request.clone()), Event::ResetRequested).await;
-        assert_eq!(world.own().await.reset_request, Some(request), "the last one");
+        let request = SecondRequest { at, by: by.to_owned(), what: TakesTwo::BreakGlass };
+        world.apply(Change::AskSecond(user, request.clone()), Event::ResetRequested).await;
+        assert_eq!(world.own().await.second_request, Some(request), "the last one");
     }
     world.apply(Change::ResetUser(user, at), Event::FactorReset).await;
     let record = world.own().await;
-    assert_eq!((&record.reset_request, record.waiting.len()), (&None, 0));
+    assert_eq!((&record.second_request, record.waiting.len()), (&None, 0));
     assert!(!record.is_enrolled());
 }
 
@@ -186,13 +188,13 @@ pub(super) async fn waits_of_nobody_are_refused(mut world: World) {
     let nobody = world.fixture.user().id;
     let (totp, codes) = (world.fixture.totp(), world.fixture.recovery_codes());
     let (device, wait, at) = (world.fixture.device().id, world.wait(), world.backend.clock.now());
-    let request = ResetRequest { at, by: "operator (uid 1)".to_owned() };
+    let request = SecondRequest { at, by: "operator (uid 1)".to_owned(), what: TakesTwo::Reset };
     for change in [
         Change::AddTotp(nobody, totp.clone(), wait.clone()),
         Change::AddRecoveryCodes(nobody, codes, wait),
         Change::EndDeviceWait(device),
         Change::EndFactorWait(nobody, totp.id),
-        Change::RequestReset(nobody, request),
+        Change::AskSecond(nobody, request),
     ] {
         assert_eq!(world.refused(change).await, DirectoryError::NotFound);
     }
