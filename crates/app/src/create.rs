@@ -355,6 +355,7 @@ impl App {
         if shadow.is_some() {
             self.shadowed.note(Differs::Create);
         }
+        self.note_silent(&challenge, &wanted.place);
         if challenge.mode == Mode::Ring {
             let hint = Hint::Prompt(Arc::clone(&challenge));
             self.courier.tell_user(challenge.tenant, challenge.user, hint);

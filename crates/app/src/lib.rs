@@ -109,6 +109,7 @@ pub struct App {
     refused_logins: logins::RefusedLogins,
     /// Held while token keys are drawn and stored, so that two never take one number.
     drawing: futures_util::lock::Mutex<()>,
+    silenced: digest::Silenced,
 }
 
 impl App {
@@ -129,6 +130,7 @@ impl App {
             shadowed: shadow::Shadowed::default(),
             refused_logins: logins::RefusedLogins::default(),
             drawing: futures_util::lock::Mutex::new(()),
+            silenced: digest::Silenced::default(),
         }
     }
 

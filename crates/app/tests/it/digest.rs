@@ -69,7 +69,8 @@ async fn silent_requests_are_told_of_once_a_day() {
     assert_eq!(told(world.approve(&phone, &created).await), Decision::Approved);
     let digest = digests(&mut *mailbox);
     assert_eq!(digest.len(), 1);
-    assert!(digest[0].starts_with("17 sign-in requests were kept silent"), "{digest:?}");
+    let from = "17 sign-in requests were kept silent: from 203.0.113.0/24. ";
+    assert!(digest[0].starts_with(from), "{digest:?}");
     assert!(digest[0].chars().count() <= 200);
 
     // what comes after it is told of a day later
@@ -89,6 +90,29 @@ async fn silent_requests_are_told_of_once_a_day() {
     world.pass(48 * HOUR);
     world.app.pulled(&mut world.call(), &phone.connected).await;
     assert_eq!(digests(&mut *mailbox), [""; 0], "each is told of once");
+}
+
+#[tokio::test]
+async fn a_digest_says_from_where() {
+    let world = World::new().await;
+    let app = world.integration("vpn").await;
+    let phone = world.enrolled("alice").await.device;
+    let mut mailbox = connect(&world, &phone);
+    for (ip, times) in [("203.0.113.9", 5), ("198.51.100.99", 2), ("2001:db8:1::1", 1)] {
+        for n in 0..times {
+            ask(&world, &app, &format!("{ip}-{n}").replace([':', '.'], "_"), ip).await;
+            world.pass(Duration::from_secs(90));
+            while world.app.expire_due(&mut world.call()).await.expect("a sweep") {}
+        }
+    }
+    world.app.pulled(&mut world.call(), &phone.connected).await;
+    let digest = digests(&mut *mailbox);
+    assert_eq!(digest.len(), 1);
+    let (_, from) = digest[0].split_once(" kept silent: ").expect("from where");
+    let (from, _) = from.split_once(". Unless").expect("what to do");
+    let places: Vec<&str> =
+        from.split(", ").filter_map(|part| Some(part.split_once(" from ")?.1)).collect();
+    assert_eq!(places, ["203.0.113.0/24", "198.51.100.0/24", "elsewhere"], "{from}");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Where a request comes from, as far as anybody vouched for it, and how familiar that is.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -51,6 +52,35 @@ impl Place {
         // apart from the address of the same bytes
         network[0] += 64;
         Some(network)
+    }
+}
+
+impl Place {
+    /// The network, as people write it.
+    #[must_use]
+    pub fn network_name(&self) -> Option<String> {
+        if let (Some(asn), Some(_)) = (self.asn, self.ip) {
+            return Some(format!("AS{asn}"));
+        }
+        let [kind, a, b, c, d, e, f, ..] = self.address()?;
+        Some(if kind == 4 {
+            format!("{a}.{b}.{c}.0/24")
+        } else {
+            let group = |high: u8, low: u8| u16::from_be_bytes([high, low]);
+            format!("{:x}:{:x}:{:x}::/48", group(a, b), group(c, d), group(e, f))
+        })
+    }
+}
+
+impl fmt::Display for Place {
+    /// Network and country, as far as they are known.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(network) = self.network_name() else { return f.write_str("an unknown place") };
+        f.write_str(&network)?;
+        match self.country.as_ref().map(|code| std::str::from_utf8(code)) {
+            Some(Ok(country)) => write!(f, " ({country})"),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -168,7 +168,7 @@ policy! {
     outage_half_life_s: 180.0 "s" in 60.0..3600.0, "How fast evidence of an outage fades.";
 
     enrolment_wait_s: 86400.0 "s" in 0.0..604800.0, "How long a new device or factor waits for its rights while the user's level is raised.";
-    digest_s: 86400.0 "s" in 3600.0..604800.0, "Least time between two digests of silent challenges.";
+    digest_s: 86400.0 "s" in 86400.0..604800.0, "Least time between two digests of silent challenges.";
     contain_s: 86400.0 "s" in 3600.0..1209600.0, "How long an operator's containment lasts.";
 }
 

@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 
 use statement::Timestamp;
 
-use super::names::{Map, asker, network_name, origin, session};
+use super::names::{Map, asker, origin, session};
 use super::{Caller, Judged, LabError, MAX_TTL_MS, Op, Raised, Said, Word};
 use crate::attempts::{Attempts, Budgets, Lane};
 use crate::challenge::{Decision, Method, Methods, Mode, Purpose};
@@ -437,7 +437,7 @@ pub(super) fn name_all(caller: &Caller, alerts: Vec<Alert>) -> Vec<Raised> {
         let (user, source) = match alert.scope {
             Scope::User => (Some(caller.user.clone()), None),
             Scope::Address => (None, caller.place.ip.map(|ip| ip.to_string())),
-            Scope::Network => (None, network_name(&caller.place)),
+            Scope::Network => (None, caller.place.network_name()),
             Scope::Integration => (None, Some(caller.integration.clone())),
             Scope::Organisation => (None, Some("organisation".to_owned())),
         };

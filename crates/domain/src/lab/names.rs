@@ -3,7 +3,7 @@
 use std::hash::{BuildHasherDefault, Hasher};
 
 use super::Caller;
-use crate::guard::{Asker, Origin, Place};
+use crate::guard::{Asker, Origin};
 
 /// FNV-1a, then mixed (SplitMix64), so that every bit depends on every byte.
 #[derive(Clone, Copy, Debug)]
@@ -71,18 +71,4 @@ pub(super) fn asker(caller: &Caller) -> Asker {
         integration: hash(&[b"integration", caller.integration.as_bytes()]),
         user: short(hash(&[b"user", caller.user.as_bytes()])).max(1),
     }
-}
-
-/// The network, as people write it.
-pub(super) fn network_name(place: &Place) -> Option<String> {
-    if let (Some(asn), Some(_)) = (place.asn, place.ip) {
-        return Some(format!("AS{asn}"));
-    }
-    let [kind, a, b, c, d, e, f, ..] = place.address()?;
-    Some(if kind == 4 {
-        format!("{a}.{b}.{c}.0/24")
-    } else {
-        let group = |high: u8, low: u8| u16::from_be_bytes([high, low]);
-        format!("{:x}:{:x}:{:x}::/48", group(a, b), group(c, d), group(e, f))
-    })
 }
