@@ -10,7 +10,7 @@ use domain::challenge::{Challenge, Decision, Methods, Mode, Purpose, State};
 use domain::cookie::{CookieId, DeviceCookie};
 use domain::create::{self, Detail, Plan, Slot};
 use domain::directory::UserRecord;
-use domain::guard::{self, Asker, Facts, Verdict, seconds};
+use domain::guard::{self, Around, Asker, Facts, Verdict, seconds};
 use domain::number::Number;
 use ports::{
     Hint, HotChange, HotError, HotUser, MacKey, Open, Opened, Replay, ReplayKey, SealFor,
@@ -21,7 +21,7 @@ use statement::{ChallengeId, TenantId, Timestamp, UserId};
 use self::check::Wanted;
 pub(crate) use self::check::session_hash;
 use crate::document::Document;
-use crate::guarding::{self, About, judgement};
+use crate::guarding::{self, About, Seat, judgement};
 use crate::live::{MAX_TRIES, Outcome};
 use crate::settle::plain;
 use crate::shadow::{Beside, Differs};
@@ -225,7 +225,6 @@ impl App {
             session: wanted.session,
             request: wanted.request,
         };
-        let policy = self.policy(tenant, caller.integration().id);
         let cookie = cookie.as_ref().map(<[u8; 16]>::as_slice);
         let (origin, asker) = self.origin(caller, target.id, &wanted.place, cookie);
         let facts = Facts {
@@ -236,15 +235,15 @@ impl App {
             origin,
             session: Some(session_tag(&wanted.session)),
             break_glass: target.record.as_ref().is_some_and(|record| record.user.break_glass),
-            around: self.around(policy, tenant, &asker, call.now),
+            around: Around::default(),
         };
-        let plan = create::plan(policy, &hot.cell, &hot.live, &slot, &facts, call.now);
+        let (plan, facts, seat) = self.plan(caller, (&hot, &slot), (facts, asker), call.now);
         match plan {
             Plan::Merge(open) => self.merge(call, attempt, open).await,
             Plan::New { verdict, supersedes, forgets } => {
                 let shadow = self.shadow_create(tenant, (&hot, &slot), (&facts, asker), call.now);
                 let superseded = self.supersede(&hot, &supersedes).await?;
-                let new = New { verdict, shadow, superseded, forgets, facts, asker };
+                let new = New { verdict, shadow, superseded, forgets, facts, asker, seat };
                 self.open_new(call, attempt, hot, new).await
             }
         }
@@ -305,10 +304,10 @@ impl App {
         call: &mut Call,
         attempt: &Attempt<'_>,
         hot: HotUser,
-        new: New,
+        new: New<'_>,
     ) -> Result<Option<Created>, Error> {
         let Attempt { caller, wanted, target, replay, .. } = *attempt;
-        let New { verdict, shadow, superseded, forgets, facts, asker } = new;
+        let New { verdict, shadow, superseded, forgets, facts, asker, mut seat } = new;
         let gone = |id: &ChallengeId| superseded.iter().any(|(c, _)| c.id == *id);
         let stays = hot.live.iter().filter(|c| !c.is_past(call.now) && !gone(&c.id));
         let taken: Vec<Number> = self.numbers_of(stays).into_iter().map(|(_, n)| n).collect();
@@ -338,9 +337,7 @@ impl App {
             Err(HotError::Conflict(_)) => return Ok(None),
             Err(HotError::Store(error)) => return Err(error.into()),
         };
-        if challenge.mode != Mode::Decoy && challenge.first_factor {
-            alerts.extend(self.note_opened(&challenge, &asker, &verdict));
-        }
+        alerts.extend(seat.alerts());
         let about = About::challenge(&challenge);
         let alerts = guarding::raise(about, alerts, wanted.address.as_deref());
         let judged = judgement(&facts, &verdict, wanted.ttl);
@@ -349,7 +346,7 @@ impl App {
             .with(|public| public.shadow = shadow);
         let (opens, rider) = (Arc::clone(&challenge), committed.rider);
         let open = Open { challenge: opens, replay, audit, alerts, rider };
-        if self.ledger.open(open).await? == Opened::Replayed {
+        if seat.keep(self.ledger.open(open)).await? == Opened::Replayed {
             return self.replayed(call, caller, replay).await;
         }
         if shadow.is_some() {
@@ -433,13 +430,14 @@ impl App {
 }
 
 /// A challenge that is to be made, with what it stands on.
-struct New {
+struct New<'a> {
     verdict: Verdict,
     shadow: Option<Beside>,
     superseded: Vec<(Arc<Challenge>, Option<domain::challenge::Decided>)>,
     forgets: Vec<ChallengeId>,
     facts: Facts,
     asker: Asker,
+    seat: Seat<'a>,
 }
 
 /// What one try to create stands on.

@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use domain::audit::{Entry, Event, Judgement};
-use domain::challenge::{Challenge, Decided, Method};
+use domain::challenge::{Challenge, Decided, Method, Mode};
+use domain::create::{self, Plan, Slot};
 use domain::directory::UserRecord;
 use domain::guard::{
-    self, Alert, Around, Asker, Facts, Opened, Origin, Place, Policy, Raised, Sources, Verdict,
+    self, Alert, Asker, Facts, Opened, Origin, Place, Policy, Raised, Reserved, Sources, Verdict,
     seconds,
 };
-use ports::MacKey;
+use ports::{HotUser, MacKey, StoreError};
 use statement::{IntegrationId, TenantId, Timestamp, UserId};
 
 use crate::{App, Caller};
@@ -23,6 +24,47 @@ impl Tenants {
     fn lock(&self) -> MutexGuard<'_, HashMap<TenantId, Sources>> {
         // counts are worth keeping even if somebody panicked between two of them
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request's place among all others, from the moment it is planned. Whoever drops it gives it up.
+pub(crate) struct Seat<'a> {
+    app: &'a App,
+    tenant: TenantId,
+    policy: &'a Policy,
+    asker: Asker,
+    taken: Option<(Reserved, guard::Seconds)>,
+    alerts: Vec<Raised>,
+}
+
+impl Seat<'_> {
+    /// What its request raised about many users.
+    pub(crate) fn alerts(&mut self) -> Vec<Raised> {
+        std::mem::take(&mut self.alerts)
+    }
+
+    /// Runs the write that makes its request durable. The place is given up only if that says that nothing was
+    /// written: whoever hangs up meanwhile stays counted.
+    pub(crate) async fn keep(
+        mut self,
+        write: impl Future<Output = Result<ports::Opened, StoreError>>,
+    ) -> Result<ports::Opened, StoreError> {
+        let taken = self.taken.take();
+        let written = write.await;
+        if written != Ok(ports::Opened::Opened) {
+            self.taken = taken;
+        }
+        written
+    }
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        if let Some((reserved, at)) = self.taken.take()
+            && let Some(sources) = self.app.tenants.lock().get_mut(&self.tenant)
+        {
+            sources.take_back(self.policy, &self.asker, &reserved, at);
+        }
     }
 }
 
@@ -90,33 +132,33 @@ impl App {
         (origin, asker)
     }
 
-    /// What is known beyond the user about a request.
-    pub(crate) fn around(
+    /// Plans a request by what is known beyond the user, and counts it at once among what the next one sees:
+    /// requests that come together must not find each other absent.
+    pub(crate) fn plan(
         &self,
-        policy: &Policy,
-        tenant: TenantId,
-        asker: &Asker,
+        caller: &Caller,
+        (hot, slot): (&HotUser, &Slot),
+        (mut facts, asker): (Facts, Asker),
         now: Timestamp,
-    ) -> Around {
+    ) -> (Plan, Facts, Seat<'_>) {
+        let tenant = caller.tenant();
+        let policy = self.policy(tenant, caller.integration().id);
+        let at = seconds(now);
         let mut tenants = self.tenants.lock();
-        let sources = tenants.get_mut(&tenant);
-        sources.map(|sources| sources.around(policy, asker, seconds(now))).unwrap_or_default()
-    }
-
-    /// Notes a challenge that was opened.
-    pub(crate) fn note_opened(
-        &self,
-        challenge: &Challenge,
-        asker: &Asker,
-        verdict: &Verdict,
-    ) -> Vec<Raised> {
-        let policy = self.policy(challenge.tenant, challenge.integration);
-        let rang = verdict.mode == domain::challenge::Mode::Ring;
-        let now = seconds(challenge.created);
-        let mut tenants = self.tenants.lock();
-        let sources = tenants.entry(challenge.tenant).or_default();
-        let alerts = sources.asked(policy, asker, verdict.familiarity, rang, now);
-        grounded(sources, policy, asker, alerts, now)
+        let sources = tenants.entry(tenant).or_default();
+        facts.around = sources.around(policy, &asker, at);
+        let plan = create::plan(policy, &hot.cell, &hot.live, slot, &facts, now);
+        let mut seat = Seat { app: self, tenant, policy, asker, taken: None, alerts: Vec::new() };
+        if let Plan::New { verdict, .. } = &plan
+            && verdict.mode != Mode::Decoy
+            && facts.first_factor
+        {
+            let rang = verdict.mode == Mode::Ring;
+            let (reserved, alerts) = sources.reserve(policy, &asker, verdict.familiarity, rang, at);
+            seat.alerts = grounded(sources, policy, &asker, alerts, at);
+            seat.taken = Some((reserved, at));
+        }
+        (plan, facts, seat)
     }
 
     /// Whether prompts of a tenant time out everywhere.
@@ -152,7 +194,6 @@ impl App {
         let mut tenants = self.tenants.lock();
         tenants.entry(tenant).or_default().junk(policy, asker, seconds(now))
     }
-
 }
 
 /// What is told when a challenge of a break-glass user passes, unless it was told when it was asked for.

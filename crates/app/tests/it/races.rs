@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use app::{AnswerResult, Error};
 use domain::audit::Event;
-use domain::challenge::{Decision, State};
+use domain::challenge::{Decision, Mode, State};
 use statement::AnswerDecision;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
@@ -39,6 +39,32 @@ async fn a_hundred_identical_answers_are_one_decision() {
     let told: HashSet<Decision> = tasks.join_all().await.into_iter().collect();
     assert_eq!(told, HashSet::from([Decision::Approved]));
     assert_eq!(count(&world, Event::ChallengeDecided).await, 1);
+}
+
+/// A bug once let a spray ring everybody whom it asked within the time of a commit.
+#[tokio::test]
+async fn users_asked_all_at_once_from_one_address_see_each_other() {
+    const USERS: usize = 40;
+    let world = Arc::new(World::new().await);
+    let app = world.integration("vpn").await;
+    for n in 0..USERS {
+        world.enrolled(&format!("user{n}")).await;
+    }
+    let barrier = Arc::new(Barrier::new(USERS));
+    let mut tasks = JoinSet::new();
+    for n in 0..USERS {
+        let (world, app, barrier) = (Arc::clone(&world), app.clone(), Arc::clone(&barrier));
+        let mut request = world.request(&format!("user{n}"), &format!("s{n}"));
+        request.context.ip = "203.0.113.9".parse().ok();
+        tasks.spawn(async move {
+            barrier.wait().await;
+            let created = world.create_with(&app, request).await.expect("a challenge");
+            world.mode(created.view.id).await
+        });
+    }
+    let modes = tasks.join_all().await;
+    let rang = modes.iter().filter(|mode| **mode == Mode::Ring).count();
+    assert!((1..=10).contains(&rang), "{rang} of {USERS} rang");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -36,4 +36,4 @@ pub use policies::{
 pub use policy::{KNOBS, Knob, Policy, PolicyError};
 pub use reason::Reason;
 pub use replay::{Finding, Replay, Row, Totals, What};
-pub use sources::{Asker, MAX_SOURCES, Sources, UserTag};
+pub use sources::{Asker, MAX_SOURCES, Reserved, Sources, UserTag};

@@ -59,6 +59,16 @@ pub struct Asker {
     pub user: UserTag,
 }
 
+/// What a request added to what spans users, before it came to be.
+#[derive(Clone, Copy, Debug, Default)]
+#[must_use]
+pub struct Reserved {
+    /// Whether its user wasn't counted yet: at its address, in its network, in the organisation.
+    is_new: [bool; 3],
+    /// Whether it alerted of its address, its network, the organisation.
+    told: [bool; 3],
+}
+
 /// What spans the users of one tenant.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
@@ -145,15 +155,29 @@ impl Sources {
         rang: bool,
         now: Seconds,
     ) -> Vec<Alert> {
+        self.reserve(policy, from, familiarity, rang, now).1
+    }
+
+    /// The same for a request that may never come to be: what [`Sources::take_back`] needs then. To look around
+    /// and to reserve must be one step, or requests that come all at once don't see each other.
+    pub fn reserve(
+        &mut self,
+        policy: &Policy,
+        from: &Asker,
+        familiarity: Familiarity,
+        rang: bool,
+        now: Seconds,
+    ) -> (Reserved, Vec<Alert>) {
+        let mut reserved = Reserved::default();
         if familiarity.is_known() {
-            return Vec::new();
+            return (reserved, Vec::new());
         }
         let outage = now < self.outage_until;
         let (mut alerts, mut explained) = (Vec::new(), None);
         for (at, (table, key, limit)) in self.scopes(policy, from).into_iter().enumerate() {
             let Some(key) = key else { continue };
             let source = table.entry(policy, key, now);
-            source.asked(from.user, now);
+            reserved.is_new[at] = source.asked(from.user, now);
             if !source.is_spray(limit) || outage {
                 continue;
             }
@@ -162,6 +186,7 @@ impl Sources {
             if now >= source.alerted_until && explained.is_none() {
                 let scope = if at == 0 { Scope::Address } else { Scope::Network };
                 alerts.push(Alert { kind: AlertKind::Spray, severity: Severity::Medium, scope });
+                reserved.told[at] = true;
             }
             source.alerted_until = now + ALERT_LIFE_S;
             explained = explained.or(Some(source.users()));
@@ -169,10 +194,36 @@ impl Sources {
         if let Some(users) = explained {
             // what one source explains is no surge of the whole organisation
             users.into_iter().for_each(|user| self.surge.forget(policy, user, now));
-        } else if self.surge.asked(policy, from.user, rang, now) && !outage {
-            alerts.extend(self.surge.heat(policy, now));
+        } else {
+            let (is_new, is_hot) = self.surge.asked(policy, from.user, rang, now);
+            reserved.is_new[2] = is_new;
+            if is_hot && !outage {
+                let alert = self.surge.heat(policy, now);
+                reserved.told[2] = alert.is_some();
+                alerts.extend(alert);
+            }
         }
-        alerts
+        (reserved, alerts)
+    }
+
+    /// Takes back what was reserved for a request that never came to be. What it alerted of is told again by the
+    /// next one.
+    pub fn take_back(&mut self, policy: &Policy, from: &Asker, reserved: &Reserved, now: Seconds) {
+        for (at, (table, key, _)) in self.scopes(policy, from).into_iter().enumerate() {
+            let Some(source) = key.and_then(|key| table.get(policy, key, now)) else { continue };
+            if reserved.is_new[at] {
+                source.take_back(from.user);
+            }
+            if reserved.told[at] {
+                source.alerted_until = 0;
+            }
+        }
+        if reserved.is_new[2] {
+            self.surge.forget(policy, from.user, now);
+        }
+        if reserved.told[2] {
+            self.surge.untell();
+        }
     }
 
     /// Notes how a challenge ended that `from` asked for.
@@ -281,7 +332,8 @@ impl Sources {
     ) -> Evidence {
         let spray = |users| Counts { users: count(users), ..Counts::default() };
         let [address, network] = self.scopes(policy, from).map(|(table, key, _)| {
-            let failing = key.and_then(|key| table.get(policy, key, now)).map_or(0.0, |s| s.failing());
+            let failing =
+                key.and_then(|key| table.get(policy, key, now)).map_or(0.0, |s| s.failing());
             let evidence = Evidence::fading(policy.source_half_life_s, spray(failing));
             Evidence { source: key, ..evidence }
         });

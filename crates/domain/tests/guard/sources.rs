@@ -51,6 +51,51 @@ fn sprays(log: &World) -> usize {
     alerts.filter(|raised| raised.alert.kind == AlertKind::Spray).count()
 }
 
+#[test]
+fn what_never_came_to_be_leaves_no_evidence_and_another_s_request_stays() {
+    let policy = Policy::default();
+    let mut sources = Sources::default();
+    let unknown = Familiarity::Unknown;
+    let is_hot =
+        |sources: &mut Sources, user| sources.around(&policy, &asker(7, user), 100).address_hot;
+    let mut reserved = Vec::new();
+    for user in 1..=10 {
+        assert!(!is_hot(&mut sources, user), "{user}");
+        reserved.push(sources.reserve(&policy, &asker(7, user), unknown, true, 100).0);
+    }
+    assert!(is_hot(&mut sources, 11), "all at once see each other");
+    // a second request of the same user reserves nothing, and takes nothing back
+    let (again, _) = sources.reserve(&policy, &asker(7, 10), unknown, false, 100);
+    sources.take_back(&policy, &asker(7, 10), &again, 100);
+    assert!(is_hot(&mut sources, 11));
+    sources.take_back(&policy, &asker(7, 10), &reserved[9], 100);
+    assert!(!is_hot(&mut sources, 11));
+    for (user, reserved) in (1..).zip(&reserved[..9]) {
+        sources.take_back(&policy, &asker(7, user), reserved, 100);
+    }
+    for user in 1..=10 {
+        assert!(!is_hot(&mut sources, user));
+        sources.asked(&policy, &asker(7, user), unknown, true, 100);
+    }
+}
+
+#[test]
+fn an_alert_of_what_never_came_to_be_is_told_again() {
+    let policy = Policy::default();
+    let mut sources = Sources::default();
+    let ask = |sources: &mut Sources, user, now| {
+        sources.reserve(&policy, &asker(7, user), Familiarity::Unknown, false, now)
+    };
+    for user in 1..=8 {
+        assert_eq!(ask(&mut sources, user, 100).1, []);
+    }
+    let (reserved, alerts) = ask(&mut sources, 9, 200);
+    assert_eq!(alerts.len(), 1, "nobody answered");
+    assert_eq!(ask(&mut sources, 10, 200).1, []);
+    sources.take_back(&policy, &asker(7, 9), &reserved, 201);
+    assert_eq!(ask(&mut sources, 11, 201).1, alerts);
+}
+
 fn rang(judged: &Judged) -> usize {
     usize::from(judged.decision == Word::Ring)
 }

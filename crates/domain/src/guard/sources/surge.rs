@@ -85,10 +85,10 @@ impl Surge {
         self.users.iter().position(|other| *other == user)
     }
 
-    fn note(&mut self, policy: &Policy, user: UserTag, weight: f32, now: Seconds) {
+    fn note(&mut self, policy: &Policy, user: UserTag, weight: f32, now: Seconds) -> bool {
         // somebody who is asked again is one
         if self.slot(user).is_some() {
-            return;
+            return false;
         }
         self.users[self.next] = user;
         self.requests[self.next] = (now, weight);
@@ -100,6 +100,7 @@ impl Surge {
         }
         self.users[self.next] = 0;
         self.requests[self.next] = (0, 0.0);
+        true
     }
 
     /// What a request counts. What is silent because of the surge is weak evidence that it goes on: people don't
@@ -137,19 +138,23 @@ impl Surge {
         self.asked >= self.limit(policy, policy.surge_users)
     }
 
-    /// Notes a request from an unknown place; says whether there are too many.
+    /// Notes a request from an unknown place; says whether it is one more, and whether there are too many.
     pub(super) fn asked(
         &mut self,
         policy: &Policy,
         user: UserTag,
         rang: bool,
         now: Seconds,
-    ) -> bool {
+    ) -> (bool, bool) {
         self.bring_to(policy, now);
-        if rang || now < self.hot_until {
-            self.note(policy, user, Self::weight(policy, rang), now);
-        }
-        self.is_beyond(policy)
+        let counts = rang || now < self.hot_until;
+        let is_new = counts && self.note(policy, user, Self::weight(policy, rang), now);
+        (is_new, self.is_beyond(policy))
+    }
+
+    /// Nobody was told after all.
+    pub(super) const fn untell(&mut self) {
+        self.alerted_until = 0;
     }
 
     /// Keeps unknown places silent for a while; raises an alert when that begins.

@@ -92,9 +92,10 @@ impl Source {
         self.users.iter().position(|other| *other == user)
     }
 
-    pub(super) fn asked(&mut self, user: UserTag, now: Seconds) {
+    /// Notes a request; says whether the user wasn't counted yet.
+    pub(super) fn asked(&mut self, user: UserTag, now: Seconds) -> bool {
         if self.slot(user).is_some() {
-            return;
+            return false;
         }
         let at = usize::from(self.next);
         // more at once than are told apart: who has to make room counts
@@ -102,6 +103,17 @@ impl Source {
         self.users[at] = user;
         self.asked_at[at] = low(now);
         self.next = (self.next + 1) % 16;
+        true
+    }
+
+    /// Forgets a user whose request never came to be.
+    pub(super) fn take_back(&mut self, user: UserTag) {
+        if let Some(at) = self.slot(user) {
+            if self.asked_at[at] == STALE {
+                self.failing = (self.failing - 1.0).max(0.0);
+            }
+            (self.users[at], self.asked_at[at]) = (0, STALE);
+        }
     }
 
     /// Whom it asked without success, lately.
