@@ -8,7 +8,7 @@ use std::time::Duration;
 use domain::audit::{Entry, Event, Judgement};
 use domain::challenge::{Challenge, Decision, Methods, Mode, Purpose, State};
 use domain::cookie::{CookieId, DeviceCookie};
-use domain::create::{self, Detail, Plan, Slot};
+use domain::create::{Detail, Plan, Slot};
 use domain::directory::UserRecord;
 use domain::guard::{self, Around, Asker, Facts, Verdict, seconds};
 use domain::number::Number;

@@ -19,7 +19,10 @@ const MAX_NAMED: usize = 2;
 /// Where silent requests came from that their user hasn't been told of yet. In memory alone, and bounded: what is
 /// lost is told of as from elsewhere.
 #[derive(Default)]
-pub(crate) struct Silenced(Mutex<HashMap<(TenantId, UserId), Vec<(String, u16)>>>);
+pub(crate) struct Silenced(Mutex<HashMap<(TenantId, UserId), Vec<From>>>);
+
+/// A place, and how many came from there.
+type From = (String, u16);
 
 impl Silenced {
     fn note(&self, whose: (TenantId, UserId), place: &Place) {
@@ -30,20 +33,20 @@ impl Silenced {
         }
         let places = users.entry(whose).or_default();
         let name = place.to_string();
-        match places.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, count)) => *count = count.saturating_add(1),
-            None if places.len() < MAX_NAMED => places.push((name, 1)),
-            None => {}
+        if let Some((_, count)) = places.iter_mut().find(|(known, _)| *known == name) {
+            *count = count.saturating_add(1);
+        } else if places.len() < MAX_NAMED {
+            places.push((name, 1));
         }
     }
 
-    fn take(&self, whose: (TenantId, UserId)) -> Vec<(String, u16)> {
+    fn take(&self, whose: (TenantId, UserId)) -> Vec<From> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&whose).unwrap_or_default()
     }
 }
 
 /// What a digest says, in at most 200 characters.
-fn digest(count: u16, mut places: Vec<(String, u16)>) -> String {
+fn digest(count: u16, mut places: Vec<From>) -> String {
     let requests = match count {
         1 => "1 sign-in request was".to_owned(),
         count => format!("{count} sign-in requests were"),

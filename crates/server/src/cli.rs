@@ -222,9 +222,12 @@ pub enum Guard {
         milliseconds that never decrease; a bad line is answered with an error and changes nothing."
     )]
     Lab {
-        /// TOML file with numbers that differ from the defaults
+        /// TOML file with numbers that differ from the defaults; lines go by the table of their integration
         #[arg(long, value_name = "FILE")]
         policy: Option<PathBuf>,
+        /// Go by this tenant's table as well
+        #[arg(long, value_name = "NAME")]
+        tenant: Option<String>,
     },
     /// List every number of a policy with its unit, default, bounds and reason
     #[command(
@@ -234,6 +237,9 @@ pub enum Guard {
         /// Show what this file makes of them
         #[arg(long, value_name = "FILE")]
         policy: Option<PathBuf>,
+        /// For whom
+        #[command(flatten)]
+        whose: Whose,
     },
     /// Say what digits, tries and budgets buy an attacker who has the password
     #[command(
@@ -244,6 +250,9 @@ pub enum Guard {
         /// TOML file with numbers that differ from the defaults
         #[arg(long, value_name = "FILE")]
         policy: Option<PathBuf>,
+        /// For whom
+        #[command(flatten)]
+        whose: Whose,
         /// The success that an attacker may have, per user and year, such as 1e-4
         #[arg(long, value_name = "P")]
         success: Option<f64>,
@@ -268,6 +277,17 @@ pub enum Guard {
         #[arg(long, value_name = "TIME")]
         since: Option<String>,
     },
+}
+
+/// Whose tables of a policy hold.
+#[derive(Debug, Default, Args)]
+pub struct Whose {
+    /// By this tenant's table
+    #[arg(long, value_name = "NAME")]
+    pub tenant: Option<String>,
+    /// By this integration's table
+    #[arg(long, value_name = "NAME")]
+    pub integration: Option<String>,
 }
 
 /// Whatever is said to a command that isn't built.

@@ -482,6 +482,12 @@ impl Policies {
         self.at(self.place(tenant, Some(integration)))
     }
 
+    /// The ids or names of tenants and integrations that have tables of their own.
+    #[must_use]
+    pub fn tables(&self) -> (&[String], &[String]) {
+        (&self.tenants, &self.integrations)
+    }
+
     /// Whether anybody is asked for fewer digits than NIST wants.
     #[must_use]
     pub fn has_familiar(&self) -> bool {

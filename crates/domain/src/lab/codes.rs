@@ -22,12 +22,13 @@ impl Lab {
         let now = seconds(at);
         self.ids.insert(id.clone(), Known::Other);
         let origin = origin(caller);
+        let policy = self.book.of(&caller.integration);
         let user = self.users.entry(caller.user.clone()).or_default();
-        user.memory = user.memory.at(&self.policy, now);
+        user.memory = user.memory.at(policy, now);
         let withheld = for_challenge.as_ref().is_some_and(|challenge| {
             user.live.iter().any(|live| live.withheld && live.id == *challenge)
         });
-        let familiarity = user.memory.familiarity(&self.policy, &origin, now);
+        let familiarity = user.memory.familiarity(policy, &origin, now);
         let lane = familiarity.lane(withheld);
         let at_lane = usize::from(lane.code()) - 1;
         let counted = user.lanes[at_lane].count_in(lane, &self.budgets, at);
@@ -51,7 +52,7 @@ impl Lab {
             self.passed(now, for_challenge.as_deref(), caller)
         } else {
             let spent = decision == Word::Refuse;
-            let alerts = user.memory.code_failed(&self.policy, &origin, spent, now);
+            let alerts = user.memory.code_failed(policy, &origin, spent, now);
             name_all(caller, alerts)
         };
         self.said(now, id, decision, reason, caller, alerts)
@@ -66,13 +67,14 @@ impl Lab {
         code_known: bool,
     ) -> Judged {
         self.ids.insert(id.clone(), Known::Other);
+        let policy = self.book.of(&caller.integration);
         let user = self.users.entry(caller.user.clone()).or_default();
-        user.memory = user.memory.at(&self.policy, now);
+        user.memory = user.memory.at(policy, now);
         let has = user.factors.has(Method::RecoveryCode);
         // a code that the user has is never refused: its 80 bits can't be guessed, so nobody can spend a budget
         let (decision, reason) = if has && code_known {
             (Word::Accept, Reason::WithinBudget)
-        } else if self.sources.junk(&self.policy, &asker(caller), now) {
+        } else if self.sources.junk(policy, &asker(caller), now) {
             (Word::Reject, if has { Reason::CodeWrong } else { Reason::NoSuchFactor })
         } else {
             (Word::Refuse, Reason::BudgetSpent)
@@ -82,7 +84,7 @@ impl Lab {
         } else {
             let spent = decision == Word::Refuse;
             let origin = origin(caller);
-            let alerts = user.memory.code_failed(&self.policy, &origin, spent, now);
+            let alerts = user.memory.code_failed(policy, &origin, spent, now);
             name_all(caller, alerts)
         };
         self.said(now, id, decision, reason, caller, alerts)
@@ -99,11 +101,12 @@ impl Lab {
             }
             return self.end(now, &caller.user, id, Decision::Approved);
         }
+        let policy = self.book.of(&caller.integration);
         let user = self.users.entry(caller.user.clone()).or_default();
         let alerts = user.break_glass.then_some(Alert::BREAK_GLASS).into_iter().collect();
         let origin = origin(caller);
-        let charge = user.memory.code_passed(&self.policy, &origin, now);
-        self.sources.passed(&self.policy, &asker(caller), &charge, now);
+        let charge = user.memory.code_passed(policy, &origin, now);
+        self.sources.passed(policy, &asker(caller), &charge, now);
         // no challenge was told of before
         name_all(caller, alerts)
     }
@@ -119,7 +122,7 @@ impl Lab {
     ) -> Judged {
         let (level, score, reasons) = (0, 0.0, vec![reason]);
         let mut judged = Judged { id, decision, into: None, level, score, reasons, alerts };
-        self.stand(now, &caller.user, &mut judged);
+        self.stand(now, (&caller.user, &caller.integration), &mut judged);
         judged
     }
 }

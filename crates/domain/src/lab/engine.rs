@@ -64,10 +64,24 @@ pub(super) enum Known {
     Other,
 }
 
+/// Whose rules hold where. What concerns a user at no integration goes by those of nobody's.
+#[derive(Clone, Debug)]
+pub(super) struct Book {
+    base: Policy,
+    integrations: Vec<(String, Policy)>,
+}
+
+impl Book {
+    pub(super) fn of(&self, integration: &str) -> &Policy {
+        let own = self.integrations.iter().find(|(name, _)| name == integration);
+        own.map_or(&self.base, |(_, policy)| policy)
+    }
+}
+
 /// The guard alone.
 #[derive(Clone, Debug)]
 pub struct Lab {
-    pub(super) policy: Policy,
+    pub(super) book: Book,
     pub(super) budgets: Budgets,
     pub(super) sources: Sources,
     pub(super) users: Map<User>,
@@ -84,7 +98,7 @@ impl Lab {
     #[must_use]
     pub fn new(policy: Policy) -> Self {
         Self {
-            policy,
+            book: Book { base: policy, integrations: Vec::new() },
             budgets: Budgets::default(),
             sources: Sources::default(),
             users: Map::default(),
@@ -100,6 +114,13 @@ impl Lab {
     #[must_use]
     pub fn with_budgets(self, budgets: Budgets) -> Self {
         Self { budgets, ..self }
+    }
+
+    /// With rules of their own for the integrations of these names.
+    #[must_use]
+    pub fn with_integrations(mut self, integrations: Vec<(String, Policy)>) -> Self {
+        self.book.integrations = integrations;
+        self
     }
 
     /// How many users have been seen.
@@ -159,13 +180,13 @@ impl Lab {
             Op::Clear { user, .. } => {
                 let user = self.users.entry(user).or_default();
                 user.memory.clear();
-                Self::level(&self.policy, user, now)
+                Self::level(&self.book.base, user, now)
             }
             Op::Contain { user, .. } => {
                 let user = self.users.entry(user).or_default();
-                user.memory = user.memory.at(&self.policy, now);
-                user.memory.contain(&self.policy, now);
-                Self::level(&self.policy, user, now)
+                user.memory = user.memory.at(&self.book.base, now);
+                user.memory.contain(&self.book.base, now);
+                Self::level(&self.book.base, user, now)
             }
             Op::Restart => {
                 self.sources = Sources::default();
@@ -276,11 +297,12 @@ impl Lab {
         let Some(user) = self.users.get_mut(name) else { return Vec::new() };
         let Some(at) = user.live.iter().position(|live| live.id == id) else { return Vec::new() };
         let live = user.live.remove(at);
-        let alerts = self.sources.ended(&self.policy, &live.asker, &live.charge, decision, now);
+        let policy = self.book.of(&live.caller.integration);
+        let alerts = self.sources.ended(policy, &live.asker, &live.charge, decision, now);
         let mut raised = name_all(&live.caller, alerts);
         let outage = self.sources.is_outage(now);
-        user.memory = user.memory.at(&self.policy, now);
-        let alerts = user.memory.settled(&self.policy, &live.charge, decision, outage, now);
+        user.memory = user.memory.at(policy, now);
+        let alerts = user.memory.settled(policy, &live.charge, decision, outage, now);
         raised.extend(name_all(&live.caller, alerts));
         self.ids.insert(live.id, Known::Ended(name.to_owned(), decision));
         raised
@@ -304,9 +326,9 @@ impl Lab {
         if let Some(live) = same {
             let other = live.id.clone();
             if live.purpose == purpose {
-                let memory = user.memory.at(&self.policy, now);
-                let (level, score) =
-                    (memory.level(&self.policy, now), memory.shown_score(&self.policy));
+                let policy = self.book.of(&caller.integration);
+                let memory = user.memory.at(policy, now);
+                let (level, score) = (memory.level(policy, now), memory.shown_score(policy));
                 self.ids.insert(id.clone(), Known::Other);
                 let (reasons, alerts) = (vec![Reason::SameRequest], Vec::new());
                 let into = Some(other);
@@ -327,8 +349,9 @@ impl Lab {
         ttl_ms: u64,
     ) -> Judged {
         let asker = asker(&caller);
+        let policy = self.book.of(&caller.integration);
         let user = self.users.entry(caller.user.clone()).or_default();
-        user.memory = user.memory.at(&self.policy, now);
+        user.memory = user.memory.at(policy, now);
         let facts = Facts {
             enrolled: !user.factors.is_empty(),
             first_factor: true,
@@ -337,10 +360,10 @@ impl Lab {
             origin: origin(&caller),
             session: session(&caller),
             break_glass: user.break_glass,
-            around: self.sources.around(&self.policy, &asker, now),
+            around: self.sources.around(policy, &asker, now),
         };
         let beside = user.live.iter().map(|live| &live.charge);
-        let verdict = judge_create(&self.policy, &user.memory, beside, &facts, now);
+        let verdict = judge_create(policy, &user.memory, beside, &facts, now);
         let mut alerts = name_all(&caller, verdict.alerts.clone());
         let decision = match verdict.mode {
             Mode::Ring => Word::Ring,
@@ -350,10 +373,10 @@ impl Lab {
         if decision == Word::Decoy {
             self.ids.insert(id.clone(), Known::Decoy(caller.user));
         } else {
-            let (charge, raised) = user.memory.opened(&self.policy, &facts, &verdict, now);
+            let (charge, raised) = user.memory.opened(policy, &facts, &verdict, now);
             alerts.extend(name_all(&caller, raised));
             let rang = charge.rang;
-            let raised = self.sources.asked(&self.policy, &asker, verdict.familiarity, rang, now);
+            let raised = self.sources.asked(policy, &asker, verdict.familiarity, rang, now);
             alerts.extend(name_all(&caller, raised));
             let expires = t.saturating_add(ttl_ms);
             self.ids.insert(id.clone(), Known::Live(caller.user.clone()));
@@ -362,8 +385,8 @@ impl Lab {
             let (id, withheld) = (id.clone(), false);
             user.live.push(Live { id, caller, asker, purpose, expires, charge, withheld });
         }
-        let level = user.memory.level(&self.policy, now);
-        let score = user.memory.shown_score(&self.policy);
+        let level = user.memory.level(policy, now);
+        let score = user.memory.shown_score(policy);
         let (into, reasons) = (None, verdict.reasons);
         Judged { id, decision, into, level, score, reasons, alerts }
     }
@@ -383,7 +406,10 @@ impl Lab {
             alerts: Vec::new(),
         };
         let user = self.users.entry(owner.clone()).or_default();
-        user.memory = user.memory.at(&self.policy, now);
+        let live = user.live.iter().find(|live| live.id == id);
+        let of = live.map(|live| live.caller.integration.clone()).unwrap_or_default();
+        let policy = self.book.of(&of);
+        user.memory = user.memory.at(policy, now);
         let has_code = user.factors.has(Method::Totp);
         if let Some(live) = user.live.iter_mut().find(|live| live.id == id)
             && outcome == Decision::Approved
@@ -392,36 +418,43 @@ impl Lab {
             judged.reasons = vec![Reason::Released];
             let memory = &mut user.memory;
             let release =
-                memory.judge_approval(&self.policy, &live.charge, has_code, user.break_glass, now);
+                memory.judge_approval(policy, &live.charge, has_code, user.break_glass, now);
             if release == Release::Withheld {
                 judged.decision = Word::Withhold;
                 judged.reasons = vec![Reason::DeniedLately];
                 live.withheld = true;
-                let alerts = memory.withheld(&self.policy, now);
+                let alerts = memory.withheld(policy, now);
                 judged.alerts = name_all(&live.caller, alerts);
             }
         }
         if judged.decision != Word::Withhold {
             judged.alerts = self.end(now, &owner, &id, outcome);
         }
-        self.stand(now, &owner, &mut judged);
+        self.stand(now, (&owner, &of), &mut judged);
         judged
     }
 
     /// Writes down where the user stands.
-    pub(super) fn stand(&mut self, now: Seconds, user: &str, judged: &mut Judged) {
+    pub(super) fn stand(
+        &mut self,
+        now: Seconds,
+        (user, integration): (&str, &str),
+        judged: &mut Judged,
+    ) {
         let Some(user) = self.users.get(user) else { return };
-        let memory = user.memory.at(&self.policy, now);
-        judged.level = memory.level(&self.policy, now);
-        judged.score = memory.shown_score(&self.policy);
+        let policy = self.book.of(integration);
+        let memory = user.memory.at(policy, now);
+        judged.level = memory.level(policy, now);
+        judged.score = memory.shown_score(policy);
     }
 
     fn enrolment(&mut self, now: Seconds, name: String) -> Said {
         let user = self.users.entry(name.clone()).or_default();
-        user.memory = user.memory.at(&self.policy, now);
-        let (decision, alerts) = user.memory.judge_enrolment(&self.policy, now);
+        let policy = &self.book.base;
+        user.memory = user.memory.at(policy, now);
+        let (decision, alerts) = user.memory.judge_enrolment(policy, now);
         let wait_ms = if decision == EnrolmentDecision::Wait {
-            u64::from(Policy::seconds(self.policy.enrolment_wait_s)) * 1000
+            u64::from(Policy::seconds(policy.enrolment_wait_s)) * 1000
         } else {
             0
         };

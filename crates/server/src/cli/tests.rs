@@ -60,6 +60,8 @@ fn every_line_of_the_contract_parses() {
         "admin keys list",
         "--json admin keys",
         "guard policy --json",
+        "guard lab --policy p.toml --tenant acme",
+        "guard bound --policy p.toml --tenant acme --integration vpn",
         "guard bound --policy p.toml --success 1e-4 --json",
         "guard replay --from audit --policy p.toml --since 2027-01-01T00:00:00Z --data d",
         "guard replay --from events.jsonl --json",

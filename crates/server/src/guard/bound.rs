@@ -159,9 +159,10 @@ mod tests {
         let derived = derive(&Rules::default(), Fixed::default(), 1e-4).unwrap();
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), lines(&derived)).unwrap();
-        let rules = super::super::policy_file::load_base(Some(file.path())).unwrap();
+        let policies = super::super::policy_file::load(Some(file.path())).unwrap();
+        let rules = policies.base();
         assert_eq!((rules.digits, rules.budgets.unknown.month), (derived.digits, derived.unknown));
-        let (_, year) = Bound::of(&rules).strangers();
+        let (_, year) = Bound::of(rules).strangers();
         assert!(year <= 1e-4, "{year}");
     }
 }

@@ -4,7 +4,7 @@ use std::io::{self, BufRead, Write};
 use std::net::IpAddr;
 
 use domain::challenge::{Decision, Method, Methods, Purpose};
-use domain::guard::{Place, Rules};
+use domain::guard::{Place, Policies, Who};
 use domain::lab::{Caller, Judged, Lab, Op, Raised, Said};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -62,8 +62,8 @@ impl Bad {
 }
 
 /// Runs the lab from stdin to stdout until the input ends.
-pub(super) fn run(rules: Rules) -> Exit {
-    let mut lab = Lab::new(rules.policy).with_budgets(rules.budgets);
+pub(super) fn run(policies: &Policies, tenant: &str) -> Exit {
+    let mut lab = lab_of(policies, tenant);
     let (mut input, mut output) = (io::stdin().lock(), io::stdout().lock());
     let mut line = Vec::new();
     loop {
@@ -82,6 +82,19 @@ pub(super) fn run(rules: Rules) -> Exit {
             return Exit::Ok;
         }
     }
+}
+
+/// A lab by the rules of one tenant: lines name integrations and no tenants.
+fn lab_of(policies: &Policies, tenant: &str) -> Lab {
+    fn named(name: &str) -> Who<'_> {
+        Who { id: name, name }
+    }
+    let (_, integrations) = policies.tables();
+    let of = |name: &String| (name.clone(), policies.of(named(tenant), named(name)).policy.clone());
+    let base = policies.at(policies.place(named(tenant), None));
+    Lab::new(base.policy.clone())
+        .with_budgets(base.budgets)
+        .with_integrations(integrations.iter().map(of).collect())
 }
 
 /// Reads one line, without its end; what is past the bound is dropped. `false` at the end of input.
@@ -275,7 +288,7 @@ fn rounded(score: f32) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use domain::guard::Policy;
+    use domain::guard::{Change, KNOBS, Policy, Table};
 
     use super::*;
 
@@ -287,6 +300,37 @@ mod tests {
         json!({"t": t, "op": "push", "id": id, "user": "u1", "integration": "vpn", "session": id,
                "ip": ip, "asn": 64500, "country": "DE", "cookie": null, "purpose": "sign_in",
                "ttl_ms": 90000})
+    }
+
+    /// A bug once let every line go by the numbers above all tables.
+    #[test]
+    fn lines_go_by_the_table_of_their_integration() {
+        let knob = KNOBS.iter().find(|knob| knob.name == "live_without_first_factor").unwrap();
+        let silent = |name: &str| KNOBS.iter().find(|knob| knob.name == name).unwrap();
+        let strict =
+            vec![Change::Number(silent("ring"), 2.0), Change::Number(silent("silent_at"), 0.3)];
+        let table = |of: &str, changes| Table { of: of.to_owned(), changes };
+        let harmless = vec![Change::Number(knob, 3.0)];
+        let policies = Policies::new(
+            &[],
+            vec![table("acme", strict.clone())],
+            vec![table("vpn", strict), table("mail", harmless)],
+        )
+        .unwrap();
+        let second = |tenant: &str, integration: &str| {
+            let mut lab = lab_of(&policies, tenant);
+            let mut decision = Value::Null;
+            for (n, ip) in ["203.0.113.9", "198.51.100.9"].into_iter().enumerate() {
+                let mut line = push(n as u64 * 200_000, &format!("c{n}"), json!(ip));
+                line["integration"] = json!(integration);
+                decision = said(&mut lab, line)["decision"].clone();
+            }
+            decision
+        };
+        assert_eq!(second("default", "mail"), "ring");
+        assert_eq!(second("default", "other"), "ring");
+        assert_eq!(second("default", "vpn"), "silent");
+        assert_eq!(second("acme", "other"), "silent");
     }
 
     #[test]

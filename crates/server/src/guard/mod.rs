@@ -9,10 +9,10 @@ mod replay;
 use std::path::PathBuf;
 
 use app::Guards;
-use domain::guard::Rules;
+use domain::guard::{Policies, Rules, Who};
 use policy_file::PolicyFileError;
 
-use crate::cli::Guard;
+use crate::cli::{Guard, Whose};
 use crate::commands::{run, show};
 use crate::config::Config;
 use crate::exit::Exit;
@@ -46,21 +46,70 @@ pub(crate) fn warn(guards: &Guards) {
 
 /// Runs `countersign guard`.
 pub(crate) fn guard(command: Guard, json: bool) -> Exit {
-    let with = |policy: Option<PathBuf>, then: &dyn Fn(Rules) -> Exit| {
-        policy_file::load_base(policy.as_deref()).map_or_else(|why| refuse(&why), then)
+    let with = |policy: Option<PathBuf>, whose: Whose, then: &dyn Fn(&Rules) -> Exit| {
+        match policy_file::load(policy.as_deref()) {
+            Ok(policies) => match whose.rules(&policies) {
+                Ok(rules) => then(rules),
+                Err(why) => refuse(&why),
+            },
+            Err(why) => refuse(&why),
+        }
     };
     match command {
-        Guard::Lab { policy } => with(policy, &lab::run),
-        Guard::Policy { policy } if json => {
-            with(policy, &|rules| show(&describe::json(&rules).to_string()))
+        Guard::Lab { policy, tenant } => match policy_file::load(policy.as_deref()) {
+            Ok(policies) => {
+                let whose = Whose { tenant, integration: None };
+                match whose.rules(&policies) {
+                    Ok(_) => lab::run(&policies, whose.tenant()),
+                    Err(why) => refuse(&why),
+                }
+            }
+            Err(why) => refuse(&why),
+        },
+        Guard::Policy { policy, whose } if json => {
+            with(policy, whose, &|rules| show(&describe::json(rules).to_string()))
         }
-        Guard::Policy { policy } => with(policy, &|rules| show(&describe::text(&rules))),
-        Guard::Bound { policy, success } => {
-            with(policy, &|rules| bound::run(&rules, success, json))
+        Guard::Policy { policy, whose } => {
+            with(policy, whose, &|rules| show(&describe::text(rules)))
+        }
+        Guard::Bound { policy, whose, success } => {
+            with(policy, whose, &|rules| bound::run(rules, success, json))
         }
         Guard::Replay { place, from, policy, since } => {
             run(replay::run(place, from, policy, since, json))
         }
+    }
+}
+
+impl Whose {
+    fn tenant(&self) -> &str {
+        // the one that every installation has
+        self.tenant.as_deref().unwrap_or("default")
+    }
+
+    /// The rules that hold for them. Says which others the policy has, and refuses names that it doesn't know: a
+    /// misspelt one would be shown the numbers of nobody.
+    fn rules<'p>(&self, policies: &'p Policies) -> Result<&'p Rules, String> {
+        let (tenants, integrations) = policies.tables();
+        for (flag, named, known) in [
+            ("--tenant", &self.tenant, tenants),
+            ("--integration", &self.integration, integrations),
+        ] {
+            if let Some(named) = named.as_ref().filter(|named| !known.contains(named)) {
+                let known = known.join(", ");
+                return Err(format!("{flag} {named}: the policy has tables for these: {known}"));
+            }
+        }
+        if !policies.are_one() && self.tenant.is_none() && self.integration.is_none() {
+            let all: Vec<&str> = tenants.iter().chain(integrations).map(String::as_str).collect();
+            eprintln!(
+                "note: the policy has tables of their own for {}; --tenant and --integration choose them",
+                all.join(", ")
+            );
+        }
+        let integration = self.integration.as_deref().map(|name| Who { id: name, name });
+        let tenant = Who { id: self.tenant(), name: self.tenant() };
+        Ok(policies.at(policies.place(tenant, integration)))
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use domain::attempts::Lane;
 use domain::guard::{
-    BudgetKnob, Change, KNOBS, MAX_TABLES, Policies, Profile, Rules, RulesError, Table, Tries,
+    BudgetKnob, Change, KNOBS, MAX_TABLES, Policies, Profile, RulesError, Table, Tries,
 };
 use toml::de::{DeTable, DeValue};
 
@@ -61,11 +61,6 @@ pub(crate) fn load(file: Option<&Path>) -> Result<Policies, PolicyFileError> {
     let text =
         fs::read_to_string(file).map_err(|error| wrong(format!("can't be read: {error}")))?;
     parse(&text).map_err(|found| PolicyFileError { file: file.to_owned(), found })
-}
-
-/// The rules above all tables: what holds where there are neither tenants nor integrations.
-pub(crate) fn load_base(file: Option<&Path>) -> Result<Rules, PolicyFileError> {
-    load(file).map(|policies| policies.base().clone())
 }
 
 fn parse(text: &str) -> Result<Policies, Vec<(Option<usize>, String)>> {
