@@ -1,6 +1,6 @@
 //! The sign-in log, and one plain sentence per challenge.
 
-use domain::audit::{Event, Private, Public};
+use domain::audit::{Entry, Event, Private, Public};
 use domain::challenge::{Challenge, Decision, Mode, State};
 use domain::guard::Reason;
 use ports::{AuditFilter, AuditRow, StoreError, UserRef};
@@ -42,7 +42,13 @@ pub struct EventView {
 
 impl From<AuditRow> for EventView {
     fn from(row: AuditRow) -> Self {
-        Self { id: row.id, tenant: row.tenant, at: row.at, public: row.public, private: row.private }
+        Self {
+            id: row.id,
+            tenant: row.tenant,
+            at: row.at,
+            public: row.public,
+            private: row.private,
+        }
     }
 }
 
@@ -90,6 +96,26 @@ impl App {
             limit: 50,
         };
         self.ledger.read(filter).await
+    }
+
+    /// Notes that a webhook went on without an event, because its receiver never took it.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn note_skipped(
+        &self,
+        tenant: TenantId,
+        webhook: &str,
+        event: EventId,
+        why: &str,
+    ) -> Result<(), Error> {
+        let entry = Entry::new(tenant, Event::WebhookSkipped)
+            .with(|public| public.cause = Some(event.to_string()))
+            .privately(|private| {
+                private.name = Some(webhook.to_owned());
+                private.reason = Some(why.to_owned());
+            });
+        Ok(self.ledger.record(entry).await?)
     }
 
     /// One plain sentence on a challenge: why it rang, didn't ring, was refused, was a decoy.

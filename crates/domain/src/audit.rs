@@ -50,11 +50,12 @@ pub enum Event {
     TokenKeyCreated,
     UserLinked,
     UserUnlinked,
+    WebhookSkipped,
 }
 
 impl Event {
     /// All events.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::ChallengeCreated,
         Self::ChallengeDecided,
         Self::ChallengeRedeemed,
@@ -92,6 +93,7 @@ impl Event {
         Self::TokenKeyCreated,
         Self::UserLinked,
         Self::UserUnlinked,
+        Self::WebhookSkipped,
     ];
 
     /// Its name in the API.
@@ -135,6 +137,7 @@ impl Event {
             Self::TokenKeyCreated => "token_key_created",
             Self::UserLinked => "user_linked",
             Self::UserUnlinked => "user_unlinked",
+            Self::WebhookSkipped => "webhook_skipped",
         }
     }
 

@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use app::App;
+use app::{App, EventView};
 use http::StatusCode;
 use metrics::{counter, gauge};
 use rand::{Rng, RngExt as _};
 use serde_json::{Value, json};
-use statement::Timestamp;
+use statement::{TenantId, Timestamp};
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
@@ -36,6 +36,8 @@ pub struct Pace {
     pub retries: &'static [Duration],
     /// How long a receiver may fail before nothing is sent any more.
     pub give_up: Duration,
+    /// Failures of one message after which it is skipped if a test message goes through.
+    pub skip_after: u32,
     /// How long one delivery may take.
     pub timeout: Duration,
 }
@@ -61,6 +63,8 @@ impl Default for Pace {
             poll: Duration::from_secs(1),
             retries: &RETRIES,
             give_up: Duration::from_secs(5 * 24 * HOUR),
+            // five hours: a receiver that is mended in a working day is told everything
+            skip_after: 8,
             timeout: TIMEOUT,
         }
     }
@@ -185,10 +189,44 @@ impl Worker {
             }
             Err(failure) => {
                 let at = event.at;
+                if self.rejects_this(&failure).await
+                    && self.skip(app, *tenant, event, &failure).await
+                {
+                    return Duration::ZERO;
+                }
                 queue.push_front(next);
                 self.failed(&failure, at).await
             }
         }
+    }
+
+    /// Whether it is this message that the receiver doesn't take: it has failed often, and a test message passes.
+    async fn rejects_this(&self, failure: &Failure) -> bool {
+        let failures = self.kept.get().failures.saturating_add(1);
+        !failure.is_gone() && failures >= self.pace.skip_after && self.test().await.is_ok()
+    }
+
+    /// Goes on behind a message that its receiver never takes, or it would keep all later ones back. `false` if
+    /// that can't be written down.
+    async fn skip(&self, app: &App, tenant: TenantId, event: &EventView, why: &Failure) -> bool {
+        let skipped = app.note_skipped(tenant, self.name(), event.id, &why.to_string()).await;
+        if let Err(error) = skipped {
+            tracing::warn!(%error, webhook = self.name(), "a message isn't skipped just now");
+            return false;
+        }
+        tracing::error!(
+            webhook = self.name(),
+            event = %event.id,
+            error = %why,
+            "the receiver takes a test message and not this one: it is skipped"
+        );
+        self.kept.note(|state| {
+            state.clear();
+            state.cursors.insert(tenant, event.id);
+            state.waiting_since = None;
+        });
+        self.kept.save().await;
+        true
     }
 
     /// Counts a failure of a message about something that happened at `at`.

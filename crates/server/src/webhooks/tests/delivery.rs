@@ -57,6 +57,63 @@ async fn a_failure_is_tried_again_with_the_same_id_before_anything_else() {
     }
 }
 
+/// A bug once let one message that a receiver never takes keep back all that came later, for ever.
+#[tokio::test]
+async fn a_message_that_is_never_taken_is_skipped_and_written_down() {
+    let world = World::new().await;
+    let mut receiver = Receiver::new(&[]).await;
+    receiver.reject("alice");
+    let running = world.start(&[receiver.endpoint()], Pace { skip_after: 3, ..QUICK });
+    world.users(&["alice", "bob"]).await;
+    let mut tries = Vec::new();
+    loop {
+        let got = receiver.next().await;
+        match (got.body["type"].as_str(), got.body["data"]["private"]["name"].as_str()) {
+            (Some("test"), _) => tries.push("test"),
+            (_, Some("alice")) => tries.push("alice"),
+            (_, name) => {
+                assert_eq!(name, Some("bob"));
+                break;
+            }
+        }
+    }
+    assert_eq!(tries, ["alice", "alice", "alice", "test"]);
+    let status = running.until(|status| status["state"] == "ok").await;
+    assert_eq!(status["failures"], 0);
+    running.stop().await;
+    let filter = app::EventFilter {
+        event: Some(Event::WebhookSkipped),
+        limit: 9,
+        ..app::EventFilter::default()
+    };
+    let skipped = world.app.events(world.tenant, filter).await.unwrap();
+    let [skipped] = skipped.as_slice() else { panic!("once: {skipped:?}") };
+    assert!(skipped.public.cause.as_ref().unwrap().starts_with("evt_"));
+    assert_eq!(skipped.private.as_ref().unwrap().name.as_deref(), Some("soc"));
+}
+
+#[tokio::test]
+async fn nothing_is_skipped_while_a_test_message_fails_too() {
+    let world = World::new().await;
+    let mut receiver = Receiver::new(&[Does::Status(500); 12]).await;
+    let running = world.start(&[receiver.endpoint()], Pace { skip_after: 3, ..QUICK });
+    world.users(&["alice", "bob"]).await;
+    let mut last = String::new();
+    while last != "bob" {
+        let got = receiver.next().await;
+        let name = got.body["data"]["private"]["name"].as_str().unwrap_or("test").to_owned();
+        assert!(name != "bob" || last == "alice", "alice was delivered first");
+        last = name;
+    }
+    running.stop().await;
+    let filter = app::EventFilter {
+        event: Some(Event::WebhookSkipped),
+        limit: 9,
+        ..app::EventFilter::default()
+    };
+    assert!(world.app.events(world.tenant, filter).await.unwrap().is_empty());
+}
+
 #[tokio::test]
 async fn a_restart_neither_loses_nor_repeats() {
     let world = World::new().await;

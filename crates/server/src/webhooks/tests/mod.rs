@@ -32,6 +32,7 @@ const QUICK: Pace = Pace {
     poll: Duration::from_millis(5),
     retries: &[Duration::from_millis(1)],
     give_up: Duration::MAX,
+    skip_after: u32::MAX,
     timeout: Duration::from_secs(10),
 };
 

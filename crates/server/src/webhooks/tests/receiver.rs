@@ -44,6 +44,8 @@ pub(super) struct Got {
 #[derive(Clone)]
 struct Shared {
     script: Arc<Mutex<VecDeque<Does>>>,
+    /// Messages about this user are never taken.
+    rejected: Arc<Mutex<Option<&'static str>>>,
     got: mpsc::UnboundedSender<Got>,
 }
 
@@ -67,7 +69,7 @@ impl Receiver {
         let (address, scheme) = (listener.local_addr(), listener.scheme());
         let (sender, got) = mpsc::unbounded_channel();
         let script = Arc::new(Mutex::new(script.iter().copied().collect()));
-        let shared = Shared { script, got: sender };
+        let shared = Shared { script, rejected: Arc::default(), got: sender };
         let router = Router::new().fallback(take).with_state(shared.clone());
         let (stop, stopping) = watch::channel(false);
         tokio::spawn(listener.run(router, stopping));
@@ -85,6 +87,11 @@ impl Receiver {
     /// From now on it first does this.
     pub(super) fn then(&self, script: &[Does]) {
         self.shared.script.lock().unwrap().extend(script);
+    }
+
+    /// From now on it refuses whatever is about this user.
+    pub(super) fn reject(&self, name: &'static str) {
+        *self.shared.rejected.lock().unwrap() = Some(name);
     }
 
     pub(super) async fn next(&mut self) -> Got {
@@ -112,9 +119,14 @@ async fn take(State(shared): State<Shared>, uri: Uri, headers: HeaderMap, body: 
     assert_eq!(signature, Signer::from_text(SECRET).unwrap().sign(&id, at, &body));
     assert_eq!(text("content-type"), "application/json");
     assert!(text("user-agent").starts_with("countersign/"));
-    let body = serde_json::from_slice(&body).unwrap();
+    let body: Value = serde_json::from_slice(&body).unwrap();
     let path = uri.path_and_query().unwrap().to_string();
+    let about = body["data"]["private"]["name"].as_str();
+    let rejected = about.is_some() && about == *shared.rejected.lock().unwrap();
     shared.got.send(Got { path, id, body }).unwrap();
+    if rejected {
+        return StatusCode::UNPROCESSABLE_ENTITY.into_response();
+    }
     let does = shared.script.lock().unwrap().pop_front().unwrap_or(Does::Status(204));
     let status = |status: u16| StatusCode::from_u16(status).unwrap();
     match does {
