@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use domain::audit::{Entry, Event};
-use domain::challenge::{Challenge, Decided, Decision, State};
+use domain::challenge::{Challenge, Decided, Decision, Mode, State};
 use domain::guard::{self, AlertKind};
 use domain::number::Number;
-use ports::{Committed, HotChange, HotError, HotUser, Rider, SealFor, Settle, Settled, StoreError};
+use ports::{
+    Committed, Effect, HotChange, HotError, HotUser, Rider, SealFor, Settle, Settled, StoreError,
+};
 use statement::{ChallengeId, TenantId, UserId};
 
 use crate::guarding::{self, About};
@@ -57,11 +59,7 @@ impl App {
 
     /// What the cell lists as open although it isn't any more, with what it ended as. One that looks live may
     /// have been decided by somebody who never came to say so here.
-    async fn find_stale(
-        &self,
-        call: &Call,
-        hot: &HotUser,
-    ) -> Result<Vec<Outcome>, StoreError> {
+    async fn find_stale(&self, call: &Call, hot: &HotUser) -> Result<Vec<Outcome>, StoreError> {
         let mut stale = Vec::new();
         // after a crash nobody knows what was told: told twice is better than never
         let found = |id, decided| Outcome { id, decided, told: Vec::new() };
@@ -117,7 +115,9 @@ impl App {
             let remove: Vec<ChallengeId> = hot
                 .live
                 .iter()
-                .filter(|c| c.is_past(call.now) || outcomes.iter().any(|outcome| outcome.id == c.id))
+                .filter(|c| {
+                    c.is_past(call.now) || outcomes.iter().any(|outcome| outcome.id == c.id)
+                })
                 .map(|challenge| challenge.id)
                 .collect();
             let change = HotChange {
@@ -304,13 +304,15 @@ impl App {
     }
 
     pub(crate) fn expiry(&self, challenge: &Challenge) -> Settle {
+        let nobody = Effect::ForgetNobody(challenge.tenant);
+        let is_decoy = challenge.mode == Mode::Decoy;
         Settle {
             challenge: challenge.id,
             decision: Decision::Expired,
             proof: None,
             after_expiry: true,
             device: None,
-            effects: Vec::new(),
+            effects: is_decoy.then_some(nobody).into_iter().collect(),
             audit: crate::settle::decided_entry(challenge, Decision::Expired, None),
             alerts: Vec::new(),
         }

@@ -84,6 +84,17 @@ pub(crate) async fn forgive_totp(conn: &mut SqliteConnection, user: UserId) -> s
     Ok(())
 }
 
+/// Of a user whom nobody knows there is nothing to guess.
+pub(crate) async fn forget_totp(conn: &mut SqliteConnection, user: UserId) -> sqlx::Result<()> {
+    let (first, last) = lanes(user);
+    sqlx::query("DELETE FROM attempts WHERE counter BETWEEN $1 AND $2")
+        .bind(first)
+        .bind(last)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 pub(crate) async fn forget(conn: &mut SqliteConnection, counter: Counter) -> sqlx::Result<()> {
     delete(conn, &key(counter)).await
 }

@@ -4,13 +4,13 @@ use domain::attempts::Counter;
 use domain::challenge::{Collect, Decided, Decision, State};
 use ports::{Effect, Settle, Settled, StoreError};
 use sqlx::Row as _;
-use statement::{ChallengeId, EventId, UserId};
+use statement::{ChallengeId, EventId, TenantId, UserId};
 
-use crate::attempts::{after_totp, forget};
+use crate::attempts::{after_totp, forget, forget_totp};
 use crate::audit::Prepared;
 use crate::batch::Batch;
 use crate::changes::hold_waits;
-use crate::codec::{int, uint};
+use crate::codec::{decode, int, uint};
 use crate::memory::Memory;
 use crate::people::Stale;
 use crate::records::erased;
@@ -88,7 +88,7 @@ async fn settle(
         return Ok(refused(refusal));
     }
     for effect in &item.effects {
-        apply(batch, challenged.user, *effect).await?;
+        apply(batch, (item.challenge, challenged.user), *effect).await?;
     }
     let (decision, at, proof) = (item.decision, batch.now, item.proof);
     let decided = Decided { decision, at, proof, collect: Collect::Open };
@@ -166,12 +166,20 @@ async fn effect_refusal(
             };
             Ok(row.try_get::<bool, _>("used")?.then_some(Settled::Spent))
         }
-        Effect::Reset(_) | Effect::KillCookie(_) | Effect::RaiseEpoch | Effect::HoldWaits => Ok(None),
+        Effect::Reset(_)
+        | Effect::KillCookie(_)
+        | Effect::RaiseEpoch
+        | Effect::HoldWaits
+        | Effect::ForgetNobody(_) => Ok(None),
     }
 }
 
 /// Applies an effect whose condition was checked in this transaction.
-async fn apply(batch: &mut Batch<'_>, user: UserId, effect: Effect) -> sqlx::Result<()> {
+async fn apply(
+    batch: &mut Batch<'_>,
+    (challenge, user): (ChallengeId, UserId),
+    effect: Effect,
+) -> sqlx::Result<()> {
     match effect {
         Effect::BurnStep { factor, step, lane, budgets } => {
             sqlx::query("UPDATE totp SET last_step = $2 WHERE id = $1")
@@ -203,7 +211,39 @@ async fn apply(batch: &mut Batch<'_>, user: UserId, effect: Effect) -> sqlx::Res
         }
         Effect::RaiseEpoch => raise_epoch(batch.conn, user).await,
         Effect::HoldWaits => hold_waits(batch.conn, user).await,
+        Effect::ForgetNobody(tenant) => forget_nobody(batch, tenant, user, challenge).await,
     }
+}
+
+/// Forgets what a stand-in left behind, once the last of its challenges has ended.
+async fn forget_nobody(
+    batch: &mut Batch<'_>,
+    tenant: TenantId,
+    user: UserId,
+    ending: ChallengeId,
+) -> sqlx::Result<()> {
+    let row = sqlx::query(
+        "SELECT live FROM hot WHERE tenant = $1 AND user_id = $2
+             AND NOT EXISTS (SELECT 1 FROM users WHERE id = $2)",
+    )
+    .bind(tenant.as_bytes().as_slice())
+    .bind(user.as_bytes().as_slice())
+    .fetch_optional(&mut *batch.conn)
+    .await?;
+    let Some(row) = row else { return Ok(()) };
+    for id in row.try_get::<Vec<u8>, _>("live")?.chunks(ChallengeId::LEN) {
+        let id = ChallengeId::from_slice(id).map_err(|error| decode("live", error))?;
+        let other = if id == ending { None } else { batch.challenge(id).await? };
+        if other.is_some_and(|other| other.state == State::Pending) {
+            return Ok(());
+        }
+    }
+    sqlx::query("DELETE FROM hot WHERE tenant = $1 AND user_id = $2")
+        .bind(tenant.as_bytes().as_slice())
+        .bind(user.as_bytes().as_slice())
+        .execute(&mut *batch.conn)
+        .await?;
+    forget_totp(batch.conn, user).await
 }
 
 /// Ends all device cookies of a user. Those that were killed one by one are dead twice then: forget them.
@@ -266,7 +306,7 @@ impl Job for Lapse {
         batch.put_challenge(challenged);
         for effect in &self.effects {
             if effect_refusal(batch, user, *effect).await?.is_none() {
-                apply(batch, user, *effect).await?;
+                apply(batch, (self.challenge, user), *effect).await?;
             }
         }
         batch.record(&self.audit);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use domain::challenge::Challenge;
+use domain::challenge::{Challenge, Mode};
 use domain::guard::Cell;
 use ports::{HotChange, Rider, StoreError};
 use sqlx::{Row as _, SqliteConnection};
@@ -14,9 +14,7 @@ use statement::{ChallengeId, TenantId, Timestamp, UserId};
 use tokio::sync::{Mutex as SlotMutex, OwnedMutexGuard};
 use tokio::time::timeout;
 
-use crate::codec::{
-    bytes, cell_from_bytes, cell_to_bytes, challenge, decode, inconsistent, uint,
-};
+use crate::codec::{bytes, cell_from_bytes, cell_to_bytes, challenge, decode, inconsistent, uint};
 use crate::ledger::select_challenge;
 
 /// How long a caller waits for a commit of the same user that is on its way to the disk. A healthy disk
@@ -24,7 +22,7 @@ use crate::ledger::select_challenge;
 const SLOT_WAIT: Duration = Duration::from_secs(2);
 /// Slots above which idle ones are dropped: about 100 MB at a kilobyte each.
 const MAX_IDLE_SLOTS: usize = 100_000;
-/// Slots above which nobody new is served until others go idle.
+/// Slots above which nobody new is served until others go idle. Those of users whom nobody knows make room first.
 const MAX_SLOTS: usize = 4 * MAX_IDLE_SLOTS;
 /// A slot is idle when nobody used it for so long: no caller still holds a version of it then.
 const IDLE: Duration = Duration::from_secs(60);
@@ -116,23 +114,51 @@ impl Slots {
 
 impl Shard {
     fn make_room(&mut self, now: Timestamp) -> Result<(), StoreError> {
-        if self.slots.len() < self.search_at.max(MAX_IDLE_SLOTS / SHARDS) {
+        const MAX: usize = MAX_SLOTS / SHARDS;
+        if self.slots.len() < self.search_at.clamp(MAX_IDLE_SLOTS / SHARDS, MAX) {
             return Ok(());
         }
-        self.slots.retain(|_, slot| {
-            let used = Timestamp::from_millis(slot.used.load(Ordering::Relaxed));
-            now.since(used) < IDLE || !is_idle(&slot.state, now)
-        });
+        self.slots.retain(|_, slot| !slot.is_idle(now) || !has_ended(&slot.state, now));
+        if self.slots.len() >= MAX {
+            // made-up names must not keep anybody out; the disk has what is live of theirs
+            self.slots.retain(|_, slot| !is_stand_in(&slot.state));
+        }
+        if self.slots.len() >= MAX {
+            self.slots.retain(|_, slot| !slot.is_idle(now) || !is_free(&slot.state));
+        }
         // not again before it has grown by a tenth
         self.search_at = self.slots.len() + self.slots.len() / 10;
-        if self.slots.len() < MAX_SLOTS / SHARDS { Ok(()) } else { Err(StoreError::Overloaded) }
+        if self.slots.len() < MAX { Ok(()) } else { Err(StoreError::Overloaded) }
     }
+}
+
+impl Slot {
+    fn is_idle(&self, now: Timestamp) -> bool {
+        now.since(Timestamp::from_millis(self.used.load(Ordering::Relaxed))) >= IDLE
+    }
+}
+
+/// Whether nobody holds or waits for it.
+fn is_free(state: &Arc<SlotMutex<Option<HotState>>>) -> bool {
+    Arc::strong_count(state) == 1
+}
+
+/// Whether nobody holds or waits for it and all that is live in it are decoys: somebody made a name up, or asks for
+/// a user who isn't enrolled. Whoever has loaded it meanwhile may overwrite what they don't know of; nothing of a
+/// stand-in's is worth more than a place for somebody.
+fn is_stand_in(state: &Arc<SlotMutex<Option<HotState>>>) -> bool {
+    let is_nobodys = |state: &HotState| {
+        state.cell.open.is_empty()
+            && !state.live.is_empty()
+            && state.live.iter().all(|challenge| challenge.mode == Mode::Decoy)
+    };
+    is_free(state) && state.try_lock().is_ok_and(|state| state.as_ref().is_some_and(is_nobodys))
 }
 
 /// Whether nobody holds or waits for it and nothing in it is live. What such a slot knows more than the disk
 /// are outcomes that were applied, and whoever loads it anew applies them again.
-fn is_idle(state: &Arc<SlotMutex<Option<HotState>>>, now: Timestamp) -> bool {
-    Arc::strong_count(state) == 1
+fn has_ended(state: &Arc<SlotMutex<Option<HotState>>>, now: Timestamp) -> bool {
+    is_free(state)
         && state.try_lock().is_ok_and(|state| {
             let live = state.as_ref().map_or(&[][..], |state| &state.live);
             live.iter().all(|challenge| challenge.is_past(now))
@@ -223,4 +249,50 @@ pub(crate) async fn read(
         live,
         op_id: bytes(&row, "op_id")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use testkit::Fixture;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+    /// Names of one shard.
+    fn user(n: usize) -> UserId {
+        let mut id = [0; UserId::LEN];
+        id[..8].copy_from_slice(&(n as u64).to_be_bytes());
+        UserId::from_bytes(id)
+    }
+
+    async fn fill(slots: &Slots, tenant: TenantId, users: std::ops::Range<usize>, mode: Mode) {
+        let challenge = Challenge { mode, ..Fixture::new(1).plain_challenge() };
+        let challenge = Arc::new(Challenge { expires: NOW.plus(IDLE * 5), ..challenge });
+        for n in users {
+            let mut held = slots.hold(tenant, user(n), NOW).await.unwrap();
+            let live = vec![Arc::clone(&challenge)];
+            *held = Some(HotState { live, ..HotState::default() });
+        }
+    }
+
+    /// A bug once let made-up names fill the memory, and users who weren't in it yet found the service busy.
+    #[tokio::test]
+    async fn names_that_nobody_has_make_room_for_users() {
+        const MAX: usize = MAX_SLOTS / SHARDS;
+        let (slots, tenant) = (Slots::new(), TenantId::from_bytes([1; TenantId::LEN]));
+        fill(&slots, tenant, 0..100, Mode::Ring).await;
+        fill(&slots, tenant, 100..MAX, Mode::Decoy).await;
+        let held = slots.hold(tenant, user(MAX), NOW).await;
+        held.expect("there is room");
+        let left = || slots.0[0].lock().unwrap().slots.len();
+        assert_eq!(left(), 101, "who is served stays");
+        // users proper are not dropped while they are at it, and are bounded
+        fill(&slots, tenant, 200..MAX + 100, Mode::Ring).await;
+        for _ in 0..3 {
+            assert!(slots.hold(tenant, user(9 * MAX), NOW).await.is_err());
+            assert_eq!(left(), MAX);
+        }
+        assert!(slots.hold(tenant, user(9 * MAX), NOW.plus(IDLE)).await.is_ok());
+    }
 }

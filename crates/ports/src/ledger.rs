@@ -93,6 +93,9 @@ pub enum Effect {
     RaiseEpoch,
     /// What of the user's waits for time waits for a second person from now on.
     HoldWaits,
+    /// Forgets the hot state and what was counted of a user of that tenant whom the directory doesn't know, if
+    /// nothing of theirs is live any more: anybody can make names up.
+    ForgetNobody(TenantId),
 }
 
 /// A decision to be settled.

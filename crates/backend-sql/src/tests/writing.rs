@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
+use domain::attempts::{Budgets, Counter, Lane};
 use domain::audit::Event;
-use domain::challenge::{Challenge, Decision, State};
+use domain::challenge::{Challenge, Decision, Mode, State};
 use domain::guard::Cell;
-use ports::{HotChange, HotError, Open, Opened, ReplayKey, Rider, Settle, Settled, StoreError};
+use ports::{
+    Effect, HotChange, HotError, Open, Opened, ReplayKey, Rider, Settle, Settled, StoreError,
+};
 use sqlx::Row as _;
+use statement::UserId;
 use testkit::{Fixture, race};
 
 use super::support::Disk;
@@ -72,6 +76,37 @@ async fn a_dropped_rider_leaves_nothing() {
     assert_eq!(opened, Ok(Opened::Opened));
     let loaded = store.hot().load(change.tenant, change.user).await.unwrap();
     assert_eq!((loaded.version, loaded.live.len()), (1, 1));
+}
+
+/// A bug once kept a row for each name that somebody made up, for ever.
+#[tokio::test]
+async fn the_state_of_somebody_whom_nobody_knows_goes_with_their_last_challenge() {
+    let disk = Disk::new();
+    let store = disk.open().await;
+    let mut fixture = Fixture::at(9, disk.clock.clone());
+    let nobody = UserId::from_bytes(fixture.bytes());
+    let tenant = fixture.tenant.id;
+    let mut decoys = Vec::new();
+    for version in 0..2 {
+        let decoy = fixture.plain_challenge();
+        let decoy = Arc::new(Challenge { user: nobody, mode: Mode::Decoy, ..decoy });
+        let change = HotChange { user: nobody, ..change(&mut fixture, version, &decoy) };
+        let rider = ride(&store, &change).await;
+        store.ledger().open(open(&fixture, &decoy, Some(rider))).await.unwrap();
+        decoys.push(decoy);
+    }
+    let lane = Counter::Totp(nobody, Lane::Unknown);
+    store.ledger().count_attempt(lane, Budgets::DEFAULT).await.unwrap();
+    let end = |decoy: &Challenge| Settle {
+        decision: Decision::Cancelled,
+        effects: vec![Effect::ForgetNobody(tenant)],
+        ..deny(&fixture, decoy)
+    };
+    store.ledger().settle(vec![end(&decoys[0])]).await.unwrap();
+    assert_eq!(count(&disk, "SELECT COUNT(*) FROM hot").await, 1, "one is live");
+    store.ledger().settle(vec![end(&decoys[1])]).await.unwrap();
+    assert_eq!(count(&disk, "SELECT COUNT(*) FROM hot").await, 0);
+    assert_eq!(count(&disk, "SELECT COUNT(*) FROM attempts").await, 0);
 }
 
 #[tokio::test]
