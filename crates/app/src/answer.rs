@@ -116,7 +116,8 @@ impl App {
                 if reported {
                     let lapses = decided.decision == Decision::Approved
                         && decided.collect != Collect::Lapsed;
-                    let told = lapses && self.lapse_reported(call, &record.challenge, device).await?;
+                    let told =
+                        lapses && self.lapse_reported(call, &record.challenge, device).await?;
                     self.contain_reported(call, &record.challenge, told).await?;
                     self.hold_waits(user).await?;
                 }
@@ -255,7 +256,8 @@ impl App {
         let decided = Decided { decision, at, proof: Some(Proof::Push(device.id)), collect };
         let mut alerts = Vec::new();
         let mut memory = cell.memory;
-        if let Some((cell, _, raised)) = cell.clone().settle(policy, challenge.id, &decided, false) {
+        if let Some((cell, _, raised)) = cell.clone().settle(policy, challenge.id, &decided, false)
+        {
             (alerts, memory) = (raised, cell.memory);
         }
         if meaning.crossed.is_some() {
@@ -391,7 +393,7 @@ fn withheld_entry(challenge: &Challenge, device: &Device, weighed: &Weighed) -> 
         public.decision = None;
         public.device = Some(device.id);
         public.reasons = vec![Reason::DeniedLately];
-        (public.told, public.shadow) = (Some(weighed.told), weighed.shadow);
+        (public.told, public.shadow) = (Some(weighed.told), weighed.shadow.clone());
     })
 }
 

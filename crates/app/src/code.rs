@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use domain::attempts::{Attempts, Counter, Lane, Refusal};
-use domain::audit::{Entry, Event, Told};
+use domain::audit::{Entry, Event, Shadow, Told};
 use domain::challenge::{Challenge, Decision, Method, Proof, State};
 use domain::directory::UserRecord;
 use domain::guard::{self, Asker};
@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 
 use crate::guarding::{self, About};
 use crate::settle::decided_entry;
+use crate::shadow::Differs;
 use crate::{App, Call, Caller, ChallengeView, Error};
 
 /// What the log says of a code that wasn't even compared.
@@ -30,6 +31,8 @@ struct Passed {
     proof: Proof,
     counter: Counter,
     effect: Effect,
+    /// Whether the shadow policy would not have compared it.
+    shadow_refuses: bool,
 }
 
 /// A sign-in that a code is tried on.
@@ -79,7 +82,7 @@ impl App {
             }
             _ => return Err(Error::CodeWrong),
         };
-        let Some(Passed { proof, counter, effect }) = passed else {
+        let Some(Passed { proof, counter, effect, shadow_refuses }) = passed else {
             return Err(Error::CodeWrong);
         };
         let policy = self.policy(challenge.tenant, challenge.integration);
@@ -88,7 +91,10 @@ impl App {
         let memory = hot.cell.memory.at(policy, now);
         let alerts = memory.grounded(policy, untold.into_iter().collect(), now);
         let alerts = guarding::raise(About::challenge(&challenge), alerts, None);
-        let settle = approval(&challenge, proof, effect, alerts);
+        let mut settle = approval(&challenge, proof, effect, alerts);
+        if shadow_refuses {
+            settle.audit.public.shadow = Some(Shadow { refused: Some(true), ..Shadow::default() });
+        }
         let answers = self.settle_and_tell(call, vec![(Arc::clone(&challenge), settle)]).await?;
         match answers.first() {
             Some(Settled::Locked | Settled::Replayed | Settled::Spent) => {
@@ -104,6 +110,9 @@ impl App {
                 self.expire(call, &challenge).await?;
             }
             Some(Settled::Settled(_)) => {
+                if shadow_refuses {
+                    self.shadowed.note(Differs::Code);
+                }
                 if proof.method() == Method::RecoveryCode {
                     let text = "A recovery code was used to sign in. If it wasn't you, tell your \
                                 administrator now.";
@@ -133,10 +142,12 @@ impl App {
                 if refusal == Refusal::Locked && lane == Lane::Own && factor.is_some() {
                     self.lock_totp(challenge).await?;
                 }
-                self.note_failure(call, tried, Method::Totp, SPENT).await?;
+                self.note_failure(call, tried, Method::Totp, (SPENT, false)).await?;
                 return Ok(None);
             }
         };
+        let tenant = challenge.tenant;
+        let shadow_refuses = self.shadow_refuses(tenant, lane, attempts, call.now);
         // a user without a secret is compared against one that no code matches, to take as long
         let (secret, last_step) = match factor {
             Some(factor) => (self.totp_secret(challenge, factor)?, factor.last_step),
@@ -146,9 +157,9 @@ impl App {
         if let (Some(factor), Some(step)) = (factor, step) {
             let proof = if withheld { Proof::Both(factor.id) } else { Proof::Totp(factor.id) };
             let effect = Effect::BurnStep { factor: factor.id, step, lane, budgets };
-            return Ok(Some(Passed { proof, counter, effect }));
+            return Ok(Some(Passed { proof, counter, effect, shadow_refuses }));
         }
-        self.note_failure(call, tried, Method::Totp, "wrong").await?;
+        self.note_failure(call, tried, Method::Totp, ("wrong", shadow_refuses)).await?;
         if factor.is_some() {
             self.after_failure(call, challenge, lane, attempts).await?;
         }
@@ -204,7 +215,7 @@ impl App {
         call: &mut Call,
         tried: &Tried<'_>,
         method: Method,
-        cause: &str,
+        (cause, shadow_refuses): (&str, bool),
     ) -> Result<(), Error> {
         let Tried { challenge, record, .. } = *tried;
         let policy = self.policy(challenge.tenant, challenge.integration);
@@ -213,17 +224,24 @@ impl App {
         let entry = failed_entry(challenge, method, cause)
             .with(|public| public.told = Some(Told { spent, ..Told::at(now) }));
         let fail = |cell: &mut guard::Cell| {
+            let before = cell.memory;
             cell.memory = cell.memory.at(policy, now);
             let origin = cell.opened(challenge.id).map(|opened| opened.charge.origin);
-            let mut alerts =
-                cell.memory.code_failed(policy, &origin.unwrap_or_default(), spent, now);
+            let origin = origin.unwrap_or_default();
+            let mut alerts = cell.memory.code_failed(policy, &origin, spent, now);
+            let told = (spent, shadow_refuses);
+            let shadow = self.shadow_code(challenge, (&before, &origin), told, &alerts, now);
+            let differs = shadow.is_some();
             alerts.retain(|_| record.is_some());
             let alerts = cell.memory.grounded(policy, alerts, now);
-            let mut entries = vec![entry.clone()];
+            let mut entries = vec![entry.clone().with(|public| public.shadow = shadow)];
             entries.extend(guarding::raise(About::challenge(challenge), alerts, None));
-            ((), Some(entries))
+            (differs, Some(entries))
         };
-        Ok(self.change_cell(call, challenge.tenant, challenge.user, fail).await?)
+        if self.change_cell(call, challenge.tenant, challenge.user, fail).await? {
+            self.shadowed.note(Differs::Code);
+        }
+        Ok(())
     }
 
     async fn try_recovery(
@@ -242,26 +260,26 @@ impl App {
             let policy = self.policy(challenge.tenant, challenge.integration);
             let may = self.may_send_junk(policy, challenge.tenant, asker, call.now);
             let cause = if may { "unknown_code" } else { SPENT };
-            self.note_failure(call, tried, Method::RecoveryCode, cause).await?;
+            self.note_failure(call, tried, Method::RecoveryCode, (cause, false)).await?;
             return Ok(None);
         };
         let counter = Counter::RecoveryCode(challenge.user, code.id);
         let budgets = self.budgets(challenge.tenant);
         let counted = self.ledger.count_attempt(counter, budgets).await?;
         if !matches!(counted, Counted::Counted(_)) {
-            self.note_failure(call, tried, Method::RecoveryCode, SPENT).await?;
+            self.note_failure(call, tried, Method::RecoveryCode, (SPENT, false)).await?;
             return Ok(None);
         }
         let secret = Zeroizing::new(code.secret.to_vec());
         let hash = self.vault.stretch(secret, stored.salt).await?;
         if !bool::from(hash.ct_eq(&stored.hash)) {
-            self.note_failure(call, tried, Method::RecoveryCode, "wrong").await?;
+            self.note_failure(call, tried, Method::RecoveryCode, ("wrong", false)).await?;
             return Ok(None);
         }
         let effect = Effect::SpendCode { code: code.id };
         let both = Proof::BothByRecoveryCode(stored.factor);
         let proof = if withheld { both } else { Proof::RecoveryCode(stored.factor) };
-        Ok(Some(Passed { proof, counter, effect }))
+        Ok(Some(Passed { proof, counter, effect, shadow_refuses: false }))
     }
 
     /// Opens the TOTP secret of a challenge's user.

@@ -10,7 +10,7 @@ use domain::challenge::{Challenge, Decision, Methods, Mode, Purpose, State};
 use domain::cookie::{CookieId, DeviceCookie};
 use domain::create::{Detail, Plan, Slot};
 use domain::directory::UserRecord;
-use domain::guard::{self, Around, Asker, Facts, Verdict, seconds};
+use domain::guard::{self, Alert, Around, Asker, Facts, Verdict, seconds};
 use domain::number::Number;
 use ports::{
     Hint, HotChange, HotError, HotUser, MacKey, Open, Opened, Replay, ReplayKey, SealFor,
@@ -319,7 +319,8 @@ impl App {
         let level = cell.memory.level(policy, seconds(call.now));
         let score = cell.memory.shown_score(policy);
         let verdict = Verdict { level, score, ..verdict };
-        let raised = verdict.alerts.iter().copied().chain(raised).collect();
+        let raised: Vec<Alert> = verdict.alerts.iter().copied().chain(raised).collect();
+        let shadow = shadow.and_then(|shadow| shadow.unlike(&verdict, &raised));
         let mut alerts = cell.memory.grounded(policy, raised, seconds(call.now));
         let past = hot.live.iter().filter(|c| c.is_past(call.now)).map(|c| c.id);
         let change = HotChange {
@@ -341,7 +342,7 @@ impl App {
         let about = About::challenge(&challenge);
         let alerts = guarding::raise(about, alerts, wanted.address.as_deref());
         let judged = judgement(&facts, &verdict, wanted.ttl);
-        let shadow = shadow.and_then(|shadow| shadow.unlike(&verdict));
+        let is_shadowed = shadow.is_some();
         let audit = created_entry(attempt, &challenge, &verdict, judged)
             .with(|public| public.shadow = shadow);
         let (opens, rider) = (Arc::clone(&challenge), committed.rider);
@@ -349,7 +350,7 @@ impl App {
         if seat.keep(self.ledger.open(open)).await? == Opened::Replayed {
             return self.replayed(call, caller, replay).await;
         }
-        if shadow.is_some() {
+        if is_shadowed {
             self.shadowed.note(Differs::Create);
         }
         self.note_silent(&challenge, &wanted.place);

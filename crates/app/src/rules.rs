@@ -116,13 +116,13 @@ impl App {
     pub(crate) fn shadow_rules(
         &self,
         tenant: TenantId,
-        integration: IntegrationId,
+        integration: Option<IntegrationId>,
     ) -> Option<&Rules> {
         let shadow = self.settings.guard.shadow.as_ref()?;
         if shadow.are_one() {
             return Some(shadow.base());
         }
-        Some(shadow.at(self.places(tenant, Some(integration))[1]))
+        Some(shadow.at(self.places(tenant, integration)[1]))
     }
 
     /// The policy that holds for an integration.

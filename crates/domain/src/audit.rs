@@ -5,7 +5,8 @@ use statement::{ChallengeId, DeviceId, IntegrationId, TenantId, TicketId, Timest
 
 use crate::challenge::{Decision, Method, Methods, Mode, Purpose};
 use crate::guard::{
-    Alert, Around, Evidence, Facts, Familiarity, Origin, Reason, Scope, Seconds, Tag, source_name,
+    Alert, AlertKind, Around, Evidence, Facts, Familiarity, Origin, Reason, Scope, Seconds, Tag,
+    source_name,
 };
 
 /// What happened.
@@ -264,7 +265,7 @@ impl Told {
 }
 
 /// What a shadow policy would have done. It judges by the sums that the live one has added up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shadow {
     /// How the challenge would have reached its user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -275,6 +276,12 @@ pub struct Shadow {
     /// Whether it would have withheld a right answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub withheld: Option<bool>,
+    /// What it would have alerted of, where that is something else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alerts: Option<Vec<AlertKind>>,
+    /// Whether it would not have compared a code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<bool>,
 }
 
 /// The erasable part: what names a person or their place.
@@ -370,8 +377,7 @@ impl Alert {
         };
         let scope = self.scope.name();
         let about = about.map_or_else(|| tenant.to_string(), |about| format!("{tenant}:{about}"));
-        let (kind, severity, day) =
-            (self.kind.name(), self.severity.name(), at.seconds() / 86_400);
+        let (kind, severity, day) = (self.kind.name(), self.severity.name(), at.seconds() / 86_400);
         format!("{kind}:{severity}:{scope}:{about}:{day}")
     }
 }
@@ -381,7 +387,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::guard::{AlertKind, Severity};
+    use crate::guard::Severity;
 
     /// A bug once gave all sprays of a day one key, over all tenants, and an escalation that of what it grew from.
     #[test]

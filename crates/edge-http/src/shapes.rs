@@ -354,6 +354,10 @@ pub fn event(view: EventView) -> rest::Event {
             mode: shadow.mode.map(word),
             level: shadow.level,
             withheld: shadow.withheld,
+            alerts: shadow
+                .alerts
+                .map(|kinds| kinds.iter().map(|kind| kind.name().to_owned()).collect()),
+            refused: shadow.refused,
         }),
         reasons: public.reasons.into_iter().map(word).collect(),
         cause: public.cause,

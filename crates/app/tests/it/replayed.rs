@@ -4,9 +4,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use app::{Caller, Created, EventFilter, Guards};
+use domain::attempts::Lane;
 use domain::audit::Event;
 use domain::challenge::{Methods, Purpose};
-use domain::guard::{Change, KNOBS, Policies, Replay, Row, Rules, Totals, What};
+use domain::guard::{AlertKind, Change, KNOBS, Policies, Replay, Row, Rules, Totals, Tries, What};
 use ports::UserRef;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -327,4 +328,42 @@ async fn a_shadow_is_written_down_where_it_differs_and_changes_nothing() {
     let counted: u64 = shadowed.app.shadow_differences().iter().map(|(_, count)| count).sum();
     assert!(noted > 0);
     assert_eq!(u64::try_from(noted).expect("a count"), counted);
+}
+
+/// A shadow once said nothing of alerts and codes.
+#[tokio::test]
+async fn a_shadow_says_what_it_would_alert_of_and_which_codes_it_would_not_compare() {
+    let knob = |name: &str| KNOBS.iter().find(|knob| knob.name == name).expect("a number");
+    let strict = Rules::with(&[
+        Change::Number(knob("alert_at"), 1.0),
+        Change::Number(knob("alert_at_once"), 1.5),
+        Change::Budget(Lane::Unknown, Tries::DayBurst, 1),
+    ]);
+    let strict = Policies::from(strict.expect("a policy"));
+    let world = World::with(Guards { live: Policies::default(), shadow: Some(strict) }).await;
+    let app = world.integration("vpn").await;
+    world.enrolled("alice").await;
+    for n in 0..2 {
+        let mut request = world.request("alice", &format!("s{n}"));
+        request.context.ip = "203.0.113.9".parse().ok();
+        let id = world.create_with(&app, request).await.expect("a challenge").view.id;
+        let mut call = world.call();
+        world.app.submit_code(&mut call, &app, id, "000000").await.expect_err("a wrong code");
+        world.app.cancel_challenge(&mut call, &app, id).await.expect("pending");
+    }
+    let filter = EventFilter { limit: 100, ..EventFilter::default() };
+    let events = world.app.events(world.tenant, filter).await.expect("the log");
+    let shadows = |event: Event| {
+        let of = events.iter().filter(move |row| row.public.event == event);
+        of.map(|row| row.public.shadow.clone().unwrap_or_default()).collect::<Vec<_>>()
+    };
+    let created = shadows(Event::ChallengeCreated);
+    assert_eq!(created[0].alerts, None);
+    assert_eq!(created[1].alerts, Some(vec![AlertKind::Bombing]));
+    let refused: Vec<_> = shadows(Event::CodeFailed).iter().map(|shadow| shadow.refused).collect();
+    assert_eq!(refused, [None, Some(true)]);
+    assert!(shadows(Event::Alert).is_empty(), "the live policy is calm");
+    let noted = events.iter().filter(|row| row.public.shadow.is_some()).count() as u64;
+    let counted: u64 = world.app.shadow_differences().iter().map(|(_, count)| count).sum();
+    assert_eq!(noted, counted);
 }

@@ -148,6 +148,14 @@ pub struct Shadow {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub withheld: Option<bool>,
+    /// The kinds of alerts that it would have raised, where those are others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub alerts: Option<Vec<String>>,
+    /// Whether it would not have compared a code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub refused: Option<bool>,
 }
 
 /// An event of the sign-in log. docs/events.md describes the types and what each carries.
