@@ -226,7 +226,7 @@ pub enum Guard {
         #[arg(long, value_name = "FILE")]
         policy: Option<PathBuf>,
         /// Go by this tenant's table as well
-        #[arg(long, value_name = "NAME")]
+        #[arg(long, hide = true, value_name = "NAME")]
         tenant: Option<String>,
     },
     /// List every number of a policy with its unit, default, bounds and reason
@@ -283,7 +283,7 @@ pub enum Guard {
 #[derive(Debug, Default, Args)]
 pub struct Whose {
     /// By this tenant's table
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, hide = true, value_name = "NAME")]
     pub tenant: Option<String>,
     /// By this integration's table
     #[arg(long, value_name = "NAME")]
