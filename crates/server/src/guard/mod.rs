@@ -59,8 +59,8 @@ pub(crate) fn guard(command: Guard, json: bool) -> Exit {
         Guard::Lab { policy, tenant } => match policy_file::load(policy.as_deref()) {
             Ok(policies) => {
                 let whose = Whose { tenant, integration: None };
-                match whose.rules(&policies) {
-                    Ok(_) => lab::run(&policies, whose.tenant()),
+                match whose.check(&policies) {
+                    Ok(()) => lab::run(&policies, whose.tenant()),
                     Err(why) => refuse(&why),
                 }
             }
@@ -87,9 +87,8 @@ impl Whose {
         self.tenant.as_deref().unwrap_or("default")
     }
 
-    /// The rules that hold for them. Says which others the policy has, and refuses names that it doesn't know: a
-    /// misspelt one would be shown the numbers of nobody.
-    fn rules<'p>(&self, policies: &'p Policies) -> Result<&'p Rules, String> {
+    /// Refuses names that the policy doesn't know: a misspelt one would be shown the numbers of nobody.
+    fn check(&self, policies: &Policies) -> Result<(), String> {
         let (tenants, integrations) = policies.tables();
         for (flag, named, known) in [
             ("--tenant", &self.tenant, tenants),
@@ -100,6 +99,13 @@ impl Whose {
                 return Err(format!("{flag} {named}: the policy has tables for these: {known}"));
             }
         }
+        Ok(())
+    }
+
+    /// The rules that hold for them. Says which others the policy has.
+    fn rules<'p>(&self, policies: &'p Policies) -> Result<&'p Rules, String> {
+        self.check(policies)?;
+        let (tenants, integrations) = policies.tables();
         if !policies.are_one() && self.tenant.is_none() && self.integration.is_none() {
             let all: Vec<&str> = tenants.iter().chain(integrations).map(String::as_str).collect();
             eprintln!(
