@@ -94,6 +94,7 @@ pub(crate) const CRATES: &[Crate] = &[
     shell("edge-ws", 4, L3_AND_BELOW),
     shell("edge-pages", 4, L3_AND_BELOW),
     shell("edge-oidc", 4, L3_AND_BELOW),
+    shell("authenticator-web", 4, &["statement"]),
     shell("backend-local", 4, BACKEND),
     shell("backend-sql", 4, BACKEND),
     shell("backend-redis", 4, BACKEND),
@@ -110,6 +111,7 @@ pub(crate) const CRATES: &[Crate] = &[
             "backend-sql",
             "backend-redis",
             "authenticator-native",
+            "authenticator-web",
             "app",
             "http-limits",
             "ports",
@@ -142,7 +144,15 @@ pub(crate) enum Dev {
     Only(&'static [&'static str]),
 }
 
-const HTTP: &[&str] = &["http-limits", "edge-http", "edge-ws", "edge-pages", "edge-oidc", "server"];
+const HTTP: &[&str] = &[
+    "http-limits",
+    "edge-http",
+    "edge-ws",
+    "edge-pages",
+    "edge-oidc",
+    "authenticator-web",
+    "server",
+];
 const TLS: &[&str] = &["server", "authenticator-native"];
 
 /// Outside crates that would drag a database, a socket or a protocol where it does not belong.

@@ -1,0 +1,274 @@
+/** The request that is looked at: what it is about first, then the keypad; deny and "not me" always in view. */
+
+import { useEffect, useRef, useState } from "preact/hooks";
+import type { Card } from "../core/card.ts";
+import type { Ended, Live } from "../model.ts";
+import { CodeOf } from "./codes.tsx";
+import { useNow, useShared } from "./context.ts";
+import { Dialog } from "./dialog.tsx";
+import { Icon, type IconName, Mark } from "./icons.tsx";
+import { NumberForm } from "./number.tsx";
+
+/** A card that has just appeared takes no answer for so long: the person aimed at what was there before. */
+const TOO_SOON_MS = 500;
+/** When a screen reader says how much time is left, in seconds. */
+const SPOKEN = [30, 10];
+
+export function Requests() {
+  const { model } = useShared();
+  if (model.ended) {
+    return <Result ended={model.ended} />;
+  }
+  const live = model.shown;
+  return live ? <Request key={live.card.challenge} live={live} /> : <Nothing />;
+}
+
+function Nothing() {
+  const { model, words } = useShared();
+  return (
+    <section class="panel calm">
+      <Mark name="check" tone="good" />
+      <h1 tabIndex={-1}>{words("empty.title")}</h1>
+      <p>{words("empty.text")}</p>
+      <button type="button" onClick={() => model.pull()}>
+        <Icon name="refresh" />
+        {words("empty.refresh")}
+      </button>
+      <p role="status" class="hint">
+        {model.pulledEmpty ? words("empty.pulled") : ""}
+      </p>
+    </section>
+  );
+}
+
+/** A digit that is typed while the request has the focus goes where numbers go. */
+function toField(event: KeyboardEvent): void {
+  if (/^[0-9]$/.test(event.key) && !event.ctrlKey && !event.metaKey && !event.altKey) {
+    document.getElementById("number")?.focus();
+  }
+}
+
+function Request({ live }: { live: Live }) {
+  const { model, words } = useShared();
+  const { card, standing } = live;
+  const heading = useRef<HTMLHeadingElement>(null);
+  const [reporting, setReporting] = useState(false);
+  const [seen, setSeen] = useState(false);
+  const position = model.live.indexOf(live) + 1;
+
+  useEffect(() => {
+    heading.current?.focus();
+    const timer = setTimeout(() => setSeen(true), TOO_SOON_MS);
+    return () => clearTimeout(timer);
+  }, []);
+
+  const approve = (number: string) => model.answer(card.challenge, { approve: number });
+  const deny = () => model.answer(card.challenge, "deny");
+  const report = () => {
+    setReporting(false);
+    model.answer(card.challenge, "report");
+  };
+  const busy = !seen || standing === "sending";
+  const online = model.status.get(live.account)?.name === "online";
+
+  return (
+    <>
+      <section class="panel request" aria-labelledby="request-title" onKeyDown={toField}>
+        <div class="about">
+          <div class="top">
+            {model.live.length > 1 && (
+              <p class="position">
+                {words("card.position", { at: position, count: model.live.length })}
+                <button type="button" class="link" onClick={() => model.next()}>
+                  {words("card.next")}
+                </button>
+              </p>
+            )}
+            <TimeLeft card={card} />
+          </div>
+          <h1 id="request-title" ref={heading} tabIndex={-1}>
+            {words(`ask.${card.purpose}`, { name: card.integrationName })}
+          </h1>
+          {!card.alert && <p class="hint">{words("card.silent")}</p>}
+          <Facts card={card} account={model.accounts.length > 1 ? model.nameOf(live.account) : ""} />
+        </div>
+        {standing === "withheld" ? (
+          <Withheld account={live.account} />
+        ) : (
+          <NumberForm
+            digits={card.digits}
+            label={words("number.label")}
+            hint={words("number.hint", { digits: card.digits })}
+            go={words("number.approve")}
+            busy={standing === "sending"}
+            ready={seen}
+            scan
+            onNumber={approve}
+          >
+            {standing === "sending" && !online && <p class="hint">{words("number.waiting")}</p>}
+          </NumberForm>
+        )}
+      </section>
+      <div class="refuse">
+        <button type="button" disabled={busy} onClick={deny}>
+          <Icon name="cross" />
+          {words("deny")}
+        </button>
+        <button
+          type="button"
+          class="stop"
+          disabled={busy}
+          onClick={() => setReporting(true)}
+        >
+          <Icon name="flag" />
+          {words("notme")}
+        </button>
+      </div>
+      {reporting && (
+        <NotMe text={words("notme.text")} onYes={report} onNo={() => setReporting(false)} />
+      )}
+    </>
+  );
+}
+
+/** Asked before a report: it has consequences, and a finger slips. */
+export function NotMe(props: { text: string; onYes(): void; onNo(): void }) {
+  const { words } = useShared();
+  return (
+    <Dialog title={words("notme.title")} onClose={props.onNo}>
+      <p>{props.text}</p>
+      <div class="row">
+        <button type="button" onClick={props.onNo}>
+          {words("cancel")}
+        </button>
+        <button type="button" class="stop filled" onClick={props.onYes}>
+          {words("notme.yes")}
+        </button>
+      </div>
+    </Dialog>
+  );
+}
+
+function TimeLeft({ card }: { card: Card }) {
+  const { words } = useShared();
+  const now = useNow(250);
+  const total = useRef(Math.max(1, card.expires - performance.now()));
+  const left = Math.max(0, card.expires - now);
+  const seconds = Math.ceil(left / 1000);
+  const spoken = SPOKEN.find((mark) => seconds <= mark && seconds > mark - 3);
+  return (
+    <>
+      <p class={seconds <= 10 ? "left hurry" : "left"} aria-hidden="true">
+        <svg class="ring" viewBox="0 0 20 20" width="20" height="20">
+          <circle cx="10" cy="10" r="8" />
+          <circle
+            class="gone"
+            cx="10"
+            cy="10"
+            r="8"
+            pathLength="100"
+            stroke-dasharray="100"
+            stroke-dashoffset={String(100 - (100 * left) / total.current)}
+          />
+        </svg>
+        {seconds > 0 ? words("card.left", { seconds }) : words("card.over")}
+      </p>
+      <p class="spoken" role="status">
+        {spoken === undefined ? "" : words("card.soon", { seconds: spoken })}
+      </p>
+    </>
+  );
+}
+
+function Facts({ card, account }: { card: Card; account: string }) {
+  const { words, language } = useShared();
+  const { browser, place, address } = card.context;
+  const rows: [string, string][] = [];
+  if (account) {
+    rows.push([words("card.account"), account]);
+  }
+  if (card.origin && card.origin !== card.integrationName) {
+    rows.push([words("card.where"), card.origin]);
+  }
+  rows.push([words("card.browser"), browser || words("card.unknown")]);
+  if (place) {
+    rows.push([words("card.place"), place]);
+  }
+  rows.push([words("card.address"), address || words("card.unknown")]);
+  const time = new Date(card.createdAt).toLocaleTimeString(language, { timeStyle: "medium" });
+  rows.push([words("card.time"), time]);
+  return (
+    <>
+      <dl class="facts">
+        {rows.map(([name, value]) => (
+          <div key={name}>
+            <dt>{name}</dt>
+            <dd>{value}</dd>
+          </div>
+        ))}
+      </dl>
+      {card.details.length > 0 && (
+        <div class="says">
+          <p>{words("card.says", { name: card.integrationName })}</p>
+          <dl class="facts">
+            {card.details.map(({ label, value }, at) => (
+              <div key={at}>
+                <dt>{label}</dt>
+                <dd>{value}</dd>
+              </div>
+            ))}
+          </dl>
+        </div>
+      )}
+    </>
+  );
+}
+
+function Withheld({ account: id }: { account: string }) {
+  const { model, words } = useShared();
+  const account = model.account(id);
+  return (
+    <div class="withheld" role="status">
+      <h2>{words("result.withheld")}</h2>
+      <p>{words(account?.totp ? "result.withheld.text" : "result.withheld.none")}</p>
+      {account?.totp && <CodeOf account={account} />}
+    </div>
+  );
+}
+
+const MARKS: Partial<Record<Ended["outcome"], [IconName, "good" | "stop" | "late"]>> = {
+  approved: ["check", "good"],
+  denied: ["cross", "stop"],
+  reported: ["flag", "stop"],
+  mismatch: ["cross", "stop"],
+  refused: ["cross", "stop"],
+};
+
+/** How the person's own answer ended. */
+function Result({ ended }: { ended: Ended }) {
+  const { model, words } = useShared();
+  const heading = useRef<HTMLHeadingElement>(null);
+  useEffect(() => heading.current?.focus(), []);
+  const { outcome, card } = ended;
+  const [mark, tone] = MARKS[outcome] ?? ["clock", "late"];
+  const explained =
+    outcome === "approved" ||
+    outcome === "denied" ||
+    outcome === "reported" ||
+    outcome === "mismatch" ||
+    outcome === "late" ||
+    outcome === "refused";
+  return (
+    <section class="panel calm" data-outcome={outcome}>
+      <Mark name={mark} tone={tone} />
+      <h1 ref={heading} tabIndex={-1}>
+        {words(`result.${outcome}`)}
+      </h1>
+      <p class="who">{card.integrationName}</p>
+      <p>{explained ? words(`result.${outcome}.text`) : words("result.other")}</p>
+      <button type="button" class="primary" onClick={() => model.dismissEnded()}>
+        {words("done")}
+      </button>
+    </section>
+  );
+}
