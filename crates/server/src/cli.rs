@@ -107,19 +107,24 @@ pub struct Demo {
     /// Where to listen, on loopback [default: 127.0.0.1:8470]
     #[arg(long, value_name = "A:P")]
     pub listen: Option<SocketAddr>,
+    /// Where the web authenticator is, on loopback [default: 127.0.0.1:8472, or any free port where --listen
+    /// is given]
+    #[arg(long, value_name = "A:P")]
+    pub authenticator: Option<SocketAddr>,
     /// Run every ceremony by itself
     #[arg(long)]
     pub script: bool,
     /// Watch the guard hold off an hour of pestering and a night flood
-    #[arg(long, conflicts_with_all = ["script", "listen"])]
+    #[arg(long, conflicts_with_all = ["script", "listen", "authenticator"])]
     pub attack: bool,
 }
 
 /// `serve`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Prints `listening on ..` and `admin on ..` to stdout when ready; all else goes to \
-    stderr. SIGTERM or Ctrl-C stops it: requests finish, devices are told to come back."
+    after_help = "Prints `listening on ..`, `admin on ..` and, where there is a web authenticator, \
+    `authenticator on ..` to stdout when ready; all else goes to stderr. SIGTERM or Ctrl-C stops it: \
+    requests finish, devices are told to come back."
 )]
 pub struct Serve {
     /// Settings and data.

@@ -12,6 +12,7 @@ use http_limits::Cidr;
 use statement::{ServerUrl, UrlError};
 use toml::de::{DeTable, DeValue};
 
+use crate::authenticator;
 use crate::config_keys::{KEYS, Key, Value};
 use crate::guard::policy_file;
 use crate::webhooks::{self, Endpoint, Wrong};
@@ -52,6 +53,10 @@ pub struct Config {
     pub trusted_proxies: Vec<Cidr>,
     /// Where health and metrics are.
     pub admin_listen: SocketAddr,
+    /// Where the web authenticator is, if there is one.
+    pub authenticator_listen: Option<SocketAddr>,
+    /// The origin under which browsers reach it.
+    pub authenticator_url: Option<ServerUrl>,
     /// The certificate chain's file.
     pub tls_cert: Option<PathBuf>,
     /// The private key's file.
@@ -76,6 +81,8 @@ impl Default for Config {
             public_url: None,
             trusted_proxies: Vec::new(),
             admin_listen: SocketAddr::from(([127, 0, 0, 1], 8471)),
+            authenticator_listen: None,
+            authenticator_url: None,
             tls_cert: None,
             tls_key: None,
             log_level: "info".to_owned(),
@@ -345,6 +352,9 @@ impl Loader {
         }
         if config.admin_listen == config.listen && config.listen.port() != 0 {
             found.push((blame("admin.listen"), "admin.listen", "must differ from `listen`"));
+        }
+        for (key, message) in authenticator::check(&config) {
+            found.push((blame(key), key, message));
         }
         for (origin, key, message) in found {
             self.issue(origin, Some(key), message);

@@ -92,6 +92,26 @@ pub(crate) const KEYS: &[Key] = &[
         show: |config| Some(config.admin_listen.to_string().into()),
     },
     Key {
+        name: "authenticator.listen",
+        about: "where the web authenticator is; an origin of its own",
+        set: |config, value| {
+            let mut address = SocketAddr::from(([127, 0, 0, 1], 0));
+            set_address(&mut address, value)?;
+            config.authenticator_listen = Some(address);
+            Ok(())
+        },
+        show: |config| config.authenticator_listen.map(|address| address.to_string().into()),
+    },
+    Key {
+        name: "authenticator.url",
+        about: "how browsers reach the web authenticator; required beside `public_url`",
+        set: |config, value| {
+            config.authenticator_url = Some(public_url(&value.text()?)?);
+            Ok(())
+        },
+        show: |config| config.authenticator_url.as_ref().map(|url| url.as_str().into()),
+    },
+    Key {
         name: "tls.cert",
         about: "PEM file with the certificate chain, leaf first",
         set: |config, value| {

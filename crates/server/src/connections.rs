@@ -34,6 +34,10 @@ const MAX_TOTAL: usize = 131_072;
 /// A client may hold this share of all connections: a whole office behind one address must fit, but one
 /// address must not take it all.
 const CLIENT_SHARE: usize = 4;
+/// The web authenticator's share of all connections, and the most that it takes: its page loads a few files and
+/// is done, while devices stay.
+const PAGE_SHARE: u64 = 16;
+const MAX_PAGES: u64 = 1_024;
 /// Most connections to a listener for operators.
 const MAX_OPERATORS: usize = 64;
 
@@ -89,6 +93,17 @@ impl Bounds {
             unbounded: trusted_proxies.into(),
             deadlines: Deadlines::default(),
         }
+    }
+
+    /// For the listeners of a server with a web authenticator: everybody's, and that of the page.
+    #[must_use]
+    pub fn public_and_page(open_files: u64, trusted_proxies: &[Cidr]) -> (Self, Self) {
+        let page = (open_files / PAGE_SHARE).min(MAX_PAGES);
+        let public = Self::public(open_files - page, trusted_proxies);
+        let total = usize::try_from(page).unwrap_or(usize::MAX).max(1);
+        let per_client = total.div_ceil(CLIENT_SHARE);
+        let page = Self { total, per_client, ..public.clone() };
+        (public, page)
     }
 
     /// For listeners that only operators and their monitoring reach.
@@ -388,6 +403,19 @@ mod tests {
         assert!(slots.take(peer("192.0.2.2")).is_ok());
         drop(first);
         assert!(slots.take(peer("192.0.2.1")).is_ok());
+    }
+
+    #[test]
+    fn a_page_and_its_server_share_the_descriptors() {
+        for files in [1, 600, 1_024, 65_536, 1 << 20, u64::MAX] {
+            let alone = Bounds::public(files, &[]).total;
+            let (public, page) = Bounds::public_and_page(files, &[]);
+            assert!(page.total >= 1 && page.per_client >= 1, "{files}");
+            assert!(public.total + page.total <= alone.max(MAX_TOTAL) + 1_024, "{files}");
+            if files < 100_000 {
+                assert!(public.total + page.total <= alone.max(2), "{files}");
+            }
+        }
     }
 
     #[test]

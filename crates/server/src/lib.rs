@@ -5,6 +5,7 @@ pub mod admin_client;
 mod admin_commands;
 pub mod admin_socket;
 mod audit_commands;
+mod authenticator;
 pub mod cli;
 pub mod clock;
 pub mod commands;

@@ -29,7 +29,8 @@ pub enum BindError {
     /// Somebody listens there.
     #[error(
         "{0} is in use: stop what listens there, or choose another: --listen for the service, \
-         COUNTERSIGN__ADMIN__LISTEN for health and metrics"
+         COUNTERSIGN__ADMIN__LISTEN for health and metrics, COUNTERSIGN__AUTHENTICATOR__LISTEN (in the \
+         demo --authenticator) for the web authenticator"
     )]
     InUse(SocketAddr),
     /// Something else.

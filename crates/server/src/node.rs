@@ -25,6 +25,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::admin_socket::{AdminSocket, SocketError};
+use crate::authenticator::{Site, led_to};
 use crate::clock;
 use crate::config::Config;
 use crate::connections::Bounds;
@@ -66,6 +67,11 @@ pub enum StartError {
     Webhook(#[from] SetupError),
     #[error("public_url: {0}")]
     PublicUrl(#[from] statement::UrlError),
+    #[error(
+        "the web authenticator would share the origin {0} with the sign-in pages: give it another \
+         authenticator.listen or authenticator.url"
+    )]
+    SharedOrigin(ServerUrl),
     #[error("metrics: {0}")]
     Metrics(String),
     #[error("the public authorities: {0}")]
@@ -145,6 +151,7 @@ pub struct Node {
     pub app: Arc<App>,
     public: Listener,
     operations: Listener,
+    authenticator: Option<Site>,
     socket: AdminSocket,
     router: Router,
     admin: Router,
@@ -164,10 +171,12 @@ impl Node {
         let files = config.tls_files();
         let tls = files.map(|(cert, key)| TlsConfig::from_files(cert, key)).transpose()?;
         let secure = tls.is_some() || config.public_url.as_ref().is_some_and(is_https);
-        let bounds = Bounds::public(raise_open_files(), &config.trusted_proxies);
-        let public = Listener::bind(config.listen, tls, bounds).await?;
+        let (bounds, of_page) = bounds(config);
+        let public = Listener::bind(config.listen, tls.clone(), bounds).await?;
         let operations = Listener::bind(config.admin_listen, None, Bounds::operators()).await?;
         let origin = config.origin(public.local_addr())?;
+        let local = trial.is_some();
+        let authenticator = Site::bind(config, &origin, tls, of_page, local).await?;
         let guard = guard::load(config).map_err(|error| StartError::Policy(error.to_string()))?;
         guard::warn(&guard);
         let core = Core::open(&config.data, origin, guard).await?;
@@ -177,9 +186,9 @@ impl Node {
         let (stop, stopping) = watch::channel(false);
         let calls: Arc<dyn Fn() -> Call + Send + Sync> = Arc::new(clock::call);
         let rest = Rest::new(Arc::clone(&app), Arc::clone(&calls), stopping.clone());
-        let limits = Limits::default();
+        let origins = authenticator.iter().flat_map(|site| site.origins.clone()).collect();
+        let limits = Limits { origins, ..Limits::default() };
         let gateway = Gateway::new(Arc::clone(&app), Arc::clone(&calls), limits, stopping.clone());
-        let local = trial.is_some();
         let sign_ins = Arc::new(SignIns::new());
         let oidc = Oidc::new(Arc::clone(&app), Arc::clone(&calls), Arc::clone(&sign_ins));
         let fetcher = Fetcher::new().map_err(StartError::Trust)?;
@@ -203,6 +212,10 @@ impl Node {
             .merge(edge_pages::dress(edge_oidc::router(oidc)))
             .merge(edge_pages::dress(edge_oidc::entra_router(entra)))
             .merge(edge_pages::router(pages));
+        let router = match &authenticator {
+            Some(site) => led_to(router, &site.url),
+            None => router,
+        };
         let fronted = Front {
             trusted_proxies: config.trusted_proxies.clone().into(),
             ids: RequestIds::new(clock::seed()),
@@ -215,6 +228,7 @@ impl Node {
             app,
             public,
             operations,
+            authenticator,
             socket,
             router,
             admin,
@@ -237,6 +251,12 @@ impl Node {
         self.operations.local_addr()
     }
 
+    /// Where the web authenticator is, if there is one: how browsers reach it, and where it listens.
+    #[must_use]
+    pub fn authenticator(&self) -> Option<(&ServerUrl, (&'static str, SocketAddr))> {
+        self.authenticator.as_ref().map(|site| (&site.url, site.address()))
+    }
+
     /// Serves until `until` resolves, then drains: no new connection, requests finish, devices are told when to
     /// come back, the audit is anchored.
     ///
@@ -244,7 +264,7 @@ impl Node {
     /// [`StoreError`] if the audit wasn't anchored; all else is stopped anyway.
     pub async fn run(self, until: impl Future<Output = ()>) -> Result<(), StoreError> {
         let Self { core, app, public, operations, socket, router, admin, .. } = self;
-        let Self { gateway, webhooks, metrics, stop, .. } = self;
+        let Self { authenticator, gateway, webhooks, metrics, stop, .. } = self;
         let ask = readiness(core.store.clone(), stop.subscribe());
         let health = operations::router(metrics, ask);
         let mut work = JoinSet::new();
@@ -256,6 +276,7 @@ impl Node {
         let health = tokio::spawn(operations.run(health, healthy));
         let admin = tokio::spawn(socket.run(admin, stop.subscribe()));
         let public = tokio::spawn(public.run(router, stop.subscribe()));
+        let authenticator = authenticator.map(|site| site.spawn(stop.subscribe()));
         until.await;
         tracing::info!("stopping: draining connections");
         stop.send_replace(true);
@@ -265,6 +286,9 @@ impl Node {
             }
             Ok(_) => {}
             Err(error) => tracing::error!(%error, "the listener failed"),
+        }
+        if let Some(authenticator) = authenticator {
+            drop(authenticator.await);
         }
         gateway.drained().await;
         drop(admin.await);
@@ -278,12 +302,22 @@ impl Node {
     }
 }
 
+/// How many connections the public listener and the web authenticator's may have; without one all are for the
+/// former.
+fn bounds(config: &Config) -> (Bounds, Bounds) {
+    let (files, proxies) = (raise_open_files(), &config.trusted_proxies);
+    match config.authenticator_listen {
+        Some(_) => Bounds::public_and_page(files, proxies),
+        None => (Bounds::public(files, proxies), Bounds::operators()),
+    }
+}
+
 fn is_https(url: &ServerUrl) -> bool {
     url.as_str().starts_with("https://")
 }
 
 /// The names under which a local browser reaches a demo.
-fn local_hosts(bound: SocketAddr) -> Arc<[String]> {
+pub(crate) fn local_hosts(bound: SocketAddr) -> Arc<[String]> {
     let port = bound.port();
     [bound.to_string(), format!("localhost:{port}"), format!("127.0.0.1:{port}")].into()
 }

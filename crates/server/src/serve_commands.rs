@@ -1,7 +1,7 @@
 //! `countersign serve` and `countersign demo`.
 
 use std::io::{self, Write as _};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
@@ -10,10 +10,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::cli::{Demo, Serve};
 use crate::commands::show;
 use crate::config::{self, Config, Sources};
-use crate::demo::{self, attack, script};
+use crate::demo::{self, Invitation, attack, script};
 use crate::exit::Exit;
 use crate::logging;
 use crate::node::{Core, Node, StartError, Trial};
+
+/// Where the demo's web authenticator is, unless told otherwise.
+const AUTHENTICATOR: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8472);
 
 /// Runs `countersign serve`.
 pub(crate) async fn serve(command: Serve) -> Exit {
@@ -60,6 +63,9 @@ fn announce(node: &Node) {
     let (scheme, address) = node.address();
     show(&format!("listening on {scheme}://{address}"));
     show(&format!("admin on http://{}", node.operations_address()));
+    if let Some((_, (scheme, address))) = node.authenticator() {
+        show(&format!("authenticator on {scheme}://{address}"));
+    }
 }
 
 fn next_commands(data: &Path) -> String {
@@ -119,11 +125,25 @@ pub(crate) async fn demo(command: Demo, json: bool) -> Exit {
         return scripted(data.path(), json).await;
     }
     let listen = command.listen.unwrap_or(Config::default().listen);
-    if !listen.ip().is_loopback() {
-        eprintln!("error: the demo stays on this machine: choose a loopback address for --listen");
+    let authenticator = command.authenticator.unwrap_or(match command.listen {
+        None => AUTHENTICATOR,
+        Some(listen) => SocketAddr::new(listen.ip(), 0),
+    });
+    for (flag, address) in [("--listen", listen), ("--authenticator", authenticator)] {
+        if !address.ip().is_loopback() {
+            eprintln!(
+                "error: the demo stays on this machine: choose a loopback address for {flag}"
+            );
+            return Exit::Usage;
+        }
+    }
+    if listen == authenticator && listen.port() != 0 {
+        eprintln!(
+            "error: the web authenticator needs an origin of its own: choose another --authenticator"
+        );
         return Exit::Usage;
     }
-    with_person(data.path(), listen).await
+    with_person(data.path(), listen, authenticator).await
 }
 
 /// The guard against two attacks, on virtual time.
@@ -172,11 +192,12 @@ async fn scripted(data: &Path, json: bool) -> Exit {
     }
 }
 
-async fn with_person(data: &Path, listen: SocketAddr) -> Exit {
+async fn with_person(data: &Path, listen: SocketAddr, authenticator: SocketAddr) -> Exit {
     let config = Config {
         listen,
         data: data.join("data"),
         admin_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        authenticator_listen: Some(authenticator),
         ..Config::default()
     };
     let log = data.join("demo.log");
@@ -193,6 +214,7 @@ async fn with_person(data: &Path, listen: SocketAddr) -> Exit {
         Err(error) => return refuse(&error),
     };
     let (scheme, address) = node.address();
+    let web = node.authenticator().map(|(url, _)| url.clone());
     let app = std::sync::Arc::clone(&node.app);
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = tokio::spawn(node.run(async {
@@ -208,14 +230,23 @@ async fn with_person(data: &Path, listen: SocketAddr) -> Exit {
             return Exit::Unreachable;
         }
     };
+    let (invitation, link) = match Invitation::new(&app, web.as_ref()).await {
+        Ok(made) => made,
+        Err(error) => {
+            eprintln!("error: the demo's enrolment link: {error}");
+            return Exit::Unreachable;
+        }
+    };
     // only now: a page that is opened before the authenticator is enrolled would never ring
     show(&format!(
         "Countersign demo\n\n  1. Open {scheme}://{address}/ in a browser and sign in.\n  \
-         2. Type the number that the page shows here.\n\n  Data and log are in {} and go away at \
-         the end. q quits.",
+         2. Type the number that the page shows here, or into the web authenticator. To have one, open\n     \
+         {link}\n     \
+         beside it, and type the number that appears here then. The link works once, for five minutes.\n\n  \
+         e makes a new link, q quits. Data and log are in {} and go away at the end.",
         data.display()
     ));
-    let terminal = tokio::spawn(demo::answer_in_terminal(account));
+    let terminal = tokio::spawn(demo::answer_in_terminal(account, invitation));
     let mut serving = serving;
     tokio::select! {
         _ = &mut serving => return Exit::Ok,

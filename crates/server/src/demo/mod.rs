@@ -3,6 +3,7 @@
 pub mod attack;
 pub mod child;
 pub mod http;
+mod invitation;
 pub mod phone;
 pub mod raw_device;
 pub mod script;
@@ -19,6 +20,7 @@ use ports::UserRef;
 use statement::{TenantId, TicketId, TypedNumberError};
 
 pub use child::ChildError;
+pub use invitation::Invitation;
 pub use terminal::run as answer_in_terminal;
 
 use crate::clock;

@@ -6,12 +6,14 @@ use authenticator_native::{
 use statement::ChallengeId;
 use tokio::io::{AsyncBufReadExt as _, BufReader, stdin};
 
-/// Serves `account` on standard input and output until the session or the person ends it. When standard input
-/// is closed, prompts are still shown.
+use super::Invitation;
+
+/// Serves `account` on standard input and output until the session or the person ends it, and tells what becomes
+/// of `invitation`. When standard input is closed, prompts are still shown.
 ///
 /// # Errors
 /// If the terminal can't be written.
-pub async fn run(account: Account) -> std::io::Result<()> {
+pub async fn run(account: Account, mut invitation: Invitation) -> std::io::Result<()> {
     let mut session = Client::new("countersign demo").connect(account, Reconnect::Forever);
     let mut lines = BufReader::new(stdin()).lines();
     let mut typing = true;
@@ -22,6 +24,7 @@ pub async fn run(account: Account) -> std::io::Result<()> {
                 Some((_, event)) => show(event, &mut cards),
                 None => return Ok(()),
             },
+            told = invitation.next() => say(&told),
             line = lines.next_line(), if typing => match line? {
                 Some(line) => match read(&line, &cards) {
                     Typed::Answer(challenge, choice) => {
@@ -32,6 +35,10 @@ pub async fn run(account: Account) -> std::io::Result<()> {
                         }
                     }
                     Typed::Pull => drop(session.handle.pull().await),
+                    Typed::Invite => match invitation.renew().await {
+                        Ok(link) => say(&format!("  open {link}")),
+                        Err(error) => say(&format!("  no link: {error}")),
+                    },
                     Typed::Quit => return Ok(()),
                     Typed::Nothing(hint) => say(hint),
                 },
@@ -49,6 +56,7 @@ fn say(text: &str) {
 enum Typed {
     Answer(ChallengeId, Choice),
     Pull,
+    Invite,
     Quit,
     Nothing(&'static str),
 }
@@ -58,6 +66,7 @@ fn read(line: &str, cards: &[Card]) -> Typed {
     let choice = match line {
         "q" | "quit" => return Typed::Quit,
         "p" | "pull" => return Typed::Pull,
+        "e" | "enrol" => return Typed::Invite,
         "d" | "deny" => Choice::Deny,
         "r" | "report" => Choice::Report,
         digits if !digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit() || c == ' ') => {
@@ -65,7 +74,7 @@ fn read(line: &str, cards: &[Card]) -> Typed {
         }
         _ => {
             return Typed::Nothing(
-                "  the number from the page, d to deny, r for \"not me\", p to open the app, q to quit",
+                "  the number from the page, d to deny, r for \"not me\", p to open the app, e to enrol a browser, q to quit",
             );
         }
     };

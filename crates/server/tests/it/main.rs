@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper that can't go on says where")]
 
+mod authenticator;
 mod authz;
 mod blind;
 mod browser;
