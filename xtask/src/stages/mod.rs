@@ -7,6 +7,7 @@ mod canary;
 mod logged;
 mod prerequisites;
 mod release;
+mod web;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -78,6 +79,7 @@ const STAGES: &[Stage] = &[
     stage("doc", Mode::Full, doc),
     stage("release", Mode::Normal, release::build),
     stage("spine", Mode::Normal, release::spine),
+    Stage { name: "web", from: Mode::Normal, needs: &["node", "npm", "chromium"], run: web::run },
     stage("load", Mode::Normal, release::load),
     Stage {
         name: "external",

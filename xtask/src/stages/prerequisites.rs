@@ -10,16 +10,20 @@ use std::process::{Command, Stdio};
 
 struct Program {
     name: &'static str,
+    /// The packages that bring it, separated by spaces.
     debian: &'static str,
+    /// Whether its package starts a service.
+    serves: bool,
 }
 
 const PROGRAMS: &[Program] = &[
-    Program { name: "redis-server", debian: "redis-server" },
-    Program { name: "chromium", debian: "chromium" },
+    Program { name: "redis-server", debian: "redis-server", serves: true },
+    // a browser without a font draws nothing that a person could look at
+    Program { name: "chromium", debian: "chromium fonts-dejavu-core", serves: false },
     // the module brings the server along
-    Program { name: "apache2", debian: "libapache2-mod-auth-openidc" },
-    Program { name: "node", debian: "nodejs" },
-    Program { name: "npm", debian: "npm" },
+    Program { name: "apache2", debian: "libapache2-mod-auth-openidc", serves: true },
+    Program { name: "node", debian: "nodejs", serves: false },
+    Program { name: "npm", debian: "npm", serves: false },
 ];
 
 /// Debian asks this script before a package starts its service; 101 means no.
@@ -63,7 +67,8 @@ pub(super) fn provide(needs: &[&str]) -> Result<(), String> {
 }
 
 fn plan(missing: &[&Program], may_install: bool) -> Plan {
-    let packages: Vec<&'static str> = missing.iter().map(|program| program.debian).collect();
+    let packages: Vec<&'static str> =
+        missing.iter().flat_map(|program| program.debian.split(' ')).collect();
     match (packages.is_empty(), may_install) {
         (true, _) => Plan::Nothing,
         (_, true) => Plan::Install(packages),
@@ -160,13 +165,15 @@ impl Drop for NoServices {
     }
 }
 
-/// Running processes of the programs we install, by name and process id.
+/// Running processes of the services we install, by name and process id.
 fn services() -> BTreeSet<(String, String)> {
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     processes
         .filter_map(|entry| {
             let name = std::fs::read_to_string(entry.path().join("comm")).ok()?;
-            let known = PROGRAMS.iter().find(|program| program.name == name.trim_end())?;
+            let known = PROGRAMS
+                .iter()
+                .find(|program| program.serves && program.name == name.trim_end())?;
             Some((known.name.to_owned(), entry.file_name().to_string_lossy().into_owned()))
         })
         .collect()
