@@ -84,7 +84,7 @@ const STAGES: &[Stage] = &[
     Stage {
         name: "external",
         from: Mode::Normal,
-        needs: &["node", "npm", "apache2"],
+        needs: &["node", "npm", "apache2", "python3"],
         run: external,
     },
     stage("canary", Mode::Fast, |bench| canary::scan(&bench.logs)),
@@ -222,8 +222,24 @@ fn external(bench: &Bench<'_>) -> Result<(), String> {
     npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
     npm.current_dir(bench.root.join("tests/clients"));
     finish_as(&mut npm, "npm ci")?;
+    let venv = bench.target.join("clients-venv");
+    let mut made = bench.command("python3");
+    finish_as(made.args(["-m", "venv"]).arg(&venv), "python3 -m venv")?;
+    let python = venv.join("bin/python");
+    let mut pip = bench.command(&python);
+    pip.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--requirement",
+        "tests/clients/requirements.txt",
+    ]);
+    finish_as(&mut pip, "pip install")?;
     let args = ["test", "-p", "server", "--test", "it", "--locked", "--", "external", "--ignored"];
-    logged::run(bench, "external", bench.cargo_command(&args))?
+    let mut command = bench.cargo_command(&args);
+    command.env("COUNTERSIGN_TEST_PYTHON", python);
+    logged::run(bench, "external", command)?
         .success()
         .map(|_| ())
         .map_err(|status| format!("cargo {}: {status}", args.join(" ")))

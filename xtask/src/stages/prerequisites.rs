@@ -24,6 +24,7 @@ const PROGRAMS: &[Program] = &[
     Program { name: "apache2", debian: "libapache2-mod-auth-openidc", serves: true },
     Program { name: "node", debian: "nodejs", serves: false },
     Program { name: "npm", debian: "npm", serves: false },
+    Program { name: "python3", debian: "python3-venv", serves: false },
 ];
 
 /// Debian asks this script before a package starts its service; 101 means no.

@@ -4,9 +4,11 @@
 use std::time::Duration;
 
 use data_encoding::BASE64;
+use domain::protocol::Cloud;
 use serde_json::{Value, json};
 
 use crate::cli::EntraDoctor;
+use crate::clock;
 use crate::commands::show;
 use crate::exit::Exit;
 use crate::fetch::Fetcher;
@@ -15,12 +17,12 @@ use crate::fetch::Fetcher;
 pub(crate) const CODES: [(&str, &str); 8] = [
     (
         "50161",
-        "the authorization endpoint isn't a reply URL of the application: add the one below, to the letter",
+        "the authorization endpoint isn't a reply URL of the application: add {public_url}/entra/authorize, to the letter",
     ),
     ("900491", "the application isn't in the directory: an administrator must grant it consent"),
     (
         "50012",
-        "the token's signature wasn't accepted: Entra keeps keys for a day; compare kid below with the one that it names, and wait a day after a rotation that was not published ahead",
+        "the token's signature wasn't accepted: Entra keeps keys for a day; compare the kid that `entra doctor` shows with the one that it names, and wait a day after a rotation that was not published ahead",
     ),
     ("70002", "as 50012: the token was not accepted"),
     (
@@ -31,6 +33,9 @@ pub(crate) const CODES: [(&str, &str); 8] = [
     ("50176", "the external method is not defined in the directory, or was removed"),
     ("50105", "the user isn't assigned to the application: check the group that the method is for"),
 ];
+
+/// For how long Entra keeps what it fetched, in hours.
+const ENTRA_KEEPS_H: u64 = 24;
 
 struct Finding {
     check: &'static str,
@@ -127,11 +132,29 @@ async fn look(fetcher: &Fetcher, provider: &str, findings: &mut Findings) {
     let next = "public_url must be the address that Entra is given";
     let there = endpoint.starts_with(issuer);
     findings.add("reply URL of the application", there, endpoint, next);
+    let answers = Cloud::ALL.into_iter().filter_map(Cloud::authority);
+    let answers: Vec<String> =
+        answers.map(|at| format!("{at}/common/federation/externalauthprovider")).collect();
+    findings.add("answers go to", true, answers.join(", or "), "");
     look_at_keys(fetcher, &text(&document["jwks_uri"]), findings).await;
 }
 
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
+}
+
+/// When a certificate (DER) begins to hold, in seconds: the first UTCTime in it (RFC 5280 §4.1.2.5.1).
+fn not_before(der: &[u8]) -> Option<u64> {
+    const UTC_TIME: [u8; 2] = [0x17, 13];
+    let at = der.windows(2).position(|pair| pair == UTC_TIME)? + 2;
+    let text = std::str::from_utf8(der.get(at..at + 12)?).ok()?;
+    let number = |from: usize| text.get(from..from + 2)?.parse::<i8>().ok();
+    let year = i16::from(number(0)?) + 2000;
+    let (month, day) = (number(2)?, number(4)?);
+    let (hour, minute, second) = (number(6)?, number(8)?, number(10)?);
+    let time = jiff::civil::DateTime::new(year, month, day, hour, minute, second, 0).ok()?;
+    let zoned = time.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
+    u64::try_from(zoned.timestamp().as_second()).ok()
 }
 
 async fn look_at_keys(fetcher: &Fetcher, uri: &str, findings: &mut Findings) {
@@ -151,6 +174,19 @@ async fn look_at_keys(fetcher: &Fetcher, uri: &str, findings: &mut Findings) {
         let found =
             format!("kid {}, {}", text(&key["kid"]), if der.is_some() { "x5c" } else { "no x5c" });
         findings.add("key", good, found, "each key must be RSA with kid and x5c");
+        if let Some(made) = der.as_deref().and_then(not_before) {
+            let age = clock::now().seconds().saturating_sub(made) / 3600;
+            let found = match (age < ENTRA_KEEPS_H, keys.len()) {
+                (true, 1) => format!(
+                    "made {age} hours ago: Entra sees it within {ENTRA_KEEPS_H} hours of being set up"
+                ),
+                (true, _) => format!(
+                    "made {age} hours ago: Entra may not have it yet, and it doesn't sign yet"
+                ),
+                (false, _) => format!("made {age} hours ago: Entra has fetched keys since"),
+            };
+            findings.add("certificate", true, found, "");
+        }
     }
     if keys.len() > 1 {
         let days = Duration::from_secs(2 * 86_400).as_secs() / 86_400;
@@ -159,5 +195,21 @@ async fn look_at_keys(fetcher: &Fetcher, uri: &str, findings: &mut Findings) {
             keys.len()
         );
         findings.add("rotation", true, found, "");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::not_before;
+
+    #[test]
+    fn a_certificate_says_when_it_was_made() {
+        let mut certificate = rcgen::CertificateParams::default();
+        certificate.not_before = rcgen::date_time_ymd(2026, 11, 29);
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).expect("a key");
+        let certificate = certificate.self_signed(&key).expect("a certificate");
+        assert_eq!(not_before(certificate.der()), Some(1_795_910_400));
+        assert_eq!(not_before(&[0x17, 13, 0x31]), None);
+        assert_eq!(not_before(b""), None);
     }
 }

@@ -1,4 +1,4 @@
-//! Relying parties that nobody here wrote: tests/clients, run by node.
+//! Relying parties that nobody here wrote: tests/clients, run by node, python and Apache.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
@@ -8,11 +8,10 @@ use std::process::Stdio;
 use authenticator_native::{AnswerOutcome, Choice, Decision};
 use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
-
 use server::demo::phone::Phone;
 use statement::ChallengeId;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
 
 use super::client::{Party, USER};
 use crate::entra::directory::Directory;
@@ -28,19 +27,33 @@ fn private_jwk(pkcs8: &[u8]) -> Value {
     json!({"kty": "EC", "crv": "P-256", "x": text(x), "y": text(y), "d": text(&pkcs8[at..at + 32]), "kid": "1"})
 }
 
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/clients");
+
+fn node(script: &str) -> Command {
+    let mut command = Command::new("node");
+    command.arg(script);
+    command
+}
+
+/// The interpreter that has what requirements.txt names.
+fn python(script: &str) -> Command {
+    let python = std::env::var_os("COUNTERSIGN_TEST_PYTHON").unwrap_or_else(|| "python3".into());
+    let mut command = Command::new(python);
+    command.arg(script);
+    command
+}
+
 /// Runs a script of tests/clients, types what it shows into `phone`: what held.
-async fn run(world: &World, script: &str, env: &[(&str, &str)], phone: &mut Phone) -> Vec<String> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/clients");
-    let mut node = Command::new("node")
-        .arg(script)
-        .current_dir(folder)
-        .envs(env.iter().copied())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(node.stdout.take().unwrap()).lines();
+async fn run(
+    world: &World,
+    mut script: Command,
+    env: &[(&str, &str)],
+    phone: &mut Phone,
+) -> Vec<String> {
+    script.current_dir(FOLDER).envs(env.iter().copied());
+    script.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+    let mut script = script.spawn().unwrap();
+    let mut lines = BufReader::new(script.stdout.take().unwrap()).lines();
     let mut held = Vec::new();
     while let Some(line) = lines.next_line().await.unwrap() {
         let line: Value = serde_json::from_str(&line).unwrap();
@@ -56,7 +69,7 @@ async fn run(world: &World, script: &str, env: &[(&str, &str)], phone: &mut Phon
         }
         held.extend(line["ok"].as_str().map(str::to_owned));
     }
-    assert!(node.wait().await.unwrap().success(), "after {held:?}");
+    assert!(script.wait().await.unwrap().success(), "after {held:?}");
     held
 }
 
@@ -69,23 +82,39 @@ async fn newest(world: &World) -> ChallengeId {
     last["challenge"].as_str().unwrap().parse().unwrap()
 }
 
-#[tokio::test]
-#[ignore = "needs node, and npm ci in tests/clients: cargo xtask test --only external"]
-async fn external_openid_clients_sign_in() {
-    // openid-client drops the query of an address when it exchanges a code
-    let redirect = "https://rp.example/callback";
-    let mut party = Party::with("oidc-external", &["--redirect-uri", redirect]).await;
+/// A relying party with an address without a query: openid-client drops one when it exchanges a code.
+async fn party(name: &str) -> Party {
+    Party::with(name, &["--redirect-uri", REDIRECT]).await
+}
+
+const REDIRECT: &str = "https://rp.example/callback";
+
+/// Runs a script that signs a user in at `party`: how many things held.
+async fn relying_party(mut party: Party, script: Command) -> usize {
     let (issuer, jwk) = (party.issuer().to_owned(), private_jwk(&party.key).to_string());
     let env = [
         ("ISSUER", issuer.as_str()),
         ("CLIENT_ID", &party.id),
         ("CLIENT_SECRET", &party.secret),
         ("CLIENT_JWK", &jwk),
-        ("REDIRECT", redirect),
+        ("REDIRECT", REDIRECT),
         ("LOGIN", USER),
     ];
-    let held = run(&party.world, "openid.mjs", &env, &mut party.phone).await;
-    assert_eq!(held.len(), 5, "{held:?}");
+    run(&party.world, script, &env, &mut party.phone).await.len()
+}
+
+#[tokio::test]
+#[ignore = "needs node, and npm ci in tests/clients: cargo xtask test --only external"]
+async fn external_openid_clients_sign_in() {
+    let party = party("oidc-external").await;
+    assert_eq!(relying_party(party, node("openid.mjs")).await, 5);
+}
+
+#[tokio::test]
+#[ignore = "needs python with tests/clients/requirements.txt: cargo xtask test --only external"]
+async fn external_python_clients_sign_in() {
+    let party = party("oidc-python").await;
+    assert_eq!(relying_party(party, python("openid_clients.py")).await, 3);
 }
 
 #[tokio::test]
@@ -103,7 +132,7 @@ async fn external_openid_client_in_entras_place() {
     let client = directory.client.clone();
     let env =
         [("ISSUER", issuer.as_str()), ("CLIENT_ID", &client), ("FIELDS", &fields), ("SUB", &sub)];
-    let held = run(&directory.world, "entra.mjs", &env, &mut directory.phone).await;
+    let held = run(&directory.world, node("entra.mjs"), &env, &mut directory.phone).await;
     assert_eq!(held.len(), 1, "{held:?}");
 }
 
@@ -153,7 +182,7 @@ async fn external_apache_lets_in_whoever_types_the_number() {
     tokio::time::timeout(std::time::Duration::from_secs(20), up).await.expect("it listens");
     let issuer = party.issuer().to_owned();
     let env = [("ISSUER", issuer.as_str()), ("RP", &rp), ("LOGIN", USER)];
-    let held = run(&party.world, "apache.mjs", &env, &mut party.phone).await;
+    let held = run(&party.world, node("apache.mjs"), &env, &mut party.phone).await;
     assert_eq!(held.len(), 2, "{held:?}");
     apache.kill().await.unwrap();
 }
