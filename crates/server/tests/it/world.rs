@@ -58,6 +58,16 @@ impl World {
         self.server.url.trim_start_matches("http://").parse().unwrap()
     }
 
+    /// Stops the server and starts another one on the same data and address.
+    pub(crate) async fn restart(&mut self) {
+        let listen = self.address().to_string();
+        self.server.terminate().unwrap();
+        self.server.ended(Duration::from_secs(20)).await.unwrap();
+        let (program, data) = (countersign(), self.home.data());
+        let server = ChildServer::start_program(program, data, &listen, &[]).await;
+        self.server = server.unwrap();
+    }
+
     /// Registers an integration and hands out its key.
     pub(crate) async fn integration(&self, name: &str, scopes: &[&str], more: &[&str]) -> String {
         let mut command = vec!["integration", "create", "--name", name];

@@ -102,17 +102,7 @@ async fn a_restart_forgets_the_page_and_not_that_the_hint_was_used() {
         fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let page = browser.post("/entra/authorize", &pairs).await;
     page.waits();
-    let listen = directory.world.address().to_string();
-    directory.world.server.terminate().unwrap();
-    directory.world.server.ended(std::time::Duration::from_secs(20)).await.unwrap();
-    let program = crate::child::countersign();
-    let server = server::demo::child::ChildServer::start_program(
-        program,
-        directory.world.home.data(),
-        &listen,
-        &[],
-    );
-    directory.world.server = server.await.unwrap();
+    directory.world.restart().await;
     assert_eq!(browser.open(&page.path).await.reply.status, 404);
     let again = browser.press("/entra/authorize", &pairs).await;
     directory.is_told(&again.leads_back(), "access_denied", Some("s"));

@@ -152,3 +152,33 @@ async fn an_assertion_proves_the_client_once() {
     let both = [("client_assertion_type", kind), ("client_assertion", "x.y.z")];
     refused(&party.post("/oidc/token", &both, true).await, 400, "invalid_request");
 }
+
+#[tokio::test]
+async fn a_restart_forgets_what_was_given_out_and_not_what_was_used() {
+    let mut party = Party::new("oidc-restart").await;
+    let first = party.signs_in(&[]).await;
+    let tokens = party.exchange(&first.fields["code"]).await.json();
+    let access = tokens["access_token"].as_str().unwrap().to_owned();
+    let second = party.signs_in(&[]).await;
+    let pushed = party.push(&[]).await;
+    let object = party.sign(&party.object(json!({})));
+    let front = [("client_id".to_owned(), party.id.clone()), ("request".to_owned(), object)];
+    let mut browser = party.browser();
+    let page = browser.open(&Party::authorize(&front)).await;
+    page.waits();
+    party.phone.prompt().await.unwrap();
+    browser.press(&format!("{}/cancel", page.path), &[]).await.leads_back();
+    let kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+    let assertion = party.sign(&party.assertion(json!({})));
+    let proof = [("client_assertion_type", kind), ("client_assertion", &assertion)];
+    refused(&party.post("/oidc/token", &proof, false).await, 400, "invalid_request");
+
+    party.world.restart().await;
+    refused(&party.exchange(&second.fields["code"]).await, 400, "invalid_grant");
+    assert_eq!(party.userinfo(&access).await.status, 401);
+    assert_eq!(party.browser().open(&pushed).await.reply.status, 400);
+    assert_eq!(browser.open(&page.path).await.reply.status, 404);
+    let again = party.browser().open(&Party::authorize(&front)).await;
+    assert!(again.reply.status == 400 && again.location().is_none());
+    refused(&party.post("/oidc/token", &proof, false).await, 401, "invalid_client");
+}
