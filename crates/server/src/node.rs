@@ -191,14 +191,9 @@ impl Node {
         let gateway = Gateway::new(Arc::clone(&app), Arc::clone(&calls), limits, stopping.clone());
         let sign_ins = Arc::new(SignIns::new());
         let oidc = Oidc::new(Arc::clone(&app), Arc::clone(&calls), Arc::clone(&sign_ins));
-        let fetcher = Fetcher::new().map_err(StartError::Trust)?;
-        let entra = Entra::new(
-            Arc::clone(&app),
-            Arc::clone(&calls),
-            Arc::clone(&sign_ins),
-            Arc::new(Documents(Arc::new(fetcher))),
-            secure,
-        );
+        let fetcher = Arc::new(Fetcher::new().map_err(StartError::Trust)?);
+        let (shared, documents) = (Arc::clone(&sign_ins), Arc::new(Documents(fetcher)));
+        let entra = Entra::new(Arc::clone(&app), Arc::clone(&calls), shared, documents, secure);
         let pages = Pages {
             app: Arc::clone(&app),
             call: calls,

@@ -285,6 +285,19 @@ fn silence(
 }
 
 impl Memory {
+    /// How much its failure counts, beside one of a person who is seldom elsewhere.
+    fn factor(&self, policy: &Policy, facts: &Facts, familiarity: Familiarity) -> f32 {
+        let factor = match familiarity {
+            Familiarity::Near => policy.near_factor * self.roaming_factor(policy),
+            Familiarity::Unknown if self.is_new(policy) => policy.new_user_factor,
+            Familiarity::Unknown => self.roaming_factor(policy),
+            _ => 1.0,
+        };
+        let sensitive =
+            matches!(facts.purpose, Purpose::Enrolment | Purpose::Reset | Purpose::HelpDesk);
+        if sensitive && !familiarity.is_known() { factor * policy.sensitive_factor } else { factor }
+    }
+
     /// Notes that a challenge was opened: a ring is charged as a time-out when it rings. Decoys, and what nobody
     /// vouched for, leave no trace: whoever doesn't know the password must not be able to raise a level.
     #[must_use]
@@ -297,17 +310,7 @@ impl Memory {
     ) -> (Charge, Vec<Alert>) {
         let familiarity = verdict.familiarity;
         let rang = verdict.mode == Mode::Ring;
-        let mut factor = match familiarity {
-            Familiarity::Near => policy.near_factor * self.roaming_factor(policy),
-            Familiarity::Unknown if self.is_new(policy) => policy.new_user_factor,
-            Familiarity::Unknown => self.roaming_factor(policy),
-            _ => 1.0,
-        };
-        let sensitive =
-            matches!(facts.purpose, Purpose::Enrolment | Purpose::Reset | Purpose::HelpDesk);
-        if sensitive && !familiarity.is_known() {
-            factor *= policy.sensitive_factor;
-        }
+        let factor = self.factor(policy, facts, familiarity);
         let counts = facts.first_factor
             && facts.methods.has(Method::Push)
             && verdict.mode != Mode::Decoy
