@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -41,6 +40,7 @@ impl From<Close> for End {
 
 enum Woken {
     Stop,
+    Dismissed,
     Hint(Hint),
     Message(Option<Result<Message, axum::Error>>),
     Timer,
@@ -97,7 +97,7 @@ pub(crate) fn run(
     clippy::disallowed_methods,
     reason = "sockets time out on a clock that doesn't jump; no rule is judged by it"
 )]
-fn instant() -> Instant {
+pub(crate) fn instant() -> Instant {
     Instant::now()
 }
 
@@ -113,20 +113,22 @@ impl Connection {
         mut mailbox: Option<&mut dyn Mailbox>,
         deadline: Duration,
     ) -> Result<Event, End> {
+        let (permit, socket) = (&mut self.permit, &mut self.socket);
         let hint = poll_fn(|cx| match &mut mailbox {
-            Some(mailbox) => mailbox.poll_hint(cx),
-            None => Poll::Pending,
+            Some(mailbox) => mailbox.poll_hint(cx).map(Woken::Hint),
+            None => permit.poll_dismissed(cx).map(|()| Woken::Dismissed),
         });
         let woken = tokio::select! {
             biased;
             // true, or nobody left to say so
             _ = self.stop.wait_for(|stop| *stop) => Woken::Stop,
-            hint = hint => Woken::Hint(hint),
-            message = self.socket.recv() => Woken::Message(message),
+            woken = hint => woken,
+            message = socket.recv() => Woken::Message(message),
             () = sleep_until(self.began + deadline) => Woken::Timer,
         };
         let message = match woken {
             Woken::Stop => return Err(self.restart().into()),
+            Woken::Dismissed => return Err(Close::make_room().into()),
             Woken::Hint(hint) => return Ok(Event::Hint(hint)),
             Woken::Timer => return Ok(Event::Timer),
             Woken::Message(None) => return Err(End::Lost),
@@ -217,6 +219,6 @@ mod tests {
             size_of::<F>()
         }
         let size = size(run);
-        assert!(size <= 1400, "{size} bytes");
+        assert!(size <= 1408, "{size} bytes");
     }
 }

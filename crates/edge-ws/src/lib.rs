@@ -120,7 +120,7 @@ async fn upgrade(
     }
     // without a front all clients share one address: the bounds hold, if for all together
     let address = client.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ClientAddr(ip)| ip);
-    let permit = match shared.admission.enter(address) {
+    let permit = match shared.admission.enter(address, connection::instant()) {
         Ok(permit) => permit,
         Err(Refusal::Full) => {
             told::refused("full");
@@ -128,7 +128,7 @@ async fn upgrade(
         }
         Err(Refusal::AddressFull) => {
             told::refused("address");
-            return no_place(Code::TooManyRequests);
+            return no_place(Code::TooManyConnections);
         }
     };
     upgrade

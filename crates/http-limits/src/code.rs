@@ -92,6 +92,8 @@ codes! {
     UpgradeRequired = "upgrade_required", UPGRADE_REQUIRED, "This address speaks WebSocket";
     /// The integration's quota is used up.
     TooManyRequests = "too_many_requests", TOO_MANY_REQUESTS, "Too many requests";
+    /// The address holds as many device connections as it may.
+    TooManyConnections = "too_many_connections", TOO_MANY_REQUESTS, "This address holds too many connections";
     /// A fault of the server's.
     Internal = "internal", INTERNAL_SERVER_ERROR, "The server failed";
     /// Overloaded, or a store can't be reached.

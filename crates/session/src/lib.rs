@@ -25,7 +25,7 @@ use wire::device::CloseCode;
 
 pub use encode::{Enrolled, HelloFacts, Notice, NoticeKind, Prompt, Welcome};
 pub use handshake::{Claiming, Confirming, EnrolRefusal, Handshake, HandshakeStep, LoggingIn};
-pub use identified::{AnswerOutcome, Answering, Identified, Pulling, Rebinding, Step};
+pub use identified::{AnswerOutcome, Answering, Identified, Pulling, Rebinding, Seeing, Step};
 pub use parse::{Answer, Claim, Confirm, Login, TicketProof};
 
 /// How long a new connection may take to say hello: one round trip on the worst of mobile networks.
@@ -84,6 +84,12 @@ impl Close {
             code: CloseCode::Restart,
             reason: "the server restarts",
         }
+    }
+
+    /// For a connection that took its time to say who it is while others wait for its place.
+    #[must_use]
+    pub const fn make_room() -> Self {
+        Self::new(CloseCode::TooMany, "others wait: log in faster, or come back later")
     }
 
     /// For a store that didn't do what a request needed.

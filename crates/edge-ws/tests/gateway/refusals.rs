@@ -9,7 +9,7 @@ use wire::device::SUBPROTOCOL;
 use wire::device::client_frame::Frame as ToServer;
 use wire::device::{ClientHello, Pull};
 
-use crate::world::World;
+use crate::world::{ADDRESS, World};
 
 const PROTOCOL: (&str, &str) = ("sec-websocket-protocol", SUBPROTOCOL);
 
@@ -40,6 +40,37 @@ async fn a_crowd_that_never_speaks_gets_few_places_and_loses_them() {
     }
     world.gateway.drained().await;
     assert!(world.try_connect().await.is_ok());
+}
+
+/// The addresses of a crowd, and one more.
+const HOSTS: [&str; 5] = ["192.0.2.1", "192.0.2.2", "198.51.100.1", "2001:db8::1", "203.0.113.9"];
+
+#[tokio::test]
+async fn silent_sockets_from_many_addresses_keep_no_device_out() {
+    let limits = Limits { unidentified: 16, unidentified_per_address: 4, ..Limits::default() };
+    let world = World::with(limits).await;
+    world.user("alice").await;
+    let device = world.device("alice").await;
+    world.gateway.drained().await;
+    let from = async |host| world.ask(&[PROTOCOL, (ADDRESS, host)]).await;
+    let [crowd @ .., home] = HOSTS;
+    let mut silent = Vec::new();
+    for host in crowd {
+        for _ in 0..4 {
+            let mut socket = from(host).await.expect("a place");
+            // a hello is cheap: it earns nothing
+            socket.greet().await;
+            silent.push(socket);
+        }
+        assert_eq!(from(host).await.err(), Some(429), "one address has its share");
+    }
+    for _ in 0..8 {
+        let socket = from(home).await.expect("a crowd makes room");
+        world.log_in_on(socket, &device).await;
+    }
+    let first = silent.remove(0);
+    let reason = "others wait: log in faster, or come back later".to_owned();
+    assert_eq!(first.closed().await, (4429, reason));
 }
 
 #[tokio::test]
@@ -106,8 +137,12 @@ async fn a_device_that_does_not_read_is_cut_off() {
     world.user("alice").await;
     let device = world.device("alice").await;
     let _silent = world.log_in(&device).await;
-    let notice =
-        Notice { kind: NoticeKind::FactorReset, at: world.call().now, text: "x".repeat(7000) };
+    let notice = Notice {
+        id: None,
+        kind: NoticeKind::FactorReset,
+        at: world.call().now,
+        text: "x".repeat(7000),
+    };
     let owner = world.app.courier();
     let cut = async {
         while owner.connected() > 0 {

@@ -9,13 +9,16 @@ use app::{
     Actor, App, Call, Caller, CreateRequest, Created, FirstFactor, NewIntegration, Ports,
     RequestContext, Settings, TicketRequest,
 };
+use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue};
+use axum::middleware::map_request;
 use backend_local::LocalCourier;
 use backend_sql::{MasterKey, Store};
 use domain::challenge::{Methods, Purpose};
 use domain::directory::Scope;
 use edge_ws::{Gateway, Limits};
 use futures_util::{SinkExt, StreamExt};
+use http_limits::ClientAddr;
 use ports::UserRef;
 use prost::Message as _;
 use rand::SeedableRng;
@@ -36,6 +39,8 @@ use wire::device::{
 pub(crate) const OPERATOR: Actor = Actor::Operator { uid: 0 };
 /// Longer than anything here takes, short enough to tell what hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// In this header tests say from which address they come.
+pub(crate) const ADDRESS: &str = "x-test-address";
 /// 2027-01-15 08:00 UTC.
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
@@ -91,7 +96,7 @@ impl World {
         let gateway = Gateway::new(Arc::clone(&app), Arc::new(calls), limits, stopped);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let router = edge_ws::router(gateway.clone());
+        let router = edge_ws::router(gateway.clone()).layer(map_request(from_address));
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { app, store, gateway, stop, tenant, address, seeds, _dir: dir }
     }
@@ -127,7 +132,10 @@ impl World {
     }
 
     pub(crate) async fn log_in(&self, device: &Device) -> Socket {
-        let mut socket = self.connect().await;
+        self.log_in_on(self.connect().await, device).await
+    }
+
+    pub(crate) async fn log_in_on(&self, mut socket: Socket, device: &Device) -> Socket {
         let hello = socket.greet().await;
         socket.send(self.login(device, &hello)).await;
         let ToDevice::Welcome(_) = socket.recv().await else { panic!("not welcome") };
@@ -255,6 +263,15 @@ fn call(seeds: &AtomicU64) -> Call {
     Call { now: NOW, rng: Box::new(StdRng::seed_from_u64(seeds.fetch_add(1, Ordering::SeqCst))) }
 }
 
+/// Stands in for a front: requests come from where they say.
+async fn from_address(mut request: Request) -> Request {
+    let address = request.headers().get(ADDRESS).map(|value| value.to_str().expect("text"));
+    if let Some(address) = address.map(|text| text.parse().expect("an address")) {
+        request.extensions_mut().insert(ClientAddr(address));
+    }
+    request
+}
+
 fn nonce(hello: &ServerHello) -> [u8; 32] {
     hello.nonce[..].try_into().expect("32 bytes")
 }
@@ -310,7 +327,11 @@ impl Socket {
     /// The next notice; all else is passed over.
     pub(crate) async fn notice(&mut self) -> device::Notice {
         loop {
-            let Some(Ok(Message::Binary(message))) = self.next().await else { continue };
+            let message = match self.next().await {
+                Some(Ok(Message::Binary(message))) => message,
+                Some(Ok(Message::Ping(_))) => continue,
+                other => panic!("not a frame: {other:?}"),
+            };
             let frame = ServerFrame::decode(message).expect("a frame").frame;
             if let Some(ToDevice::Notice(notice)) = frame {
                 return notice;
