@@ -9,8 +9,8 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 
-use crate::Rest;
 use crate::error::Refused;
+use crate::{Rest, quota};
 
 /// A scope as a type, so that a route's signature says what it takes.
 pub(crate) trait Needs: Send + Sync {
@@ -39,7 +39,9 @@ impl<S: Needs> FromRequestParts<Rest> for Allowed<S> {
 
     async fn from_request_parts(parts: &mut Parts, state: &Rest) -> Result<Self, Refused> {
         let key = bearer(&parts.headers).ok_or(Error::Unauthenticated)?;
-        let caller = state.app.authenticate(&state.call(), key).await?;
+        let call = state.call();
+        let caller = state.app.authenticate(&call, key).await?;
+        quota::count(state.quota.as_deref(), parts, &caller, &call)?;
         caller.demand(S::SCOPE)?;
         Ok(Self { caller, scope: PhantomData })
     }

@@ -14,6 +14,7 @@ mod guard;
 mod idempotency;
 mod observe;
 mod openapi;
+mod quota;
 mod shapes;
 mod users;
 
@@ -22,9 +23,9 @@ use std::sync::Arc;
 use app::{App, Call};
 use axum::Router;
 use axum::extract::Request;
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use http_limits::Problem;
+use http_limits::{Problem, Quota};
 use tokio::sync::watch;
 use tracing::Instrument;
 
@@ -39,6 +40,7 @@ pub struct Rest {
     call: Arc<dyn Fn() -> Call + Send + Sync>,
     shutdown: watch::Receiver<bool>,
     in_progress: idempotency::InProgress,
+    quota: Option<Arc<Quota>>,
 }
 
 impl Rest {
@@ -50,7 +52,14 @@ impl Rest {
         call: Arc<dyn Fn() -> Call + Send + Sync>,
         shutdown: watch::Receiver<bool>,
     ) -> Self {
-        Self { app, call, shutdown, in_progress: idempotency::InProgress::default() }
+        let in_progress = idempotency::InProgress::default();
+        Self { app, call, shutdown, in_progress, quota: None }
+    }
+
+    /// The same, where each integration may make only so many requests.
+    #[must_use]
+    pub fn with_quota(self, quota: Option<Quota>) -> Self {
+        Self { quota: quota.map(Arc::new), ..self }
     }
 
     fn call(&self) -> Call {
@@ -62,7 +71,11 @@ impl Rest {
 pub fn rest_router(state: Rest) -> Router {
     observe::describe();
     let (router, _) = openapi::router().split_for_parts();
-    router.route_layer(from_fn(to_its_end)).route_layer(from_fn(observe::observe)).with_state(state)
+    router
+        .route_layer(from_fn(to_its_end))
+        .route_layer(from_fn_with_state(state.quota.clone(), quota::tell))
+        .route_layer(from_fn(observe::observe))
+        .with_state(state)
 }
 
 /// Lets what may change something come to its end in a task of its own. A caller who hangs up between a write

@@ -126,7 +126,7 @@ fn add_refusals(operation: &mut Operation) {
     if operation.security.is_some() {
         refusals.push(("401", "`unauthenticated`: no key, or one that doesn't work"));
         refusals.push(("403", "`scope_missing`"));
-        refusals.push(("429", "`too_many_requests`: the integration's own quota"));
+        refusals.push(("429", "`too_many_requests`: the integration's own quota, if the server has one; `Retry-After` says when"));
     }
     let in_path = |parameter: &RefOr<Parameter>| match parameter {
         RefOr::T(parameter) => parameter.parameter_in == ParameterIn::Path,

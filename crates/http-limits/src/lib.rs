@@ -11,6 +11,7 @@ mod code;
 mod front;
 mod hosted;
 mod problem;
+mod quota;
 
 pub use body::{BODY_DEADLINE, Json, MAX_BODY, Query, read_body};
 pub use cidr::{BadCidr, Cidr};
@@ -19,3 +20,4 @@ pub use code::Code;
 pub use front::{Front, RequestIds, front};
 pub use hosted::HostedPage;
 pub use problem::{PROBLEM_JSON, Problem};
+pub use quota::{MAX_PER_MINUTE, Quota, Standing};

@@ -137,7 +137,10 @@ async fn main() {
     let server = ChildServer::start_program(program, &data, "127.0.0.1:0", &settings).await;
     let server = server.unwrap();
     let command = ["integration", "create", "--name", "bench", "--verifies-first-factor"];
-    let made = server.admin(&[&command[..], &["--scope", "users:write"]].concat()).await.unwrap();
+    let made = server
+        .admin(&[&command[..], &["--scope", "challenges,users:write"]].concat())
+        .await
+        .unwrap();
     let http = Http::new(&server.url, made["api_key"].as_str().unwrap());
     set_up(&http, users).await;
     report(&measure(&http, users).await);

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::fmt::{self, Write};
 use std::fs;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -65,6 +66,8 @@ pub struct Config {
     pub log_level: String,
     /// Its form.
     pub log_format: LogFormat,
+    /// Requests a minute that an integration may make.
+    pub quota: Option<NonZeroU32>,
     /// The guard's policy.
     pub guard_policy: Option<PathBuf>,
     /// The policy that judges beside it.
@@ -87,6 +90,7 @@ impl Default for Config {
             tls_key: None,
             log_level: "info".to_owned(),
             log_format: LogFormat::Text,
+            quota: None,
             guard_policy: None,
             guard_shadow: None,
             webhooks: Vec::new(),
@@ -453,6 +457,7 @@ impl Loaded {
                     Some(toml::Value::Array(items)) => {
                         items.iter().filter_map(toml::Value::as_str).collect()
                     }
+                    Some(toml::Value::Integer(number)) => number.into(),
                     Some(value) => value.as_str().into(),
                     None => serde_json::Value::Null,
                 };

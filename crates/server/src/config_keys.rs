@@ -1,9 +1,10 @@
 //! The settings, one by one: name, what it is for, how its text is read and shown.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
-use http_limits::Cidr;
+use http_limits::{Cidr, MAX_PER_MINUTE};
 use statement::{ServerUrl, UrlError};
 use tracing_subscriber::EnvFilter;
 
@@ -152,6 +153,18 @@ pub(crate) const KEYS: &[Key] = &[
             Ok(())
         },
         show: |config| Some(config.log_format.name().into()),
+    },
+    Key {
+        name: "quota.per_minute",
+        about: "requests a minute that each integration may make; not set: any number",
+        set: |config, value| {
+            let number = value.text()?.parse().ok();
+            let number = number.filter(|number: &NonZeroU32| number.get() <= MAX_PER_MINUTE);
+            let why = || format!("must be a number from 1 to {MAX_PER_MINUTE}");
+            config.quota = Some(number.ok_or_else(why)?);
+            Ok(())
+        },
+        show: |config| config.quota.map(|number| i64::from(number.get()).into()),
     },
     Key {
         name: "guard.policy",

@@ -32,24 +32,65 @@ fn operations() -> Vec<(String, String, Vec<String>)> {
 #[tokio::test]
 async fn every_route_takes_its_scope_and_nothing_less() {
     let world = World::new().await;
-    let all = ["users:read", "users:write", "events:read", "guard:write"];
-    for (method, path, scopes) in operations() {
+    let all = ["challenges", "users:read", "users:write", "events:read", "guard:write"];
+    for (n, (method, path, scopes)) in operations().into_iter().enumerate() {
         let [scope] = scopes.as_slice() else {
             assert!(scopes.is_empty(), "{path}");
             assert_eq!(world.send("", &method, &path, Value::Null).await.status, 200);
             continue;
         };
-        // every other scope doesn't help; challenges is always there
-        if scope != "challenges" {
-            let others: Vec<_> = all.iter().filter(|other| *other != scope).collect();
-            let name = format!("{method} {path} without");
-            let name = name.get(..64).unwrap_or(&name).to_owned();
-            let key = world.key_with(&name, json!({ "scopes": others })).await;
-            let refused = world.send(&key, &method, &path, Value::Null).await;
-            let problem = refused.refused(403, "scope_missing");
-            assert!(text(&problem["detail"]).ends_with(scope.as_str()));
-        }
+        // every other scope doesn't help
+        let others: Vec<_> = all.iter().filter(|other| *other != scope).collect();
+        let name = format!("without {n}");
+        let key = world.key_with(&name, json!({ "scopes": others })).await;
+        let refused = world.send(&key, &method, &path, Value::Null).await;
+        let problem = refused.refused(403, "scope_missing");
+        assert!(text(&problem["detail"]).ends_with(scope.as_str()));
     }
+}
+
+#[tokio::test]
+async fn a_key_that_only_reads_events_makes_no_phone_ring() {
+    let world = World::new().await;
+    let key = world.key_with("siem", json!({ "scopes": ["events:read"] })).await;
+    world.send(&key, "GET", "/v1/events", Value::Null).await.ok(200);
+    let asked =
+        json!({ "user": "name:alice", "context": { "browser_session": "a-session-------------" } });
+    world.send(&key, "POST", "/v1/challenges", asked).await.refused(403, "scope_missing");
+}
+
+#[tokio::test]
+async fn a_quota_is_off_unless_set_and_then_told_and_kept_for_each_integration() {
+    let path = format!("/v1/challenges/{NO_CHALLENGE}");
+    let free = World::new().await;
+    let key = free.key().await;
+    for _ in 0..5 {
+        let reply = free.send(&key, "GET", &path, Value::Null).await;
+        assert!(reply.headers.keys().all(|name| !name.as_str().starts_with("ratelimit")));
+        reply.refused(404, "not_found");
+    }
+    let three = http_limits::Quota::new(std::num::NonZeroU32::new(3).unwrap());
+    let world = World::with_quota(Some(three)).await;
+    let (key, other) = (world.key().await, world.key_with("mail", json!({})).await);
+    let ask = async |key: &str| world.send(key, "GET", &path, Value::Null).await;
+    for left in [2, 1, 0] {
+        let reply = ask(&key).await;
+        assert_eq!(reply.headers["ratelimit-policy"], "\"integration\";q=3;w=60");
+        let told = reply.headers["ratelimit"].to_str().unwrap();
+        assert!(told.starts_with(&format!("\"integration\";r={left};t=")), "{told}");
+        reply.refused(404, "not_found");
+    }
+    let reply = ask(&key).await;
+    assert_eq!(reply.headers["retry-after"], "20");
+    assert_eq!(reply.headers["ratelimit"], "\"integration\";r=0;t=60");
+    reply.refused(429, "too_many_requests");
+    ask(&other).await.refused(404, "not_found");
+    // a key that doesn't work is nobody's: it counts for nothing and is told nothing
+    let reply = ask("csk_unknown").await;
+    assert!(reply.headers.get("ratelimit").is_none());
+    reply.refused(401, "unauthenticated");
+    world.pass(std::time::Duration::from_secs(20));
+    ask(&key).await.refused(404, "not_found");
 }
 
 #[tokio::test]

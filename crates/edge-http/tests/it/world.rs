@@ -13,7 +13,7 @@ use backend_sql::{MasterKey, Store};
 use edge_http::{Operator, Rest, admin_router, rest_router};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
-use http_limits::{Front, RequestIds, front};
+use http_limits::{Front, Quota, RequestIds, front};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::{Value, json};
@@ -72,6 +72,10 @@ pub(crate) struct Phone {
 
 impl World {
     pub(crate) async fn new() -> Self {
+        Self::with_quota(None).await
+    }
+
+    pub(crate) async fn with_quota(quota: Option<Quota>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let clock = TestClock::new();
         let master = MasterKey::load_or_create(&dir.path().join("keys/master.key")).unwrap();
@@ -96,7 +100,7 @@ impl World {
             rng: Box::new(StdRng::seed_from_u64(seeds.fetch_add(1, Ordering::SeqCst))),
         });
         let (shutdown, stopping) = watch::channel(false);
-        let state = Rest::new(Arc::clone(&app), Arc::clone(&call), stopping);
+        let state = Rest::new(Arc::clone(&app), Arc::clone(&call), stopping).with_quota(quota);
         let fronted = |router| {
             front(
                 router,
@@ -143,8 +147,7 @@ impl World {
 
     /// A key that may do everything.
     pub(crate) async fn master_key(&self) -> String {
-        let scopes =
-            json!({ "scopes": ["users:read", "users:write", "events:read", "guard:write"] });
+        let scopes = json!({ "scopes": ["challenges", "users:read", "users:write", "events:read", "guard:write"] });
         self.key_with("console", scopes).await
     }
 

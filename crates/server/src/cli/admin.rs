@@ -141,7 +141,7 @@ pub struct NewIntegration {
     /// are always allowed]
     #[arg(long, value_name = "PURPOSE", value_delimiter = ',')]
     pub purpose: Vec<Purpose>,
-    /// What its keys may do [default: challenges]; user scopes let a key enrol devices
+    /// All that its keys may do [default: challenges]; user scopes let a key enrol devices
     #[arg(long, value_name = "SCOPE", value_delimiter = ',')]
     pub scope: Vec<Scope>,
     /// Where browsers may be sent back to, exactly; only for the kind oidc
