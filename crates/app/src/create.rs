@@ -86,6 +86,8 @@ pub struct Created {
     pub methods: Methods,
     /// Whether it was open already: the same browser session asked for the same thing.
     pub merged: bool,
+    /// Whether it repeats what an earlier request with the same idempotency key got.
+    pub replayed: bool,
 }
 
 /// Who is asked: somebody, or the stand-in of an unknown name.
@@ -161,7 +163,8 @@ impl App {
             State::Pending => Some(self.number_of(&challenge)?),
             State::Decided(_) => None,
         };
-        Ok(Created { view, number, digits: challenge.digits, methods: challenge.methods, merged })
+        let (digits, methods) = (challenge.digits, challenge.methods);
+        Ok(Created { view, number, digits, methods, merged, replayed: true })
     }
 
     async fn target(&self, caller: &Caller, user: &UserRef) -> Result<Target, Error> {
@@ -364,6 +367,7 @@ impl App {
             digits: challenge.digits,
             methods: challenge.methods,
             merged: false,
+            replayed: false,
         }))
     }
 

@@ -64,9 +64,6 @@ pub(crate) fn card(card: &Card, account: Option<&str>, left: Duration, others: u
     if let Some(account) = account {
         row("Account", account);
     }
-    if card.origin != card.integration_name {
-        row("Where", &card.origin);
-    }
     row("Browser", &card.context.browser);
     if !card.context.place.is_empty() {
         row("Place", &card.context.place);
@@ -75,6 +72,9 @@ pub(crate) fn card(card: &Card, account: Option<&str>, left: Duration, others: u
     for detail in &card.details {
         let _ =
             writeln!(text, "  {} says: {}: {}", card.integration_name, detail.label, detail.value);
+    }
+    if !card.origin.is_empty() {
+        let _ = writeln!(text, "  {:<9} {}", "Server", card.origin);
     }
     let _ = writeln!(text, "  {:<9} {} s", "Time left", left.as_secs());
     if others > 0 {

@@ -108,7 +108,7 @@ pub struct Card {
     pub integration: IntegrationId,
     /// Who asks, by name.
     pub integration_name: String,
-    /// The integration's registered origin, or its name.
+    /// The address of the server that asks: where the account was enrolled, not where the sign-in happens.
     pub origin: String,
     /// Why.
     pub purpose: Purpose,

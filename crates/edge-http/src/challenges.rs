@@ -59,7 +59,9 @@ pub(crate) async fn create_challenge(
     let status = if created.merged {
         StatusCode::OK
     } else {
-        observe::created();
+        if !created.replayed {
+            observe::created();
+        }
         StatusCode::CREATED
     };
     Ok((status, Json(shapes::created(&created))))

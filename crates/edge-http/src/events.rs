@@ -69,7 +69,7 @@ pub(crate) fn page(events: Vec<EventView>, limit: u32) -> rest::Page<rest::Event
     rest::Page { data: events.into_iter().map(shapes::event).collect(), next_cursor }
 }
 
-/// The sign-in log of the tenant, oldest first
+/// The sign-in log, oldest first
 ///
 /// For security staff: it shows what integrations aren't told, such as silent challenges, withheld answers and
 /// decoys. To follow it, ask again with the id of the last event as `cursor`.

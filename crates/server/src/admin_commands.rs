@@ -12,7 +12,7 @@ use crate::cli::{
     Admin, Device, Events, Factor, Integration, Key, Keys, Link, Listing, NewIntegration, Noun,
     Tenant, Ticket, User, Webhook, Where, Why, api_name,
 };
-use crate::commands::{settings, show};
+use crate::commands::{is_shown, settings, show};
 use crate::exit::Exit;
 use crate::node::{Core, StartError};
 use crate::{clock, qr};
@@ -145,7 +145,9 @@ pub(crate) async fn events(command: Events, json: bool) -> Exit {
         };
         let rows = reply.body["data"].as_array().cloned().unwrap_or_default();
         for row in &rows {
-            show(&if json { row.to_string() } else { event_line(row) });
+            if !is_shown(&if json { row.to_string() } else { event_line(row) }) {
+                return Exit::Ok;
+            }
             cursor = row["id"].as_str().map(str::to_owned).or(cursor);
         }
         left = left.map(|left| left.saturating_sub(u32::try_from(rows.len()).unwrap_or(u32::MAX)));

@@ -104,8 +104,8 @@ pub struct Where {
     ceremony without a human and exits 0 only if each ended as it should."
 )]
 pub struct Demo {
-    /// Where to listen, on loopback [default: 127.0.0.1:8470]
-    #[arg(long, value_name = "A:P")]
+    /// Where to listen, on loopback [default: 127.0.0.1:8470]; `--script` takes free ports
+    #[arg(long, value_name = "A:P", conflicts_with = "script")]
     pub listen: Option<SocketAddr>,
     /// Where the web authenticator is, on loopback [default: 127.0.0.1:8472, or any free port where --listen
     /// is given]
@@ -114,6 +114,9 @@ pub struct Demo {
     /// Run every ceremony by itself
     #[arg(long)]
     pub script: bool,
+    /// Keep the log of the script's server in this file
+    #[arg(long, value_name = "FILE", requires = "script")]
+    pub server_log: Option<PathBuf>,
     /// Watch the guard hold off an hour of pestering and a night flood
     #[arg(long, conflicts_with_all = ["script", "listen", "authenticator"])]
     pub attack: bool,

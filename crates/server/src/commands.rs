@@ -97,6 +97,11 @@ fn print(place: &Where, json: bool) -> Exit {
 
 /// Prints a result. Whoever stops reading early (`| head`) has what they want.
 pub(crate) fn show(text: &str) -> Exit {
-    let _ = writeln!(io::stdout().lock(), "{}", text.trim_end());
+    is_shown(text);
     Exit::Ok
+}
+
+/// Prints a part of a stream; `false` once nobody reads any more.
+pub(crate) fn is_shown(text: &str) -> bool {
+    writeln!(io::stdout().lock(), "{}", text.trim_end()).is_ok()
 }

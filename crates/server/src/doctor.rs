@@ -100,12 +100,13 @@ pub async fn examine(loaded: Result<Loaded, Issues>, now: Timestamp, open_files:
     findings.extend(webhooks::doctor::examine(&loaded.config.webhooks, data));
     let (server, runs) = server(data).await;
     findings.push(server);
-    let next = if !data.exists() {
-        "countersign serve".to_owned()
-    } else if runs {
-        "countersign admin user list".to_owned()
-    } else {
-        format!("countersign serve --data {}", data.display())
+    let flag = match *data == Config::default().data {
+        true => String::new(),
+        false => format!(" --data {}", data.display()),
+    };
+    let next = match runs {
+        true => format!("countersign admin{flag} user list"),
+        false => format!("countersign serve{flag}"),
     };
     Report::of(findings, Some(next))
 }

@@ -1,5 +1,6 @@
 //! One running server: stores, edges and background work put together, and taken apart again in order.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,12 +13,12 @@ use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use backend_local::LocalCourier;
-use backend_sql::{MasterKey, Store};
+use backend_sql::{MasterKey, MasterKeyError, OpenError, Store};
 use edge_http::{Operator, Rest, admin_router, rest_router};
 use edge_oidc::{Entra, Oidc};
 use edge_pages::{Demo, Pages};
 use edge_ws::{Gateway, Limits};
-use http_limits::{Front, PeerUid, RequestIds, front};
+use http_limits::{Front, PeerUid, Quota, RequestIds, front};
 use ports::StoreError;
 use statement::ServerUrl;
 use tokio::sync::watch;
@@ -30,6 +31,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::connections::Bounds;
 use crate::data_dir::{DataDir, DataDirError};
+use crate::exit::Exit;
 use crate::fetch::{Documents, Fetcher};
 use crate::guard;
 use crate::listener::{BindError, Listener, raise_open_files};
@@ -80,6 +82,40 @@ pub enum StartError {
     Policy(String),
     #[error("the first look into the store, or the demo's set-up, failed: {0}")]
     App(#[from] app::Error),
+}
+
+impl StartError {
+    /// How a start ends that failed so. What only an operator can mend is a usage error, so that nobody starts it
+    /// over and over; what may be over in a moment isn't.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Tls(_) | Self::PublicUrl(_) | Self::Policy(_) => Exit::Usage,
+            Self::DataDir(DataDirError::Open(..))
+            | Self::MasterKey(MasterKeyError::Permissions { .. } | MasterKeyError::Length(_))
+            | Self::Store(
+                OpenError::NewerSchema { .. }
+                | OpenError::WrongMasterKey
+                | OpenError::Setting { .. }
+                | OpenError::Migrate(_),
+            )
+            | Self::Webhook(SetupError::Secret(..) | SetupError::Roots(..)) => Exit::Usage,
+            Self::Bind(BindError::Other(_, error))
+                if error.kind() == ErrorKind::PermissionDenied =>
+            {
+                Exit::Usage
+            }
+            Self::DataDir(_)
+            | Self::MasterKey(MasterKeyError::Io { .. })
+            | Self::Store(OpenError::Damaged(_) | OpenError::Sql(_))
+            | Self::Bind(_)
+            | Self::Socket(_)
+            | Self::Webhook(SetupError::State { .. })
+            | Self::Metrics(_)
+            | Self::Trust(_)
+            | Self::App(_) => Exit::Unreachable,
+        }
+    }
 }
 
 /// A data directory with its use cases on top: what serving, and admin commands without a server, stand on.
@@ -172,6 +208,7 @@ impl Node {
         let tls = files.map(|(cert, key)| TlsConfig::from_files(cert, key)).transpose()?;
         let secure = tls.is_some() || config.public_url.as_ref().is_some_and(is_https);
         let (bounds, of_page) = bounds(config);
+        let held = bounds.total;
         let public = Listener::bind(config.listen, tls.clone(), bounds).await?;
         let operations = Listener::bind(config.admin_listen, None, Bounds::operators()).await?;
         let origin = config.origin(public.local_addr())?;
@@ -185,9 +222,10 @@ impl Node {
         let socket = AdminSocket::bind(&config.data)?;
         let (stop, stopping) = watch::channel(false);
         let calls: Arc<dyn Fn() -> Call + Send + Sync> = Arc::new(clock::call);
-        let rest = Rest::new(Arc::clone(&app), Arc::clone(&calls), stopping.clone());
+        let rest = Rest::new(Arc::clone(&app), Arc::clone(&calls), stopping.clone())
+            .with_quota(config.quota.map(Quota::new));
         let origins = authenticator.iter().flat_map(|site| site.origins.clone()).collect();
-        let limits = Limits { origins, ..Limits::default() };
+        let limits = Limits { origins, ..Limits::of(u32::try_from(held).unwrap_or(u32::MAX)) };
         let gateway = Gateway::new(Arc::clone(&app), Arc::clone(&calls), limits, stopping.clone());
         let sign_ins = Arc::new(SignIns::new());
         let oidc = Oidc::new(Arc::clone(&app), Arc::clone(&calls), Arc::clone(&sign_ins));

@@ -86,7 +86,7 @@ fn next_commands(data: &Path) -> String {
 /// Says why there is no server, and how that is mended.
 fn refuse(error: &StartError) -> Exit {
     eprintln!("error: {error}");
-    Exit::Unreachable
+    error.exit()
 }
 
 /// Resolves when somebody asks this process to stop. From the call on, not only once it is awaited, the signal
@@ -122,7 +122,8 @@ pub(crate) async fn demo(command: Demo, json: bool) -> Exit {
         }
     };
     if command.script {
-        return scripted(data.path(), json).await;
+        let log = command.server_log.unwrap_or_else(|| data.path().join(demo::child::LOG));
+        return scripted(data.path(), &log, json).await;
     }
     let listen = command.listen.unwrap_or(Config::default().listen);
     let authenticator = command.authenticator.unwrap_or(match command.listen {
@@ -168,7 +169,7 @@ fn attacked(json: bool) -> Exit {
     if ok { Exit::Ok } else { Exit::Wrong }
 }
 
-async fn scripted(data: &Path, json: bool) -> Exit {
+async fn scripted(data: &Path, log: &Path, json: bool) -> Exit {
     let tell = |step: &script::StepResult| {
         let mark = if step.got == step.expected { "ok  " } else { "FAIL" };
         let line = format!("{mark} {:<22} {:>6} ms  {}", step.name, step.ms, step.got);
@@ -178,7 +179,7 @@ async fn scripted(data: &Path, json: bool) -> Exit {
             show(&line);
         }
     };
-    match script::run(data, tell).await {
+    match script::run(data, log, tell).await {
         Ok(result) => {
             if json {
                 show(&serde_json::to_string(&result).unwrap_or_default());

@@ -15,8 +15,8 @@ use crate::{Caller, Error};
 
 /// How far ahead an integration's clock may be.
 const CLOCK_SKEW: Duration = Duration::from_secs(60);
-/// Longest `User-Agent` that is looked at, in bytes.
-const MAX_AGENT: usize = 512;
+/// Longest `User-Agent`, in bytes: several times what browsers send.
+const MAX_AGENT: usize = 2048;
 
 /// A checked request.
 pub(super) struct Wanted {
@@ -67,7 +67,9 @@ pub(super) fn check(
         return Err(Error::invalid("purpose", "this integration is not registered for it"));
     }
     let agent = request.context.user_agent.as_deref();
-    let agent = agent.map(|agent| &agent[..agent.floor_char_boundary(MAX_AGENT)]);
+    if agent.is_some_and(|agent| agent.len() > MAX_AGENT) {
+        return Err(Error::invalid("context.user_agent", "at most 2048 bytes"));
+    }
     Ok(Wanted {
         session,
         request: create::request_hash(purpose, methods, first_factor, &request.details),

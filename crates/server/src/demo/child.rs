@@ -42,12 +42,13 @@ pub struct ChildServer {
 }
 
 impl ChildServer {
-    /// Starts this program's `serve` on `data`; `listen` may end in `:0`.
+    /// Starts this program's `serve` on `data`, logging to the end of `log`; `listen` may end in `:0`.
     ///
     /// # Errors
     /// [`ChildError`].
-    pub async fn start(data: &Path, listen: &str) -> Result<Self, ChildError> {
-        Self::start_program(&std::env::current_exe()?, data, listen, &[]).await
+    pub async fn start(data: &Path, listen: &str, log: &Path) -> Result<Self, ChildError> {
+        let program = std::env::current_exe()?;
+        Self::launch(Command::new(&program), &program, data, listen, log).await
     }
 
     /// Starts `serve` of the `countersign` at `program`, with `settings` in its environment.

@@ -67,12 +67,17 @@ const STEPS: [(&str, &str, Step); 16] = [
 ];
 const RESTART: (&str, &str) = ("restart", "pending, 409 already_redeemed, approved, 200");
 
-/// Runs the script on a fresh server in a process of its own; `tell` hears of each step as it ends.
+/// Runs the script on a fresh server in a process of its own, which logs to `log`; `tell` hears of each step as it
+/// ends.
 ///
 /// # Errors
 /// [`ChildError`] if the server can't be set up; a step that fails is a result.
-pub async fn run(data: &Path, tell: impl Fn(&StepResult)) -> Result<ScriptResult, ChildError> {
-    let server = ChildServer::start(data, "127.0.0.1:0").await?;
+pub async fn run(
+    data: &Path,
+    log: &Path,
+    tell: impl Fn(&StepResult),
+) -> Result<ScriptResult, ChildError> {
+    let server = ChildServer::start(data, "127.0.0.1:0", log).await?;
     let stage = set_up(&server).await?;
     let mut results = Vec::with_capacity(STEPS.len() + 1);
     // an expiry takes half a minute: it runs beside the others
@@ -101,7 +106,7 @@ pub async fn run(data: &Path, tell: impl Fn(&StepResult)) -> Result<ScriptResult
     results.extend(beside);
     results.sort_by_key(|result| STEPS.iter().position(|(name, ..)| *name == result.name));
     let (name, expected) = RESTART;
-    let restarted = timed(name, expected, restart(&stage, server, data)).await;
+    let restarted = timed(name, expected, restart(&stage, server, (data, log))).await;
     tell(&restarted);
     results.push(restarted);
     let ok = results.iter().all(|result| result.got == result.expected);
@@ -119,11 +124,12 @@ async fn timed(
     StepResult { name, expected, got, ms }
 }
 
-async fn restart(stage: &Stage, server: ChildServer, data: &Path) -> Seen {
+async fn restart(stage: &Stage, server: ChildServer, (data, log): (&Path, &Path)) -> Seen {
     let before = steps::before_restart(stage).await?;
     let listen = server.url.trim_start_matches("http://").to_owned();
     server.kill().await.map_err(|error| error.to_string())?;
-    let server = ChildServer::start(data, &listen).await.map_err(|error| error.to_string())?;
+    let server = ChildServer::start(data, &listen, log).await;
+    let server = server.map_err(|error| error.to_string())?;
     let seen = steps::after_restart(stage, before).await;
     drop(server);
     seen
@@ -140,7 +146,7 @@ async fn set_up(server: &ChildServer) -> Result<Stage, ChildError> {
             Ok::<_, ChildError>(Http::new(&server.url, key))
         }
     };
-    let app = ["--name", "demo", "--verifies-first-factor", "--scope", "users:write"];
+    let app = ["--name", "demo", "--verifies-first-factor", "--scope", "challenges,users:write"];
     let app = integration(&app).await?;
     let neighbour = integration(&["--name", "neighbour", "--verifies-first-factor"]).await?;
     server.admin(&["tenant", "create", "--name", "elsewhere"]).await?;
