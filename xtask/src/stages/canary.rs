@@ -1,6 +1,9 @@
-//! Looks for secrets in everything that the tests and their servers printed at full trace.
+//! Looks for secrets in everything that the tests printed at full trace, and in the logs of the servers that they
+//! and the script started. The load test's server is not among them: its log goes with its folder.
 //!
-//! Tests plant canaries where secrets go; whatever shows up here would be in a customer's log.
+//! Secrets are known by their shape. Where a caller chooses one, a browser session, the server's tests choose a
+//! canary. Whatever shows up here would be in a customer's log. Secrets without a shape, such as numbers, are
+//! searched for by `crates/server/tests/it/secrecy.rs`.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};

@@ -122,7 +122,11 @@ fn pump(child: &mut Child, lines: &Receiver<Line>, log: &mut impl Write) -> Resu
     Ok(Ended { status, stdout: String::from_utf8_lossy(&stdout).into_owned() })
 }
 
-/// What the console shows: no trace and no debug lines, and not the output of tests that passed.
+/// How lines of tests begin that say how much was tried: the console shows them too.
+const COUNTED: &str = "counted: ";
+
+/// What the console shows: no trace and no debug lines, and of the output of tests that passed only what they
+/// counted.
 #[derive(Default)]
 struct Filter {
     in_successes: bool,
@@ -137,7 +141,7 @@ impl Filter {
             line if line.starts_with("test result:") => self.in_successes = false,
             _ => {}
         }
-        !self.in_successes && !is_noise(line)
+        line.starts_with(COUNTED) || !self.in_successes && !is_noise(line)
     }
 }
 
@@ -185,9 +189,11 @@ mod tests {
     #[test]
     fn passing_tests_keep_their_output_to_the_log() {
         let mut filter = Filter::default();
-        let lines = ["test a ... ok", "successes:", "---- a stdout ----", "hello", "failures:"];
+        let counted = "counted: 40 races, one winner each";
+        let lines =
+            ["test a ... ok", "successes:", "---- a stdout ----", "hello", counted, "failures:"];
         let shown: Vec<&str> = lines.into_iter().filter(|line| filter.shows(line)).collect();
-        assert_eq!(shown, ["test a ... ok", "failures:"]);
+        assert_eq!(shown, ["test a ... ok", counted, "failures:"]);
         assert!(!filter.shows("successes:"));
         assert!(filter.shows("test result: ok. 1 passed"));
     }

@@ -14,7 +14,9 @@ pub(super) fn build(bench: &Bench<'_>) -> Result<(), String> {
 /// Every ceremony once, through real sockets.
 pub(super) fn spine(bench: &Bench<'_>) -> Result<(), String> {
     let mut command = bench.command(bench.target.join("release/countersign"));
-    command.args(["demo", "--script", "--json"]);
+    // its server's log is searched for secrets too
+    command.args(["demo", "--script", "--json", "--server-log"]);
+    command.arg(bench.logs.join("spine.server.log"));
     let ended = logged::run(bench, "spine", command)?;
     // the steps say more than the exit status, so they are told first
     println!("    {}", judge_spine(&ended.stdout)?);

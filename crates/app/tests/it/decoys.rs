@@ -93,6 +93,7 @@ async fn two_hundred_attempts_on_real_and_unknown_users_read_the_same() {
         assert_eq!(real, decoy, "attempt {n}");
         world.pass(std::time::Duration::from_secs(3600));
     }
+    println!("counted: {} attempts on a real and an unknown user read the same", runs(50, 200));
 }
 
 /// What something cost the store: transactions, and rows but those of alerts, which ride in transactions that
@@ -247,6 +248,31 @@ async fn a_code_beyond_its_budget_costs_what_a_compared_one_does() {
     for method in [Method::Totp, Method::RecoveryCode] {
         assert!(told("budget_spent", method), "{method:?}");
     }
+}
+
+/// Nor whose budget it was that is spent.
+#[tokio::test]
+async fn a_spent_budget_costs_the_same_whoever_is_asked_for() {
+    let world = World::new().await;
+    let app = world.integration("vpn").await;
+    world.user("unenrolled").await;
+    world.enrolled("real").await;
+    let mut costs = Vec::new();
+    for user in ["real", "unenrolled", "nobody"] {
+        let id = world.create_with(&app, strange(&world, user, "spent")).await;
+        let id = id.expect("a challenge").view.id;
+        let mut of = Vec::new();
+        for _ in 0..8 {
+            let mut call = world.call();
+            let tried = world.app.submit_code(&mut call, &app, id, "000000");
+            let (tried, cost) = cost(&world, tried).await;
+            assert_eq!(tried.unwrap_err(), Error::CodeWrong);
+            of.push(cost);
+        }
+        costs.push(of);
+    }
+    assert_eq!(costs[0], costs[1]);
+    assert_eq!(costs[0], costs[2]);
 }
 
 #[tokio::test]

@@ -558,7 +558,7 @@ async fn sequence(world: &World, apps: &[Caller], seed: u64) -> Tally {
 async fn the_use_cases_agree_with_the_model() {
     let world = World::new().await;
     let apps = [world.integration("vpn").await, world.integration("mail").await];
-    let fresh = 0..u64::try_from(runs(90, 6_000)).expect("a count");
+    let fresh = 0..u64::try_from(runs(90, 10_000)).expect("a count");
     let mut sequences = 0;
     let mut all = Tally::default();
     for seed in KEPT.into_iter().chain(fresh) {
@@ -572,7 +572,7 @@ async fn the_use_cases_agree_with_the_model() {
     }
     let Tally { rang, silent, decoys, withheld, passed_by_code } = all;
     println!(
-        "{sequences} sequences of {MOVES} moves agree with the model: {rang} rang, {silent} were silent, \
+        "counted: {sequences} sequences of {MOVES} moves agree with the model: {rang} rang, {silent} were silent, \
          {decoys} decoys, {withheld} withheld, {passed_by_code} of those passed by a code"
     );
     let least = [rang, silent, decoys, withheld, passed_by_code].into_iter().min();

@@ -3,18 +3,27 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use app::{AnswerResult, Error};
+use app::{Answer, AnswerResult, Caller, Created, Error};
 use domain::audit::Event;
 use domain::challenge::{Decision, Mode, State};
-use statement::AnswerDecision;
+use statement::{AnswerDecision, ChallengeId};
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
-use crate::world::{World, decision, runs, told};
+use crate::world::{Device, World, decision, runs, told};
 
 async fn count(world: &World, event: Event) -> usize {
     let filter = app::EventFilter { event: Some(event), limit: 1_000, ..Default::default() };
     world.app.events(world.tenant, filter).await.expect("events").len()
+}
+
+/// How often the log says that a challenge was decided.
+async fn decisions(world: &World, user: &str, id: ChallengeId) -> usize {
+    let user = Some(ports::UserRef::Name(user.to_owned()));
+    let event = Some(Event::ChallengeDecided);
+    let filter = app::EventFilter { event, user, limit: 1_000, ..Default::default() };
+    let rows = world.app.events(world.tenant, filter).await.expect("events");
+    rows.iter().filter(|row| row.public.challenge == Some(id)).count()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -67,10 +76,64 @@ async fn users_asked_all_at_once_from_one_address_see_each_other() {
     assert!((1..=10).contains(&rang), "{rang} of {USERS} rang");
 }
 
+/// What a rival of an approval does: 0 denies, 1 lets it expire, 2 supersedes, 3 cancels, 4 revokes the device. What
+/// it was told, where it asks what became of it.
+async fn act(
+    world: &World,
+    app: &Caller,
+    rival: usize,
+    device: &Device,
+    (created, deny): (&Created, Answer),
+) -> Option<Decision> {
+    let mut call = world.call();
+    let id = created.view.id;
+    match rival {
+        0 => return Some(told(world.answer(device, deny).await)),
+        1 => {
+            world.pass(std::time::Duration::from_millis(1));
+            world.app.expire_due(&mut call).await.expect("a sweep");
+        }
+        2 => {
+            let user = ports::UserRef::Id(device.connected.user);
+            let mut other = world.request("", "s1");
+            (other.user, other.purpose) = (user, Some(domain::challenge::Purpose::StepUp));
+            world.create_with(app, other).await.expect("a challenge");
+        }
+        3 => {
+            let view = world.app.cancel_challenge(&mut call, app, id).await;
+            return Some(decision(view.expect("a view").state));
+        }
+        _ => {
+            let operator = &crate::world::OPERATOR;
+            let revoked =
+                world.app.revoke_device(&mut call, operator, world.tenant, device.id).await;
+            revoked.expect("a revocation");
+        }
+    }
+    None
+}
+
+/// Whoever answered was told what stands.
+fn agree(told: AnswerResult, stands: State, rival: usize) {
+    match told {
+        AnswerResult::Settled(State::Decided(told)) => {
+            assert_eq!(told.decision, decision(stands), "rival {rival}");
+        }
+        AnswerResult::Late => assert_ne!(decision(stands), Decision::Approved),
+        AnswerResult::Refused => {
+            assert_eq!(rival, 4, "only revocation refuses");
+            let approved = matches!(stands, State::Decided(d) if d.decision == Decision::Approved);
+            assert!(!approved, "a refused answer approved");
+        }
+        other => panic!("rival {rival}: {other:?}"),
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn approve_against_deny_expire_supersede_cancel_and_revoke_has_one_winner() {
     let world = Arc::new(World::new().await);
     let app = world.integration("vpn").await;
+    let mut won = [[0; 2]; 5];
     for round in 0..runs(40, 400) {
         let name = format!("user{round}");
         let person = Arc::new(world.enrolled(&name).await);
@@ -95,40 +158,24 @@ async fn approve_against_deny_expire_supersede_cancel_and_revoke_has_one_winner(
             }
         });
         barrier.wait().await;
-        let mut call = world.call();
-        match rival {
-            0 => drop(world.answer(&person.device, deny).await),
-            1 => {
-                world.pass(std::time::Duration::from_millis(1));
-                world.app.expire_due(&mut call).await.expect("a sweep");
-            }
-            2 => {
-                let mut other = world.request(&name, "s1");
-                other.purpose = Some(domain::challenge::Purpose::StepUp);
-                world.create_with(&app, other).await.expect("a challenge");
-            }
-            3 => drop(world.app.cancel_challenge(&mut call, &app, id).await),
-            _ => world
-                .app
-                .revoke_device(&mut call, &crate::world::OPERATOR, world.tenant, person.device.id)
-                .await
-                .expect("a revocation"),
-        }
+        let rival_told = act(&world, &app, rival, &person.device, (&created, deny)).await;
         let answered = answering.await.expect("no panic");
         let stands = world.state(&app, id).await;
-        match answered.result {
-            AnswerResult::Settled(State::Decided(told)) => {
-                assert_eq!(told.decision, decision(stands), "rival {rival}");
-            }
-            AnswerResult::Late => assert_ne!(decision(stands), Decision::Approved),
-            AnswerResult::Refused => {
-                assert_eq!(rival, 4, "only revocation refuses");
-                let approved =
-                    matches!(stands, State::Decided(d) if d.decision == Decision::Approved);
-                assert!(!approved, "a refused answer approved");
-            }
-            other => panic!("rival {rival}: {other:?}"),
-        }
+        assert!(rival_told.is_none_or(|told| told == decision(stands)), "rival {rival}");
+        // a code could still pass what a revoked device no longer can
+        let is_open = stands == State::Pending;
+        assert!(!is_open || rival == 4, "rival {rival}");
+        assert_eq!(decisions(&world, &name, id).await, usize::from(!is_open), "rival {rival}");
+        won[rival][usize::from(is_open || decision(stands) != Decision::Approved)] += 1;
+        agree(answered.result, stands, rival);
+    }
+    let [deny, expire, supersede, cancel, revoke] = won;
+    println!(
+        "counted: approve against a rival, won and lost: deny {deny:?}, expire {expire:?}, supersede \
+         {supersede:?}, cancel {cancel:?}, revoke {revoke:?}"
+    );
+    for side in [0, 1] {
+        assert!(won.iter().any(|won| won[side] > 0), "a race that only one side can win is none");
     }
 }
 

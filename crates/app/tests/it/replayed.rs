@@ -282,7 +282,9 @@ async fn the_audit_judged_again_comes_out_as_it_was() {
         forgiven += world.app.events(world.tenant, filter).await.expect("the log").len();
     }
     assert!(forgiven > 0, "an outage has to come about");
-    println!("{judged} decisions came out bit for bit as they were, {forgiven} time-outs forgiven");
+    println!(
+        "counted: {judged} decisions came out bit for bit as they were, {forgiven} time-outs forgiven"
+    );
 }
 
 #[tokio::test]

@@ -4,7 +4,6 @@ mod codes;
 mod hosted;
 mod leaving;
 mod logs;
-mod look;
 mod pages;
 mod sign_in;
 mod tabs;

@@ -50,8 +50,8 @@ async fn nothing_that_was_said_is_lost_by_a_kill() {
     for life in 0..lives {
         checked.push(live(seed() + life, kills, &mut tally).await);
     }
-    eprintln!(
-        "crash loop: {} kills, {} of them with requests under way ({} in all, {} had no reply), \
+    println!(
+        "counted: crash loop: {} kills, {} of them with requests under way ({} in all, {} had no reply), \
          {} refused as unavailable; {} kills more of servers that were starting again",
         tally.kills,
         tally.kills_in_flight,
@@ -61,7 +61,7 @@ async fn nothing_that_was_said_is_lost_by_a_kill() {
         tally.kills_of_starts
     );
     for (life, checked) in checked.iter().enumerate() {
-        eprintln!("crash loop: life {life}: {checked}");
+        println!("counted: crash loop: life {life}: {checked}");
     }
     let sum = |count: fn(&Checked) -> usize| checked.iter().map(count).sum::<usize>();
     assert!(tally.kills_in_flight * 2 > tally.kills, "kills must hit requests under way");
@@ -91,7 +91,7 @@ async fn a_kill_during_the_first_start_does_no_harm() {
         integrate(&server).await;
         home.verified(None).await;
     }
-    eprintln!("first start: {kills} kills, {before_ready} of them before it was ready");
+    println!("counted: first start: {kills} kills, {before_ready} of them before it was ready");
     assert!(before_ready > 0, "some kills must come before it is ready");
 }
 

@@ -99,8 +99,8 @@ async fn a_denial_and_a_report_reach_the_page_that_waits() {
     }
 }
 
-/// A device's clock can be off by a year: nothing that it sends says what time it is there, and what it is
-/// told to show counts from when it was told. The few fields are named here, so that a new one is looked at.
+/// Nothing that a device sends says what time it is there, and what it is told to show counts from when it was
+/// told. The few fields are named here, so that a new one is looked at; `clocks` tries it.
 #[test]
 fn no_device_says_what_time_it_is() {
     let proto = include_str!("../../../../proto/countersign/device/v1/device.proto");
@@ -112,14 +112,23 @@ fn no_device_says_what_time_it_is() {
         .filter_map(|(declared, _)| declared.split_whitespace().last())
         .filter(|name| name.chars().any(|c| c.is_ascii_lowercase()))
         .collect();
-    let frames =
-        ["hello", "login", "enrol_claim", "enrol_confirm", "answer", "pull", "rebind_totp"];
+    let frames = [
+        "hello",
+        "login",
+        "enrol_claim",
+        "enrol_confirm",
+        "answer",
+        "pull",
+        "rebind_totp",
+        "notices_seen",
+    ];
     let hello = ["min_version", "max_version", "agent"];
     let login = ["tenant", "device", "signature"];
     let claim = ["secret", "code", "algorithm", "public_key", "device_name", "signature"];
     let (code, confirm) = (["user", "code"], ["number", "signature"]);
     let answer = ["challenge", "decision", "number", "user_verified", "counter", "signature"];
-    let known = [&frames[..], &hello, &login, &claim, &code, &confirm, &answer].concat();
+    let seen = ["up_to"];
+    let known = [&frames[..], &hello, &login, &claim, &code, &confirm, &answer, &seen].concat();
     assert_eq!(fields, known);
     assert!(received.contains("uint32 remaining_ms"), "a prompt says how long it has left");
 }

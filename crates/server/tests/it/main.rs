@@ -7,6 +7,8 @@ mod authz;
 mod blind;
 mod browser;
 mod child;
+mod clocks;
+mod commands;
 mod crash_loop;
 mod demo;
 mod device;
