@@ -297,7 +297,7 @@ impl App {
             weighed.shadow = self.shadow_approval(whose, (memory, charge), about, release, now);
             let withheld = release == Release::Withheld;
             if withheld {
-                opened.withheld = true;
+                (opened.withheld, opened.by) = (true, Some(guard::device_tag(device.id)));
                 let alerts = cell.memory.withheld(policy, now);
                 let alerts = cell.memory.grounded(policy, alerts, now);
                 let mut entries = vec![withheld_entry(challenge, device, &weighed)];

@@ -76,6 +76,8 @@ pub enum Actor {
     },
     /// The person themselves, on a device of theirs.
     Owner,
+    /// Nobody: a rule of the server's own.
+    Rule,
 }
 
 impl fmt::Display for Actor {
@@ -84,6 +86,7 @@ impl fmt::Display for Actor {
             Self::Integration { name, key } => write!(f, "{name} ({key})"),
             Self::Operator { uid } => write!(f, "operator (uid {uid})"),
             Self::Owner => f.write_str("the user"),
+            Self::Rule => f.write_str("the server"),
         }
     }
 }

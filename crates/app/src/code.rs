@@ -11,10 +11,10 @@ use domain::guard::{self, Asker};
 use domain::recovery::RecoveryCode;
 use domain::totp;
 use ports::{
-    Change, Counted, DirectoryError, Effect, NoticeKind, SealFor, Settle, Settled, StoreError,
-    UserRef,
+    Change, Counted, DirectoryError, Effect, HotUser, NoticeKind, SealFor, Settle, Settled,
+    StoreError, UserRef,
 };
-use statement::{ChallengeId, TenantId};
+use statement::{ChallengeId, DeviceId, TenantId};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
@@ -35,12 +35,30 @@ struct Passed {
     shadow_refuses: bool,
 }
 
+/// Why a code didn't pass.
+#[derive(Clone, Copy)]
+struct Failed {
+    cause: &'static str,
+    /// What was counted, if it was compared with a factor's.
+    attempts: Option<Attempts>,
+    /// Whether the shadow policy would not have compared it.
+    shadow_refuses: bool,
+}
+
+impl Failed {
+    const fn because(cause: &'static str) -> Self {
+        Self { cause, attempts: None, shadow_refuses: false }
+    }
+}
+
 /// A sign-in that a code is tried on.
 struct Tried<'a> {
     challenge: &'a Challenge,
     record: Option<&'a UserRecord>,
     /// Whether a right answer was withheld.
     withheld: bool,
+    /// Whose answer that was, if that device still counts.
+    by: Option<DeviceId>,
 }
 
 impl Tried<'_> {
@@ -66,12 +84,14 @@ impl App {
         if view.state != State::Pending {
             return Ok(view);
         }
-        let user = UserRef::Id(challenge.user);
-        let record = self.user_now(call, challenge.tenant, user).await?;
+        let (tenant, user) = (challenge.tenant, UserRef::Id(challenge.user));
+        let record = self.user_now(call, tenant, user).await?;
         let hot = self.hot.load(challenge.tenant, challenge.user).await?;
         let opened = hot.cell.opened(id);
         let withheld = opened.is_some_and(|opened| opened.withheld);
-        let tried = Tried { challenge: &challenge, record: record.as_deref(), withheld };
+        let record = record.as_deref();
+        let by = opened.and_then(|opened| withheld_by(opened, record));
+        let tried = Tried { challenge: &challenge, record, withheld, by };
         let passed = match Typed::read(code) {
             Some(Typed::Totp(code)) if challenge.methods.has(Method::Totp) => {
                 self.try_totp(call, &tried, &code).await?
@@ -85,17 +105,18 @@ impl App {
         let Some(Passed { proof, counter, effect, shadow_refuses }) = passed else {
             return Err(Error::CodeWrong);
         };
-        let policy = self.policy(challenge.tenant, challenge.integration);
-        let now = guard::seconds(call.now);
-        let untold = record.as_ref().and_then(|record| guarding::untold_use(record, &challenge));
-        let memory = hot.cell.memory.at(policy, now);
-        let alerts = memory.grounded(policy, untold.into_iter().collect(), now);
-        let alerts = guarding::raise(About::challenge(&challenge), alerts, None);
-        let mut settle = approval(&challenge, proof, effect, alerts);
-        if shadow_refuses {
-            settle.audit.public.shadow = Some(Shadow { refused: Some(true), ..Shadow::default() });
+        let alerts = self.use_alerts(call, &hot, record, &challenge);
+        let shadow = shadow_refuses.then(|| Shadow { refused: Some(true), ..Shadow::default() });
+        let settle = |proof| {
+            let mut settle = approval(&challenge, proof, effect, alerts.clone());
+            settle.audit.public.shadow = shadow.clone();
+            vec![(Arc::clone(&challenge), settle)]
+        };
+        let mut answers = self.settle_and_tell(call, settle(proof)).await?;
+        // the device went after it was looked at: the code stands alone, and the receipt says so
+        if let (Some(Settled::DeviceRevoked), Some(alone)) = (answers.first(), proof.alone()) {
+            answers = self.settle_and_tell(call, settle(alone)).await?;
         }
-        let answers = self.settle_and_tell(call, vec![(Arc::clone(&challenge), settle)]).await?;
         match answers.first() {
             Some(Settled::Locked | Settled::Replayed | Settled::Spent) => {
                 let cause = "used_before";
@@ -103,10 +124,10 @@ impl App {
                 return Err(Error::CodeWrong);
             }
             // a right code that was of no use costs nothing
-            Some(Settled::Already(_)) => self.uncount(challenge.tenant, counter).await?,
+            Some(Settled::Already(_)) => self.uncount(tenant, counter).await?,
             // by the ledger's clock it is over: say so, not that it is pending
             Some(Settled::Late) => {
-                self.uncount(challenge.tenant, counter).await?;
+                self.uncount(tenant, counter).await?;
                 self.expire(call, &challenge).await?;
             }
             Some(Settled::Settled(_)) => {
@@ -114,15 +135,29 @@ impl App {
                     self.shadowed.note(Differs::Code);
                 }
                 if proof.method() == Method::RecoveryCode {
-                    let text = "A recovery code was used to sign in. If it wasn't you, tell your \
-                                administrator now.";
-                    self.tell_notice(call, &challenge, NoticeKind::RecoveryCodeUsed, text);
+                    self.hint_notices(tenant, challenge.user);
                 }
-                self.tell_digest(call, challenge.tenant, challenge.user).await;
+                self.tell_digest(call, tenant, challenge.user).await;
             }
             _ => {}
         }
         self.challenge(call, caller, id).await
+    }
+
+    /// What is told of a code that passes: each use of a break-glass user is.
+    fn use_alerts(
+        &self,
+        call: &Call,
+        hot: &HotUser,
+        record: Option<&UserRecord>,
+        challenge: &Challenge,
+    ) -> Vec<Entry> {
+        let policy = self.policy(challenge.tenant, challenge.integration);
+        let now = guard::seconds(call.now);
+        let untold = record.and_then(|record| guarding::untold_use(record, challenge));
+        let memory = hot.cell.memory.at(policy, now);
+        let alerts = memory.grounded(policy, untold.into_iter().collect(), now);
+        guarding::raise(About::challenge(challenge), alerts, None)
     }
 
     async fn try_totp(
@@ -131,7 +166,7 @@ impl App {
         tried: &Tried<'_>,
         code: &str,
     ) -> Result<Option<Passed>, Error> {
-        let Tried { challenge, record, withheld } = *tried;
+        let Tried { challenge, record, by, .. } = *tried;
         let (lane, budgets) = (tried.lane(), self.budgets(challenge.tenant));
         let counter = Counter::Totp(challenge.user, lane);
         let factor = record.and_then(|r| r.totp.as_ref()).filter(|totp| !totp.locked);
@@ -142,7 +177,7 @@ impl App {
                 if refusal == Refusal::Locked && lane == Lane::Own && factor.is_some() {
                     self.lock_totp(challenge).await?;
                 }
-                self.note_failure(call, tried, Method::Totp, (SPENT, false)).await?;
+                self.note_failure(call, tried, Method::Totp, Failed::because(SPENT)).await?;
                 return Ok(None);
             }
         };
@@ -155,40 +190,20 @@ impl App {
         };
         let step = totp::check(&secret, code, last_step, call.now);
         if let (Some(factor), Some(step)) = (factor, step) {
-            let proof = if withheld { Proof::Both(factor.id) } else { Proof::Totp(factor.id) };
+            let proof = match by {
+                Some(device) => Proof::Both(device, factor.id),
+                None => Proof::Totp(factor.id),
+            };
             let effect = Effect::BurnStep { factor: factor.id, step, lane, budgets };
             return Ok(Some(Passed { proof, counter, effect, shadow_refuses }));
         }
-        self.note_failure(call, tried, Method::Totp, ("wrong", shadow_refuses)).await?;
-        if factor.is_some() {
-            self.after_failure(call, challenge, lane, attempts).await?;
-        }
-        Ok(None)
-    }
-
-    /// Locks a factor at the cap of its own lane, and tells the owner of failures that add up (OWASP: a failed
-    /// second factor after a right password is worth knowing). Another lane at its cap is dead by itself:
-    /// a stranger can't lock what the person uses.
-    async fn after_failure(
-        &self,
-        call: &Call,
-        challenge: &Challenge,
-        lane: Lane,
-        attempts: Attempts,
-    ) -> Result<(), Error> {
-        if attempts.tells_owner() {
-            let text = format!(
-                "{} wrong codes in a row were tried for your account. If it wasn't you, somebody \
-                 knows your password.",
-                attempts.failures
-            );
-            self.tell_notice(call, challenge, NoticeKind::RepeatedFailures, &text);
-        }
+        let failed = Failed { cause: "wrong", attempts: Some(attempts), shadow_refuses };
+        self.note_failure(call, tried, Method::Totp, failed).await?;
         let counter = Counter::Totp(challenge.user, lane);
-        if lane == Lane::Own && attempts.is_locked(counter, &self.budgets(challenge.tenant)) {
+        if factor.is_some() && lane == Lane::Own && attempts.is_locked(counter, &budgets) {
             self.lock_totp(challenge).await?;
         }
-        Ok(())
+        Ok(None)
     }
 
     async fn uncount(&self, tenant: TenantId, counter: Counter) -> Result<(), StoreError> {
@@ -208,21 +223,30 @@ impl App {
         }
     }
 
-    /// Tells the guard of a code that didn't pass, and writes it down. Names that nobody has cost the same, and so
+    /// Tells the guard of a code that didn't pass, and writes it down; tells the owner of failures that add up (OWASP: a
+    /// failed second factor after a right password is worth knowing). Names that nobody has cost the same, and so
     /// does a budget that is spent: nobody can measure which it was.
     async fn note_failure(
         &self,
         call: &mut Call,
         tried: &Tried<'_>,
         method: Method,
-        (cause, shadow_refuses): (&str, bool),
+        Failed { cause, attempts, shadow_refuses }: Failed,
     ) -> Result<(), Error> {
         let Tried { challenge, record, .. } = *tried;
         let policy = self.policy(challenge.tenant, challenge.integration);
         let now = guard::seconds(call.now);
         let spent = cause == SPENT;
-        let entry = failed_entry(challenge, method, cause)
+        let mut entry = failed_entry(challenge, method, cause)
             .with(|public| public.told = Some(Told { spent, ..Told::at(now) }));
+        let tells_owner = attempts.is_some_and(Attempts::tells_owner);
+        if let (true, Some(Attempts { failures, .. })) = (tells_owner, attempts) {
+            let text = format!(
+                "{failures} wrong codes in a row were tried for your account. If it wasn't you, somebody \
+                 knows your password."
+            );
+            entry = entry.telling(challenge.user, NoticeKind::RepeatedFailures, text);
+        }
         let fail = |cell: &mut guard::Cell| {
             let before = cell.memory;
             cell.memory = cell.memory.at(policy, now);
@@ -238,7 +262,11 @@ impl App {
             entries.extend(guarding::raise(About::challenge(challenge), alerts, None));
             (differs, Some(entries))
         };
-        if self.change_cell(call, challenge.tenant, challenge.user, fail).await? {
+        let differs = self.change_cell(call, challenge.tenant, challenge.user, fail).await?;
+        if tells_owner {
+            self.hint_notices(challenge.tenant, challenge.user);
+        }
+        if differs {
             self.shadowed.note(Differs::Code);
         }
         Ok(())
@@ -251,7 +279,7 @@ impl App {
         asker: &Asker,
         code: RecoveryCode,
     ) -> Result<Option<Passed>, Error> {
-        let Tried { challenge, record, withheld } = *tried;
+        let Tried { challenge, record, by, .. } = *tried;
         let stored = record
             .and_then(|record| record.recovery.iter().find(|stored| stored.id == code.id))
             .filter(|stored| !stored.used);
@@ -260,25 +288,28 @@ impl App {
             let policy = self.policy(challenge.tenant, challenge.integration);
             let may = self.may_send_junk(policy, challenge.tenant, asker, call.now);
             let cause = if may { "unknown_code" } else { SPENT };
-            self.note_failure(call, tried, Method::RecoveryCode, (cause, false)).await?;
+            self.note_failure(call, tried, Method::RecoveryCode, Failed::because(cause)).await?;
             return Ok(None);
         };
         let counter = Counter::RecoveryCode(challenge.user, code.id);
         let budgets = self.budgets(challenge.tenant);
         let counted = self.ledger.count_attempt(counter, budgets).await?;
-        if !matches!(counted, Counted::Counted(_)) {
-            self.note_failure(call, tried, Method::RecoveryCode, (SPENT, false)).await?;
+        let Counted::Counted(attempts) = counted else {
+            self.note_failure(call, tried, Method::RecoveryCode, Failed::because(SPENT)).await?;
             return Ok(None);
-        }
+        };
         let secret = Zeroizing::new(code.secret.to_vec());
         let hash = self.vault.stretch(secret, stored.salt).await?;
         if !bool::from(hash.ct_eq(&stored.hash)) {
-            self.note_failure(call, tried, Method::RecoveryCode, ("wrong", false)).await?;
+            let failed = Failed { attempts: Some(attempts), ..Failed::because("wrong") };
+            self.note_failure(call, tried, Method::RecoveryCode, failed).await?;
             return Ok(None);
         }
         let effect = Effect::SpendCode { code: code.id };
-        let both = Proof::BothByRecoveryCode(stored.factor);
-        let proof = if withheld { both } else { Proof::RecoveryCode(stored.factor) };
+        let proof = match by {
+            Some(device) => Proof::BothByRecoveryCode(device, stored.factor),
+            None => Proof::RecoveryCode(stored.factor),
+        };
         Ok(Some(Passed { proof, counter, effect, shadow_refuses: false }))
     }
 
@@ -308,6 +339,13 @@ impl App {
     }
 }
 
+/// Which device gave a right answer that was withheld, if it still counts.
+fn withheld_by(opened: &guard::Opened, record: Option<&UserRecord>) -> Option<DeviceId> {
+    let by = opened.by.filter(|_| opened.withheld)?;
+    let mut devices = record?.active_devices().map(|device| device.id);
+    devices.find(|id| guard::device_tag(*id) == by)
+}
+
 /// What was typed.
 enum Typed {
     Totp(Zeroizing<String>),
@@ -327,15 +365,22 @@ impl Typed {
     }
 }
 
+/// An approval by a code. A device that has a part in it must be active.
 fn approval(challenge: &Challenge, proof: Proof, effect: Effect, alerts: Vec<Entry>) -> Settle {
+    let mut audit = decided_entry(challenge, Decision::Approved, Some(proof));
+    if proof.method() == Method::RecoveryCode {
+        let text =
+            "A recovery code was used to sign in. If it wasn't you, tell your administrator now.";
+        audit = audit.telling(challenge.user, NoticeKind::RecoveryCodeUsed, text);
+    }
     Settle {
         challenge: challenge.id,
         decision: Decision::Approved,
         proof: Some(proof),
         after_expiry: false,
-        device: None,
+        device: proof.device(),
         effects: vec![effect],
-        audit: decided_entry(challenge, Decision::Approved, Some(proof)),
+        audit,
         alerts,
     }
 }

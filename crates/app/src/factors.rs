@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use domain::attempts::Counter;
 use domain::audit::{Entry, Event};
-use domain::challenge::{Challenge, Decision, Method};
+use domain::challenge::{Decision, Method};
 use domain::directory::{Device, StoredCode, TakesTwo, UserRecord, Wait};
 use domain::recovery::{self, RecoveryCode};
 use domain::totp;
-use ports::{Change, Counted, Hint, Notice, NoticeKind, StoreError, UserRef};
+use ports::{Change, Counted, Hint, NoticeKind, StoreError, UserRef};
 use statement::{DeviceId, FactorId, TenantId, UserId};
 use zeroize::Zeroizing;
 
@@ -75,11 +75,7 @@ impl App {
             Method::RecoveryCode => self.create_recovery_codes(call, actor, &user, new).await?,
             _ => self.create_totp(call, actor, &user, new).await?,
         };
-        let text = match method {
-            Method::RecoveryCode => "New recovery codes were made for your account.",
-            _ => "A new code generator was set up for your account.",
-        };
-        self.notify(call, tenant, user.user.id, NoticeKind::FactorCreated, text);
+        self.hint_notices(tenant, user.user.id);
         Ok(factor)
     }
 
@@ -95,7 +91,12 @@ impl App {
         let otpauth_uri = totp::uri(&secret, "Countersign", &user.user.name)
             .map_err(|_| Error::invalid("user", "needs a name that authenticator apps can show"))?;
         let cause = wait.as_ref().map(waits_for);
-        let entry = factor_entry(tenant, id, actor).with(|public| public.cause = cause);
+        let text = "A new code generator was set up for your account.";
+        let entry = factor_entry(tenant, id, actor).with(|public| public.cause = cause).telling(
+            id,
+            NoticeKind::FactorCreated,
+            text,
+        );
         let new = NewFactor::Totp { factor: factor.id, otpauth_uri, wait: wait.clone() };
         let change = match wait {
             Some(wait) => Change::AddTotp(id, factor, wait),
@@ -125,10 +126,13 @@ impl App {
             stored.push(StoredCode { id: code.id, factor, salt, hash, used: false });
             codes.push(code.print());
         }
-        let entry = factor_entry(tenant, id, actor).with(|public| {
-            public.factor = Some(Method::RecoveryCode);
-            public.cause = wait.as_ref().map(waits_for);
-        });
+        let text = "New recovery codes were made for your account.";
+        let entry = factor_entry(tenant, id, actor)
+            .with(|public| {
+                public.factor = Some(Method::RecoveryCode);
+                public.cause = wait.as_ref().map(waits_for);
+            })
+            .telling(id, NoticeKind::FactorCreated, text);
         let change = match &wait {
             Some(wait) => Change::AddRecoveryCodes(id, stored, wait.clone()),
             None => Change::PutRecoveryCodes(id, stored),
@@ -156,15 +160,16 @@ impl App {
         let what = (TakesTwo::Reset, Some(why.as_str()));
         self.demand_second(call, actor, &user, what).await?;
         let id = user.user.id;
+        let text = "All your factors and devices were removed by an administrator.";
         let entry = Entry::new(tenant, Event::FactorReset)
             .with(|public| public.user = Some(id))
             .privately(|private| {
                 private.by = Some(actor.to_string());
                 private.reason = Some(why);
-            });
+            })
+            .telling(id, NoticeKind::FactorReset, text);
         self.directory.apply(Change::ResetUser(id, call.now), vec![entry]).await?;
-        let text = "All your factors and devices were removed by an administrator.";
-        self.notify(call, tenant, id, NoticeKind::FactorReset, text);
+        self.hint_notices(tenant, id);
         for device in user.enrolled_devices() {
             self.courier.tell_device(device.id, Hint::Revoked);
         }
@@ -197,17 +202,18 @@ impl App {
         cause: Option<&str>,
     ) -> Result<(), Error> {
         let (tenant, user) = (device.tenant, device.user);
+        let text = format!("\"{}\" was removed from your account.", device.name);
         let entry = Entry::new(tenant, Event::DeviceRevoked)
             .with(|public| {
                 public.user = Some(user);
                 public.device = Some(device.id);
                 public.cause = cause.map(str::to_owned);
             })
-            .privately(|private| private.by = Some(actor.to_string()));
+            .privately(|private| private.by = Some(actor.to_string()))
+            .telling(user, NoticeKind::DeviceRevoked, text);
         self.directory.apply(Change::RevokeDevice(device.id, call.now), vec![entry]).await?;
         self.courier.tell_device(device.id, Hint::Revoked);
-        let text = format!("\"{}\" was removed from your account.", device.name);
-        self.notify(call, tenant, user, NoticeKind::DeviceRevoked, &text);
+        self.hint_notices(tenant, user);
         self.cancel_unanswerable(call, tenant, user).await
     }
 
@@ -245,36 +251,12 @@ impl App {
             Counted::Counted(attempts) => attempts.is_locked(counter, &budgets),
         };
         if refused && user.active_devices().any(|active| active.id == device.id) {
-            match self.revoke(call, &Actor::Owner, device, Some("hard_cap")).await {
+            match self.revoke(call, &Actor::Rule, device, Some("hard_cap")).await {
                 Ok(()) | Err(Error::NotFound) => {}
                 Err(Error::Store(error)) => return Err(error),
                 Err(error) => return Err(StoreError::Inconsistent(error.to_string())),
             }
         }
         Ok(())
-    }
-
-    /// Tells a user's connected devices.
-    pub(crate) fn notify(
-        &self,
-        call: &Call,
-        tenant: TenantId,
-        user: UserId,
-        kind: NoticeKind,
-        text: &str,
-    ) {
-        let notice = Notice { kind, at: call.now, text: text.to_owned() };
-        self.courier.tell_user(tenant, user, Hint::Notice(notice));
-    }
-
-    /// Tells the devices of a challenge's user.
-    pub(crate) fn tell_notice(
-        &self,
-        call: &Call,
-        challenge: &Challenge,
-        kind: NoticeKind,
-        text: &str,
-    ) {
-        self.notify(call, challenge.tenant, challenge.user, kind, text);
     }
 }

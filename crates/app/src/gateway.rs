@@ -269,6 +269,7 @@ impl App {
         };
         let ticket = ticket.filter(|ticket| ticket.state_name(call.now) == "open");
         let ticket = ticket.ok_or(EnrolError::Refused)?;
+        self.demand_first(call, &ticket).await?;
         let server = self.vault.identity().identity_hash();
         let statement = EnrolClaim { ticket: &hash, server: &server, nonce: &claim.nonce };
         statement.verify(&claim.key, &claim.signature).map_err(|_| EnrolError::BadSignature)?;
@@ -340,6 +341,22 @@ impl App {
         std::str::from_utf8(&plain).ok().and_then(Number::parse).ok_or_else(wrong)
     }
 
+    /// Cancels a ticket that was made for a user without any factor, who has one by now: it was given without the
+    /// reason that this takes, and maybe without a number.
+    async fn demand_first(&self, call: &Call, ticket: &Ticket) -> Result<(), EnrolError> {
+        if !ticket.first {
+            return Ok(());
+        }
+        let user = self.user_now(call, ticket.tenant, UserRef::Id(ticket.user)).await?;
+        if !user.is_some_and(|user| user.is_enrolled()) {
+            return Ok(());
+        }
+        let entry = ticket_entry(ticket, Event::TicketCancelled)
+            .with(|public| public.cause = Some("factor_made".to_owned()));
+        self.directory.apply(Change::CancelTicket(ticket.id), vec![entry]).await?;
+        Err(EnrolError::Refused)
+    }
+
     async fn enrol(
         &self,
         call: &mut Call,
@@ -348,6 +365,7 @@ impl App {
     ) -> Result<Enrolled, EnrolError> {
         let user = self.user_now(call, ticket.tenant, UserRef::Id(ticket.user)).await?;
         let user = user.ok_or(EnrolError::Refused)?;
+        self.demand_first(call, ticket).await?;
         let (decision, alerts) = self.judge_new(call, &user).await?;
         let wait = wait(self.user_policy(ticket.tenant), decision, &ticket.by, call.now);
         let (secret, new_factor) = match user.totp.as_ref().filter(|totp| !totp.locked) {
@@ -374,12 +392,18 @@ impl App {
         let id = device.id;
         // read first: a ticket that is used up for a device that never hears of it would be lost
         let organisation = self.organisation(ticket.tenant).await?;
+        let waits = device.wait.as_ref().map(waits_for);
+        let but = if waits.is_some() { " and doesn't work yet" } else { "" };
+        let text = format!(
+            "\"{}\" was added to your account{but}. If it wasn't you, tell your administrator now.",
+            claim.device_name
+        );
         let mut audit = vec![
             ticket_entry(ticket, Event::DeviceEnrolled)
                 .with(|public| public.device = Some(id))
-                .privately(|private| private.agent = Some(claim.device_name.clone())),
+                .privately(|private| private.agent = Some(claim.device_name.clone()))
+                .telling_others(ticket.user, id, NoticeKind::DeviceEnrolled, text),
         ];
-        let waits = device.wait.as_ref().map(waits_for);
         if let Some(cause) = &waits {
             audit.push(ticket_entry(ticket, Event::DeviceWaiting).with(|public| {
                 public.device = Some(id);
@@ -394,12 +418,7 @@ impl App {
         self.directory
             .apply(Change::Enrol { ticket: ticket.id, device, totp: new_factor }, audit)
             .await?;
-        let but = if waits.is_some() { " and doesn't work yet" } else { "" };
-        let text = format!(
-            "\"{}\" was added to your account{but}. If it wasn't you, tell your administrator now.",
-            claim.device_name
-        );
-        self.notify(call, ticket.tenant, ticket.user, NoticeKind::DeviceEnrolled, &text);
+        self.hint_notices(ticket.tenant, ticket.user);
         Ok(Enrolled {
             tenant: ticket.tenant,
             device: id,
@@ -447,15 +466,16 @@ impl App {
             return Ok(None);
         }
         let (secret, factor) = self.new_totp(call, tenant, user);
+        let text = "A new code generator was set up from one of your devices.";
         let entry = factor_entry(tenant, user, &Actor::Owner)
-            .with(|public| public.device = Some(connected.device));
+            .with(|public| public.device = Some(connected.device))
+            .telling(user, NoticeKind::FactorCreated, text);
         match self.directory.apply(Change::PutTotp(user, factor), vec![entry]).await {
             Ok(()) => {}
             Err(DirectoryError::Store(error)) => return Err(error),
             Err(_) => return Ok(None),
         }
-        let text = "A new code generator was set up from one of your devices.";
-        self.notify(call, tenant, user, NoticeKind::FactorCreated, text);
+        self.hint_notices(tenant, user);
         Ok(Some(secret))
     }
 }

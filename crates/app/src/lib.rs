@@ -19,6 +19,7 @@ mod guarding;
 mod live;
 mod logins;
 mod management;
+mod notices;
 mod protocols;
 mod redeem;
 mod replay;

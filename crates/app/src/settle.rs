@@ -24,9 +24,7 @@ pub(crate) fn decided_entry(
         public.decision = Some(decision);
         public.factor = proof.map(Proof::method);
         public.mode = Some(challenge.mode);
-        if let Some(Proof::Push(device)) = proof {
-            public.device = Some(device);
-        }
+        public.device = proof.and_then(Proof::device);
     })
 }
 

@@ -8,7 +8,7 @@ use domain::directory::is_plain;
 use domain::guard::EnrolmentDecision;
 use domain::ticket::{self, Ticket, TicketState};
 use ports::{Change, NoticeKind, UserRef};
-use statement::{EnrolLink, TenantId, TicketId, Timestamp, UserId, crockford};
+use statement::{EnrolLink, TenantId, TicketId, Timestamp, UserId, crockford, fingerprint};
 use zeroize::Zeroizing;
 
 use crate::gateway::ticket_entry;
@@ -41,6 +41,8 @@ pub struct NewTicket {
     pub link: Zeroizing<String>,
     /// The code to type together with the user's name.
     pub code: Zeroizing<String>,
+    /// The fingerprint of the server's identity key, which a device that is enrolled by code shows.
+    pub fingerprint: String,
     /// When it ends.
     pub expires: Timestamp,
     /// Whether the device will count at once, as things are now.
@@ -101,26 +103,30 @@ impl App {
             secret_hash: ticket::secret_hash(secret.as_slice()),
             code_hash: ticket::code_hash(&user.user.name, &code),
             confirm: request.confirm,
+            first: !user.is_enrolled(),
             by: actor.to_string(),
             created: call.now,
             expires: call.now.plus(ticket::LIFE),
             code_tries: 0,
             state: TicketState::Open,
         };
-        let entry = ticket_entry(&ticket, Event::TicketCreated).privately(|private| {
-            private.by = Some(actor.to_string());
-            private.reason = reason;
-        });
+        let text = "Somebody was allowed to add a device to your account.";
+        let entry = ticket_entry(&ticket, Event::TicketCreated)
+            .privately(|private| {
+                private.by = Some(actor.to_string());
+                private.reason = reason;
+            })
+            .telling(ticket.user, NoticeKind::TicketCreated, text);
         let (id, expires) = (ticket.id, ticket.expires);
         let mut audit = vec![entry];
         audit.extend(guarding::raise(About::user(tenant, user.user.id), alerts, None));
         self.directory.apply(Change::CreateTicket(ticket), audit).await?;
-        let text = "Somebody was allowed to add a device to your account.";
-        self.notify(call, tenant, user.user.id, NoticeKind::TicketCreated, text);
+        self.hint_notices(tenant, user.user.id);
         Ok(NewTicket {
             id,
             link: self.link(secret),
             code: Zeroizing::new(crockford::encode(code.as_slice())),
+            fingerprint: fingerprint(&self.vault.identity().identity_hash()),
             expires,
             decision,
         })

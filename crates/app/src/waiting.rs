@@ -131,7 +131,7 @@ impl App {
             let text = format!(
                 "This device was added while somebody tried to sign in as you. It starts to work {when}."
             );
-            Notice { kind: NoticeKind::DeviceWaiting, at: call.now, text }
+            Notice { id: None, kind: NoticeKind::DeviceWaiting, at: call.now, text }
         }))
     }
 
@@ -153,17 +153,18 @@ impl App {
         let Some(wait) = &device.wait else { return Ok(device.clone()) };
         demand_another(actor, &wait.by)?;
         let user = device.user;
+        let text = format!("\"{}\" works from now on: a second administrator agreed.", device.name);
         let entry = Entry::new(tenant, Event::DeviceApproved)
             .with(|public| {
                 public.user = Some(user);
                 public.device = Some(id);
             })
-            .privately(|private| private.by = Some(actor.to_string()));
+            .privately(|private| private.by = Some(actor.to_string()))
+            .telling(user, NoticeKind::DeviceEnrolled, text);
         self.directory.apply(Change::EndDeviceWait(id), vec![entry]).await?;
         // it may be connected: it finds out what rings
         self.courier.tell_device(id, Hint::Resync);
-        let text = format!("\"{}\" works from now on: a second administrator agreed.", device.name);
-        self.notify(call, tenant, user, NoticeKind::DeviceEnrolled, &text);
+        self.hint_notices(tenant, user);
         self.device(tenant, id).await
     }
 
@@ -194,10 +195,14 @@ impl App {
                 public.user = Some(user);
                 public.factor = Some(waiting.method);
             })
-            .privately(|private| private.by = Some(actor.to_string()));
+            .privately(|private| private.by = Some(actor.to_string()))
+            .telling(
+                user,
+                NoticeKind::FactorCreated,
+                "New codes work from now on: a second administrator agreed.",
+            );
         self.directory.apply(Change::EndFactorWait(user, id), vec![entry]).await?;
-        let text = "New codes work from now on: a second administrator agreed.";
-        self.notify(call, tenant, user, NoticeKind::FactorCreated, text);
+        self.hint_notices(tenant, user);
         self.directory.user(tenant, UserRef::Id(user)).await?.ok_or(Error::NotFound)
     }
 
@@ -252,7 +257,7 @@ fn is_same(actor: &Actor, by: &str) -> bool {
         Actor::Integration { name, .. } => {
             by.rsplit_once(" (").is_some_and(|(by, _)| by == name.as_str())
         }
-        Actor::Operator { .. } | Actor::Owner => actor.to_string() == by,
+        Actor::Operator { .. } | Actor::Owner | Actor::Rule => actor.to_string() == by,
     }
 }
 

@@ -234,11 +234,7 @@ impl Connection {
             F::Settled(settled) => self.on_settled(&settled)?,
             F::AnswerResult(result) => self.on_answer_result(&result, now)?,
             F::Pulled(pulled) => self.event(Event::Pulled { prompts: pulled.prompts }),
-            F::Notice(notice) => self.event(Event::Notice(Notice {
-                kind: NoticeKind::from_wire(notice.kind()),
-                at: Timestamp::from_millis(notice.at_ms),
-                text: plain(&notice.text, MAX_NOTICE),
-            })),
+            F::Notice(notice) => self.on_notice(&notice),
             F::TotpRebound(rebound) => {
                 // none: the server sees no right to one, and the old secret stays what it was
                 if let Some(totp) = &rebound.totp {
@@ -252,6 +248,18 @@ impl Connection {
             }
         }
         Ok(())
+    }
+
+    /// Shows a notice, and says so once those that came with it are shown too.
+    fn on_notice(&mut self, notice: &proto::Notice) {
+        self.event(Event::Notice(Notice {
+            kind: NoticeKind::from_wire(notice.kind()),
+            at: Timestamp::from_millis(notice.at_ms),
+            text: plain(&notice.text, MAX_NOTICE),
+        }));
+        if notice.id != 0 && !notice.more {
+            self.send(client_frame::Frame::NoticesSeen(proto::NoticesSeen { up_to: notice.id }));
+        }
     }
 
     fn on_prompt(&mut self, prompt: &proto::Prompt, hello: &Hello, now: Duration) {

@@ -56,7 +56,15 @@ impl Hints {
         if matches!(hint, Hint::Replaced | Hint::Revoked) {
             // cards are of no use to a connection that ends; what its person is told is
             self.ended = true;
-            self.queue.retain(|waiting| matches!(waiting, Hint::Notice(_)));
+            for waiting in &mut self.queue {
+                if matches!(waiting, Hint::Resync) {
+                    *waiting = Hint::Notices;
+                }
+            }
+            self.queue.retain(|waiting| matches!(waiting, Hint::Notice(_) | Hint::Notices));
+        } else if matches!((&hint, self.queue.back()), (Hint::Notices, Some(Hint::Notices))) {
+            // one reading finds them all
+            return;
         } else if self.queue.len() >= MAX_MAILBOX {
             self.queue = VecDeque::from([Hint::Resync]);
             return;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use domain::audit::Entry;
+use domain::notice::Tell;
 use ports::{SignedCheckpoint, StoreError};
 use sqlx::{Row as _, SqliteConnection};
 use statement::{AuditLink, Checkpoint, LaneHead, SigningKey, TenantId, Timestamp};
@@ -22,6 +23,7 @@ pub(crate) struct Prepared {
     private: Vec<u8>,
     salt: [u8; 16],
     commitment: [u8; 32],
+    pub(crate) tell: Option<Tell>,
 }
 
 impl Prepared {
@@ -38,6 +40,7 @@ impl Prepared {
             commitment: AuditLink::commitment(&salt, &private),
             private,
             salt,
+            tell: entry.tell.clone(),
         })
     }
 }

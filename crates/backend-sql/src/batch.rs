@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use domain::challenge::Challenge;
+use domain::notice::Tell;
 use ports::SignedCheckpoint;
 use sqlx::SqliteConnection;
 use statement::{ChallengeId, DeviceId, EventId, TenantId, Timestamp};
@@ -10,6 +11,7 @@ use statement::{ChallengeId, DeviceId, EventId, TenantId, Timestamp};
 use crate::audit::{CHECKPOINT_ROWS, ChainedRow, Lanes, Prepared, store_checkpoint};
 use crate::codec::int;
 use crate::many::{Many, Query, Texts};
+use crate::notices;
 use crate::simple_writes::prune_replays;
 use crate::slots::HotRow;
 use crate::vault::Keyring;
@@ -56,6 +58,7 @@ pub(crate) struct Batch<'c> {
     opens: Vec<(Arc<OpenRow>, EventId)>,
     hot: Vec<HotRow>,
     audit: Vec<ChainedRow>,
+    tell: Vec<Tell>,
 }
 
 impl<'c> Batch<'c> {
@@ -67,7 +70,7 @@ impl<'c> Batch<'c> {
         texts: &'c mut Texts,
     ) -> Self {
         lanes.reset();
-        let (opens, hot, audit) = (Vec::new(), Vec::new(), Vec::new());
+        let (opens, hot, audit, tell) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         Self {
             conn,
             now,
@@ -79,6 +82,7 @@ impl<'c> Batch<'c> {
             opens,
             hot,
             audit,
+            tell,
         }
     }
 
@@ -127,11 +131,12 @@ impl<'c> Batch<'c> {
         if touched == changed.len() as u64 { Ok(()) } else { Err(sqlx::Error::RowNotFound) }
     }
 
-    /// Writes an audit row.
+    /// Writes an audit row, and the notice that it carries.
     pub(crate) fn record(&mut self, entry: &Prepared) -> EventId {
         let row = self.lanes.push(entry, self.now);
         let id = EventId::new(row.lane, row.seq);
         self.audit.push(row);
+        self.tell.extend(entry.tell.clone());
         id
     }
 
@@ -166,10 +171,13 @@ impl<'c> Batch<'c> {
             prune_replays(self.conn, self.new_replays, self.now).await?;
         }
         self.flush_challenges().await?;
-        let Self { conn, texts, opens, hot, audit, .. } = self;
+        let Self { conn, now, texts, opens, hot, audit, tell, .. } = self;
         texts.write(conn, &CHALLENGES, &opens, bind_open).await?;
         texts.write(conn, &HOT, &hot, bind_hot).await?;
         texts.write(conn, &AUDIT, &audit, bind_audit).await?;
+        for tell in &tell {
+            notices::keep(conn, tell, now).await?;
+        }
         Ok(())
     }
 }

@@ -20,6 +20,7 @@ use crate::audit::Prepared;
 use crate::batch::Batch;
 use crate::codec::{counter, id, int};
 use crate::memory::Memory;
+use crate::notices;
 use crate::people::Stale;
 use crate::rows::{CANCELLED, CLAIMED, OPEN, USED};
 use crate::settle::raise_epoch;
@@ -136,6 +137,10 @@ async fn apply(conn: &mut SqliteConnection, change: &Change, now: Timestamp) -> 
         }
         Change::Unlink(integration, subject) => {
             protocols::unlink(conn, *integration, subject).await
+        }
+        Change::SeeNotices(device, up_to) => {
+            notices::see(conn, *device, *up_to).await?;
+            Ok(Stale::Nothing)
         }
         Change::EndCookies(user) => {
             raise_epoch(conn, *user).await?;
@@ -278,8 +283,9 @@ async fn create_ticket(conn: &mut SqliteConnection, ticket: &Ticket) -> Changed 
         .await?;
     sqlx::query(
         "INSERT INTO tickets
-             (id, tenant, user_id, secret_hash, code_hash, confirm, created, expires, code_tries, state, made_by)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+             (id, tenant, user_id, secret_hash, code_hash, confirm, created, expires, code_tries, state, made_by,
+              first)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
     )
     .bind(ticket.id.as_bytes().as_slice())
     .bind(ticket.tenant.as_bytes().as_slice())
@@ -292,6 +298,7 @@ async fn create_ticket(conn: &mut SqliteConnection, ticket: &Ticket) -> Changed 
     .bind(ticket.code_tries)
     .bind(OPEN)
     .bind(ticket.by.as_str())
+    .bind(ticket.first)
     .execute(conn)
     .await?;
     Ok(Stale::Nothing)
@@ -346,8 +353,12 @@ async fn enrol(
     now: Timestamp,
 ) -> Changed<()> {
     let claimed = sqlx::query(
-        "SELECT 1 FROM tickets WHERE id = $1 AND state = $2 AND expires > $3
-             AND tenant = $4 AND user_id = $5 AND claim_algorithm = $6 AND claim_key = $7",
+        "SELECT 1 FROM tickets t WHERE id = $1 AND state = $2 AND expires > $3
+             AND tenant = $4 AND user_id = $5 AND claim_algorithm = $6 AND claim_key = $7
+             AND NOT (first = 1 AND (
+                 EXISTS (SELECT 1 FROM devices d WHERE d.user_id = t.user_id AND d.revoked IS NULL)
+                 OR EXISTS (SELECT 1 FROM totp o WHERE o.user_id = t.user_id)
+                 OR EXISTS (SELECT 1 FROM recovery_codes r WHERE r.user_id = t.user_id AND r.used = 0)))",
     )
     .bind(ticket.as_bytes().as_slice())
     .bind(CLAIMED)

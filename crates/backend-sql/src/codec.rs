@@ -115,8 +115,8 @@ pub(crate) const CHALLENGE_COLUMNS: &str = "c.id, c.tenant, c.integration, c.use
     c.expires, c.record, c.number, c.opened, c.decision, c.decided, c.decided_at, c.proof_kind, c.proof_id, \
     c.redeemed_at, \
     (c.lapsed_at IS NOT NULL \
-     OR (c.proof_kind = 1 AND NOT EXISTS \
-         (SELECT 1 FROM devices d WHERE d.id = c.proof_id AND d.revoked IS NULL)) \
+     OR (c.proof_kind IN (1, 4, 5) AND NOT EXISTS \
+         (SELECT 1 FROM devices d WHERE d.id = substr(c.proof_id, 1, 16) AND d.revoked IS NULL)) \
      OR EXISTS (SELECT 1 FROM users u WHERE u.id = c.user_id AND u.reset_at >= c.decided_at)) AS lapsed";
 
 /// A challenge out of a row; its number is empty once it is decided.
@@ -191,9 +191,21 @@ pub(crate) fn proof_columns(proof: Option<Proof>) -> (u8, Option<Vec<u8>>) {
         Some(Proof::Push(device)) => (1, Some(device.as_bytes().to_vec())),
         Some(Proof::Totp(factor)) => (2, Some(factor.as_bytes().to_vec())),
         Some(Proof::RecoveryCode(factor)) => (3, Some(factor.as_bytes().to_vec())),
-        Some(Proof::Both(factor)) => (4, Some(factor.as_bytes().to_vec())),
-        Some(Proof::BothByRecoveryCode(factor)) => (5, Some(factor.as_bytes().to_vec())),
+        Some(Proof::Both(device, factor)) => (4, Some(two_ids(device, factor))),
+        Some(Proof::BothByRecoveryCode(device, factor)) => (5, Some(two_ids(device, factor))),
     }
+}
+
+fn two_ids(device: DeviceId, factor: FactorId) -> Vec<u8> {
+    [device.as_bytes().as_slice(), factor.as_bytes()].concat()
+}
+
+fn device_and_factor(row: &SqliteRow) -> sqlx::Result<(DeviceId, FactorId)> {
+    let ids: [u8; DeviceId::LEN + FactorId::LEN] = bytes(row, "proof_id")?;
+    let (device, factor) = ids.split_at(DeviceId::LEN);
+    let wrong = |error| decode("proof_id", error);
+    let device = DeviceId::from_slice(device).map_err(wrong)?;
+    Ok((device, FactorId::from_slice(factor).map_err(wrong)?))
 }
 
 fn proof(row: &SqliteRow) -> sqlx::Result<Option<Proof>> {
@@ -202,8 +214,14 @@ fn proof(row: &SqliteRow) -> sqlx::Result<Option<Proof>> {
         1 => Some(Proof::Push(id(row, "proof_id", DeviceId::from_slice)?)),
         2 => Some(Proof::Totp(id(row, "proof_id", FactorId::from_slice)?)),
         3 => Some(Proof::RecoveryCode(id(row, "proof_id", FactorId::from_slice)?)),
-        4 => Some(Proof::Both(id(row, "proof_id", FactorId::from_slice)?)),
-        5 => Some(Proof::BothByRecoveryCode(id(row, "proof_id", FactorId::from_slice)?)),
+        4 => {
+            let (device, factor) = device_and_factor(row)?;
+            Some(Proof::Both(device, factor))
+        }
+        5 => {
+            let (device, factor) = device_and_factor(row)?;
+            Some(Proof::BothByRecoveryCode(device, factor))
+        }
         _ => return Err(decode("proof_kind", NoSuch("kind of proof"))),
     })
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use domain::audit::Entry;
 use domain::directory::{ApiKey, Integration, Tenant, User, UserRecord};
+use domain::notice::Notice;
 use domain::ticket::Ticket;
 use ports::{
     BoxFuture, Change, Directory, DirectoryError, KeyOwner, Listed, Page, StoreError, UserRef,
@@ -15,6 +16,7 @@ use crate::Inner;
 use crate::audit::Prepared;
 use crate::changes::Apply;
 use crate::codec::{id, unavailable};
+use crate::notices;
 use crate::rows;
 use crate::tickets::TryCode;
 
@@ -271,6 +273,18 @@ impl Directory for Inner {
             let last = items.last().filter(|_| has_more);
             let next = last.map(|user| *user.id.as_bytes());
             Ok(Listed { items, next })
+        })
+    }
+
+    fn notices(
+        &self,
+        device: DeviceId,
+        after: u64,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<Vec<Notice>, StoreError>> {
+        Box::pin(async move {
+            let mut conn = self.reader().await?;
+            notices::unseen(&mut conn, device, after, limit).await.map_err(unavailable)
         })
     }
 

@@ -39,12 +39,11 @@ fn collect(decided: &Decided, owner: Option<&UserRecord>) -> Collect {
     if decided.decision != Decision::Approved || decided.collect != Collect::Open {
         return decided.collect;
     }
-    let device_is_gone = match decided.proof {
-        Some(Proof::Push(device)) => {
-            !owner.is_some_and(|owner| owner.enrolled_devices().any(|active| active.id == device))
-        }
-        _ => false,
+    let is_enrolled = |device| {
+        owner.is_some_and(|owner| owner.enrolled_devices().any(|active| active.id == device))
     };
+    let device = decided.proof.and_then(Proof::device);
+    let device_is_gone = device.is_some_and(|device| !is_enrolled(device));
     let is_reset =
         owner.and_then(|owner| owner.user.reset).is_some_and(|reset| reset >= decided.at);
     if device_is_gone || is_reset { Collect::Lapsed } else { Collect::Open }

@@ -18,6 +18,7 @@ mod ledger;
 mod many;
 mod master;
 mod memory;
+mod notices;
 mod open;
 mod people;
 mod random;

@@ -303,6 +303,7 @@ pub(crate) fn ticket(row: &SqliteRow) -> sqlx::Result<Ticket> {
         secret_hash: bytes(row, "secret_hash")?,
         code_hash: bytes(row, "code_hash")?,
         confirm: row.try_get("confirm")?,
+        first: row.try_get("first")?,
         by: row.try_get("made_by")?,
         created: time(row.try_get("created")?),
         expires: time(row.try_get("expires")?),

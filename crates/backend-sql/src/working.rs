@@ -168,8 +168,8 @@ impl Working {
 pub(crate) const SELECT_CHALLENGES: Many = Many {
     head: "SELECT c.id, c.user_id, c.session, c.expires, c.decision, c.decided, c.decided_at, c.proof_kind, \
            c.proof_id, c.redeemed_at, c.lapsed_at, c.wrong_sessions, (c.lapsed_at IS NOT NULL \
-           OR (c.proof_kind = 1 AND NOT EXISTS \
-               (SELECT 1 FROM devices d WHERE d.id = c.proof_id AND d.revoked IS NULL)) \
+           OR (c.proof_kind IN (1, 4, 5) AND NOT EXISTS \
+               (SELECT 1 FROM devices d WHERE d.id = substr(c.proof_id, 1, 16) AND d.revoked IS NULL)) \
            OR EXISTS (SELECT 1 FROM users u WHERE u.id = c.user_id AND u.reset_at >= c.decided_at)) AS lapsed \
            FROM challenges c WHERE c.id IN (",
     columns: 1,

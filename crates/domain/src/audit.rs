@@ -8,6 +8,7 @@ use crate::guard::{
     Alert, AlertKind, Around, Evidence, Facts, Familiarity, Origin, Reason, Scope, Seconds, Tag,
     source_name,
 };
+use crate::notice::{NoticeKind, Tell};
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -319,6 +320,8 @@ pub struct Entry {
     pub public: Public,
     /// The erasable part.
     pub private: Private,
+    /// What the user's devices are told of it.
+    pub tell: Option<Tell>,
 }
 
 impl Entry {
@@ -344,7 +347,7 @@ impl Entry {
             shadow: None,
             cause: None,
         };
-        Self { tenant, public, private: Private::default() }
+        Self { tenant, public, private: Private::default(), tell: None }
     }
 
     /// With a change to the chained part.
@@ -359,6 +362,26 @@ impl Entry {
     pub fn privately(mut self, change: impl FnOnce(&mut Private)) -> Self {
         change(&mut self.private);
         self
+    }
+
+    /// With a notice to the devices of `user`.
+    #[must_use]
+    pub fn telling(mut self, user: UserId, kind: NoticeKind, text: impl Into<String>) -> Self {
+        self.tell = Some(Tell { user, except: None, kind, text: text.into() });
+        self
+    }
+
+    /// With a notice to the devices of `user`, but for the one that it is about.
+    #[must_use]
+    pub fn telling_others(
+        self,
+        user: UserId,
+        device: DeviceId,
+        kind: NoticeKind,
+        text: impl Into<String>,
+    ) -> Self {
+        let text = text.into();
+        Self { tell: Some(Tell { user, except: Some(device), kind, text }), ..self }
     }
 }
 

@@ -313,10 +313,10 @@ pub enum Proof {
     Totp(FactorId),
     /// A recovery code of this factor.
     RecoveryCode(FactorId),
-    /// A right answer that was withheld, and then a code of this TOTP factor.
-    Both(FactorId),
-    /// A right answer that was withheld, and then a recovery code of this factor.
-    BothByRecoveryCode(FactorId),
+    /// A right answer that was withheld, of this device, and then a code of this TOTP factor.
+    Both(DeviceId, FactorId),
+    /// A right answer that was withheld, of this device, and then a recovery code of this factor.
+    BothByRecoveryCode(DeviceId, FactorId),
 }
 
 impl Proof {
@@ -325,8 +325,29 @@ impl Proof {
     pub const fn method(self) -> Method {
         match self {
             Self::Push(_) => Method::Push,
-            Self::Totp(_) | Self::Both(_) => Method::Totp,
-            Self::RecoveryCode(_) | Self::BothByRecoveryCode(_) => Method::RecoveryCode,
+            Self::Totp(_) | Self::Both(..) => Method::Totp,
+            Self::RecoveryCode(_) | Self::BothByRecoveryCode(..) => Method::RecoveryCode,
+        }
+    }
+
+    /// The device whose answer it is, or is part of it: what it approved lapses with it.
+    #[must_use]
+    pub const fn device(self) -> Option<DeviceId> {
+        match self {
+            Self::Push(device) | Self::Both(device, _) | Self::BothByRecoveryCode(device, _) => {
+                Some(device)
+            }
+            Self::Totp(_) | Self::RecoveryCode(_) => None,
+        }
+    }
+
+    /// What is left of a code with a withheld answer if the answer's device doesn't count any more.
+    #[must_use]
+    pub const fn alone(self) -> Option<Self> {
+        match self {
+            Self::Both(_, factor) => Some(Self::Totp(factor)),
+            Self::BothByRecoveryCode(_, factor) => Some(Self::RecoveryCode(factor)),
+            Self::Push(_) | Self::Totp(_) | Self::RecoveryCode(_) => None,
         }
     }
 }

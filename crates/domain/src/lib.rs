@@ -13,6 +13,7 @@ pub mod create;
 pub mod directory;
 pub mod guard;
 pub mod lab;
+pub mod notice;
 pub mod number;
 pub mod protocol;
 pub mod receipt;

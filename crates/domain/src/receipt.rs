@@ -12,7 +12,7 @@ pub const LIFE_S: u64 = 60;
 pub const fn acr(proof: Proof, digits: u8) -> &'static str {
     match proof {
         Proof::Push(_) if digits < DEFAULT_DIGITS => "urn:countersign:acr:number-match-familiar",
-        Proof::Push(_) | Proof::Both(_) | Proof::BothByRecoveryCode(_) => {
+        Proof::Push(_) | Proof::Both(..) | Proof::BothByRecoveryCode(..) => {
             "urn:countersign:acr:number-match"
         }
         Proof::Totp(_) => "urn:countersign:acr:totp",
@@ -26,8 +26,8 @@ pub const fn acr(proof: Proof, digits: u8) -> &'static str {
 pub const fn amr(proof: Proof) -> &'static [&'static str] {
     match proof {
         Proof::Push(_) => &["swk", "pop", "user"],
-        Proof::Both(_) => &["swk", "pop", "user", "otp"],
-        Proof::BothByRecoveryCode(_) => &["swk", "pop", "user", "recovery_code"],
+        Proof::Both(..) => &["swk", "pop", "user", "otp"],
+        Proof::BothByRecoveryCode(..) => &["swk", "pop", "user", "recovery_code"],
         Proof::Totp(_) => &["otp"],
         Proof::RecoveryCode(_) => &["recovery_code"],
     }

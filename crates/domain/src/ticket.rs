@@ -59,6 +59,9 @@ pub struct Ticket {
     pub code_hash: [u8; 32],
     /// Whether enrolment ends with a number.
     pub confirm: bool,
+    /// Whether it was made for a user without any factor, and so without a reason: it is of no use once there
+    /// is one.
+    pub first: bool,
     /// Who made it: may not be the one who agrees to a device that waits.
     pub by: String,
     /// When it was made.

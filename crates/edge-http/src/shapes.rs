@@ -227,6 +227,7 @@ pub(crate) fn created_ticket(ticket: &NewTicket) -> rest::CreatedTicket {
         ticket: ticket.id.to_string(),
         link: ticket.link.as_str().to_owned(),
         code: ticket.code.as_str().to_owned(),
+        server_fingerprint: ticket.fingerprint.clone(),
         expires_at: time(ticket.expires),
         waits_for: match ticket.decision {
             EnrolmentDecision::Allow => None,

@@ -229,8 +229,8 @@ impl Passed {
     fn by(proof: Proof, acr: &'static str) -> Self {
         let words = match proof {
             Proof::Push(_) => "number match on an enrolled authenticator",
-            Proof::Both(_) => "number match on an enrolled authenticator, and a code",
-            Proof::BothByRecoveryCode(_) => {
+            Proof::Both(..) => "number match on an enrolled authenticator, and a code",
+            Proof::BothByRecoveryCode(..) => {
                 "number match on an enrolled authenticator, and a recovery code"
             }
             Proof::Totp(_) => "time-based code",

@@ -20,6 +20,8 @@ pub(crate) struct Device {
     pub(crate) connected: Connected,
     pub(crate) mailbox: Box<dyn Mailbox>,
     pub(crate) cards: Cards,
+    /// The last notice that was sent on this connection.
+    pub(crate) noticed: u64,
     _present: Present,
 }
 
@@ -100,7 +102,8 @@ async fn login(
         totp_rebind: connected.totp_rebind,
     });
     connection.send(frame).await?;
-    let device = Device { connected, mailbox, cards: Cards::default(), _present: Present::new() };
+    let (cards, noticed) = (Cards::default(), 0);
+    let device = Device { connected, mailbox, cards, noticed, _present: Present::new() };
     Ok((session, device))
 }
 

@@ -8,7 +8,7 @@ use domain::challenge::{Challenge, Mode, State};
 use ports::{Hint, NoticeKind};
 use session::{
     AnswerOutcome, Answering, Identified, Notice, NoticeKind as WireKind, Prompt, Pulling,
-    Rebinding, Step,
+    Rebinding, Seeing, Step,
 };
 
 use crate::Shared;
@@ -48,9 +48,10 @@ async fn begin(
     device: &mut Device,
 ) -> Result<(), End> {
     if let Some(notice) = waits(connection, device).await? {
-        connection.send(session.notice(as_sent(&notice))).await?;
+        connection.send(session.notice(as_sent(&notice, false))).await?;
     }
-    show_pending(connection, session, device).await
+    show_pending(connection, session, device).await?;
+    show_notices(connection, session, device).await
 }
 
 async fn react(
@@ -76,6 +77,7 @@ async fn react(
         }
         Step::Pull(asking) => pull(connection, device, asking).await,
         Step::Rebind(asking) => rebind(connection, &device.connected, asking).await,
+        Step::Seen(asking, up_to) => seen(connection, &device.connected, asking, up_to).await,
         Step::Close(close) => Err(close.into()),
     }
 }
@@ -93,6 +95,28 @@ async fn show_pending(
         show(connection, session, &mut device.cards, &challenge).await?;
     }
     Ok(())
+}
+
+/// Tells the person what is kept for them and this device hasn't had yet.
+async fn show_notices(
+    connection: &mut Connection,
+    session: &Identified,
+    device: &mut Device,
+) -> Result<(), End> {
+    let app = Arc::clone(&connection.shared.app);
+    loop {
+        let call = connection.shared.call();
+        let unseen = app.notices(&call, &device.connected, device.noticed).await;
+        let unseen = unseen.map_err(|error| unavailable(&error))?;
+        let Some(last) = unseen.last().and_then(|notice| notice.id) else {
+            return Ok(());
+        };
+        for notice in &unseen {
+            let more = notice.id != Some(last);
+            connection.send(session.notice(as_sent(notice, more))).await?;
+        }
+        device.noticed = last;
+    }
 }
 
 /// Makes up for hints that were lost: takes away the cards that ended meanwhile, and shows what rings.
@@ -116,7 +140,7 @@ async fn resync(
     for challenge in live.iter().filter(|challenge| challenge.mode == Mode::Ring) {
         show(connection, session, &mut device.cards, challenge).await?;
     }
-    Ok(())
+    show_notices(connection, session, device).await
 }
 
 async fn show(
@@ -169,8 +193,9 @@ async fn tell(
             connection.send(session.settled(challenge, state)).await?;
         }
         Hint::Notice(notice) => {
-            connection.send(session.notice(as_sent(&notice))).await?;
+            connection.send(session.notice(as_sent(&notice, false))).await?;
         }
+        Hint::Notices => Box::pin(show_notices(connection, &session, device)).await?,
         Hint::Resync => resync(connection, &session, device).await?,
         Hint::Replaced => return Err(session.replaced().into()),
         Hint::Revoked => return Err(session.revoked().into()),
@@ -193,8 +218,9 @@ async fn waits(
     Ok(notice)
 }
 
-fn as_sent(notice: &ports::Notice) -> Notice<'_> {
-    Notice { kind: kind(notice.kind), at: notice.at, text: &notice.text }
+fn as_sent(notice: &ports::Notice, more: bool) -> Notice<'_> {
+    let ports::Notice { id, kind: about, at, text } = notice;
+    Notice { id: *id, more, kind: kind(*about), at: *at, text }
 }
 
 const fn kind(kind: NoticeKind) -> WireKind {
@@ -281,4 +307,17 @@ async fn rebind(
     let (next, frame) = asking.rebound(secret.as_ref());
     connection.send(frame).await?;
     Ok(next)
+}
+
+/// Notes how far the person has read. If that isn't stored the notices come again, which harms nobody.
+async fn seen(
+    connection: &mut Connection,
+    connected: &Connected,
+    asking: Seeing,
+    up_to: u64,
+) -> Result<Identified, End> {
+    if let Err(error) = connection.shared.app.notices_seen(connected, up_to).await {
+        tracing::warn!(%error, "notices come again");
+    }
+    Ok(asking.noted())
 }

@@ -4,39 +4,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use domain::challenge::{Challenge, State};
-use statement::{ChallengeId, DeviceId, TenantId, Timestamp, UserId};
+use domain::notice::Notice;
+use statement::{ChallengeId, DeviceId, TenantId, UserId};
 
 use crate::BoxFuture;
 
 /// Hints that a mailbox holds before it asks its device to read the pending set anew: the most live
 /// challenges of a user, and a few notices.
 pub const MAX_MAILBOX: usize = 16;
-
-/// What a person is told beside challenges.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
-    /// About what.
-    pub kind: NoticeKind,
-    /// When it happened.
-    pub at: Timestamp,
-    /// One plain sentence, at most 200 characters.
-    pub text: String,
-}
-
-/// What notices are about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each name says what happened")]
-pub enum NoticeKind {
-    DeviceEnrolled,
-    TicketCreated,
-    FactorReset,
-    RecoveryCodeUsed,
-    RepeatedFailures,
-    FactorCreated,
-    DeviceRevoked,
-    DeviceWaiting,
-    Digest,
-}
 
 /// What a connected device is told.
 #[derive(Clone, Debug)]
@@ -45,9 +20,11 @@ pub enum Hint {
     Prompt(Arc<Challenge>),
     /// A card goes away.
     Settled(ChallengeId, State),
-    /// Something to tell the person.
+    /// Something to tell the person that isn't kept.
     Notice(Notice),
-    /// Too much happened: read the pending set, and take away what isn't in it any more.
+    /// Something to tell the person is kept: read [`crate::Directory::notices`].
+    Notices,
+    /// Too much happened: read the pending set and the notices, and take away the cards that ended.
     Resync,
     /// A newer connection of the device took over.
     Replaced,
@@ -63,8 +40,8 @@ pub trait Mailbox: Send {
 
 /// Wakes devices and waiters on whichever node they are.
 ///
-/// Obligations: never blocks, never fails: what can't be delivered is dropped, because the pending set is read on
-/// connect and after any gap. At most [`MAX_MAILBOX`] hints wait per device.
+/// Obligations: never blocks, never fails: what can't be delivered is dropped, because the pending set and the
+/// notices are read on connect and after any gap. At most [`MAX_MAILBOX`] hints wait per device.
 pub trait Courier: Send + Sync {
     /// Connects a device; the mailbox it had before gets [`Hint::Replaced`].
     fn connect(&self, tenant: TenantId, user: UserId, device: DeviceId) -> Box<dyn Mailbox>;

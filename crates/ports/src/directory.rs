@@ -7,6 +7,7 @@ use domain::directory::{
     ApiKey, Device, Integration, SecondRequest, StoredCode, Tenant, TotpFactor, User, UserRecord,
     Wait,
 };
+use domain::notice::Notice;
 use domain::ticket::{Claim, Ticket};
 use statement::{DeviceId, FactorId, IntegrationId, TenantId, TicketId, Timestamp, UserId};
 
@@ -53,7 +54,8 @@ pub enum Change {
     CancelTicket(TicketId),
     /// Uses a claimed ticket: the device is enrolled, with a TOTP secret if one comes along.
     Enrol {
-        /// The ticket, which must be claimed by the device's key.
+        /// The ticket, which must be claimed by the device's key; one for a user without any factor
+        /// ([`Ticket::first`]) enrols nothing once there is a factor.
         ticket: TicketId,
         /// The device; its user must have fewer than [`domain::directory::MAX_DEVICES`] active ones.
         device: Device,
@@ -92,6 +94,8 @@ pub enum Change {
     Unlink(IntegrationId, String),
     /// Raises a user's epoch: their device cookies end.
     EndCookies(UserId),
+    /// A device has had its user's notices up to this one.
+    SeeNotices(DeviceId, u64),
 }
 
 /// Why a change didn't happen. Nothing was stored.
@@ -203,6 +207,17 @@ pub trait Directory: Send + Sync {
         tenant: TenantId,
         page: Page,
     ) -> BoxFuture<'_, Result<Listed<User>, StoreError>>;
+
+    /// Notices that a device hasn't had yet, and that come after `after`, oldest first, at most so many. Notices
+    /// are kept with the entries that carry them ([`Entry::tell`]), the newest
+    /// [`domain::notice::KEPT_PER_KIND`] of each kind and user. A device is told what came after its own
+    /// enrolment.
+    fn notices(
+        &self,
+        device: DeviceId,
+        after: u64,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<Vec<Notice>, StoreError>>;
 
     /// Makes a change.
     fn apply(&self, change: Change, audit: Vec<Entry>)

@@ -14,8 +14,9 @@ mod vault;
 use std::future::Future;
 use std::pin::Pin;
 
-pub use courier::{Courier, Hint, MAX_MAILBOX, Mailbox, Notice, NoticeKind};
+pub use courier::{Courier, Hint, MAX_MAILBOX, Mailbox};
 pub use directory::{Change, Directory, DirectoryError, KeyOwner, Listed, Page, UserRef};
+pub use domain::notice::{Notice, NoticeKind};
 pub use hot::{Committed, Conflict, Hot, HotChange, HotError, HotUser, Rider};
 pub use ledger::{
     AuditFilter, AuditRow, Counted, Effect, Ledger, LedgerRecord, Open, Opened, Redeem, Redeemed,

@@ -124,6 +124,10 @@ impl Prompt<'_> {
 /// Something to tell the person beside challenges.
 #[derive(Clone, Copy, Debug)]
 pub struct Notice<'a> {
+    /// Its place in the order of all that are kept; `None` if it isn't.
+    pub id: Option<u64>,
+    /// Whether another one follows at once.
+    pub more: bool,
     /// About what.
     pub kind: NoticeKind,
     /// When it happened.
@@ -141,6 +145,8 @@ impl Notice<'_> {
             kind: self.kind.into(),
             at_ms: self.at.millis(),
             text: self.text.to_owned(),
+            id: self.id.unwrap_or_default(),
+            more: self.more,
         }))
     }
 }

@@ -33,6 +33,8 @@ pub enum Step {
     Pull(Pulling),
     /// A new TOTP secret is wanted.
     Rebind(Rebinding),
+    /// The person can see the notices up to this one.
+    Seen(Seeing, u64),
     /// The end.
     Close(Close),
 }
@@ -51,6 +53,10 @@ pub struct Pulling(Identified);
 /// While a TOTP secret is made.
 #[derive(Debug)]
 pub struct Rebinding(Identified);
+
+/// While it is noted how far the person has read.
+#[derive(Debug)]
+pub struct Seeing(Identified);
 
 /// What became of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,8 +90,9 @@ impl Identified {
             }
             Ok(Frame::Pull) => Step::Pull(Pulling(self)),
             Ok(Frame::RebindTotp) => Step::Rebind(Rebinding(self)),
+            Ok(Frame::NoticesSeen(up_to)) => Step::Seen(Seeing(self), up_to),
             Ok(Frame::Hello(..) | Frame::Login(_) | Frame::Claim(_) | Frame::Confirm(_)) => {
-                Step::Close(Close::malformed("answer, pull or rebind_totp expected"))
+                Step::Close(Close::malformed("answer, pull, rebind_totp or notices_seen expected"))
             }
         }
     }
@@ -170,6 +177,14 @@ impl Pulling {
     /// All of them, `prompts` in number, were sent.
     pub fn pulled(self, prompts: u32) -> (Identified, Bytes) {
         (self.0, encode::pulled(prompts))
+    }
+}
+
+impl Seeing {
+    /// It is noted; nothing is sent back.
+    #[must_use]
+    pub fn noted(self) -> Identified {
+        self.0
     }
 }
 

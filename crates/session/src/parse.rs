@@ -113,6 +113,7 @@ pub(crate) enum Frame {
     Answer(Answer),
     Pull,
     RebindTotp,
+    NoticesSeen(u64),
 }
 
 /// Reads a frame.
@@ -156,6 +157,7 @@ pub(crate) fn frame(bytes: Bytes) -> Result<Frame, Close> {
         WireFrame::Answer(wire) => answer(wire).map(Frame::Answer),
         WireFrame::Pull(wire_device::Pull {}) => Ok(Frame::Pull),
         WireFrame::RebindTotp(wire_device::RebindTotp {}) => Ok(Frame::RebindTotp),
+        WireFrame::NoticesSeen(seen) => Ok(Frame::NoticesSeen(seen.up_to)),
     }
 }
 

@@ -78,6 +78,7 @@ fn name(hint: &Hint) -> String {
         Hint::Prompt(challenge) => format!("prompt {}", challenge.id),
         Hint::Settled(id, state) => format!("settled {id} {}", state.name()),
         Hint::Notice(notice) => format!("notice {}", notice.text),
+        Hint::Notices => "notices".to_owned(),
         Hint::Resync => "resync".to_owned(),
         Hint::Replaced => "replaced".to_owned(),
         Hint::Revoked => "revoked".to_owned(),
@@ -89,6 +90,7 @@ async fn hints_come_in_order(mut world: CourierWorld) {
     let mut mailbox = world.connect(device);
     assert_eq!(next(&mut mailbox), None);
     let notice = Notice {
+        id: None,
         kind: NoticeKind::TicketCreated,
         at: world.fixture.clock.now(),
         text: "a ticket was made".to_owned(),
@@ -97,6 +99,7 @@ async fn hints_come_in_order(mut world: CourierWorld) {
         Hint::Prompt(world.fixture.challenge()),
         world.settled(),
         Hint::Notice(notice),
+        Hint::Notices,
         Hint::Resync,
     ];
     for hint in &hints {
@@ -208,12 +211,20 @@ async fn the_last_word_is_never_dropped(mut world: CourierWorld) {
     let mut new = world.connect(device);
     assert_eq!(drain(&mut old).last().map(String::as_str), Some("replaced"));
 
+    // notices that were lost with the rest are told before it
+    for _ in 0..=MAX_MAILBOX {
+        let hint = world.settled();
+        world.tell_user(hint);
+    }
+    world.tell_user(Hint::Notices);
     world.courier.tell_device(device, Hint::Revoked);
     for _ in 0..3 * MAX_MAILBOX {
         let hint = world.settled();
         world.tell_user(hint);
     }
-    assert!(drain(&mut new).contains(&"revoked".to_owned()));
+    let told = drain(&mut new);
+    assert!(told.contains(&"notices".to_owned()), "{told:?}");
+    assert_eq!(told.last().map(String::as_str), Some("revoked"));
 }
 
 async fn a_waiting_reader_is_woken(mut world: CourierWorld) {

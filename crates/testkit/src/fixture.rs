@@ -20,7 +20,7 @@ use crate::TestClock;
 #[must_use]
 pub fn opened(id: ChallengeId, integration: IntegrationId) -> Opened {
     let (charge, asker) = (Charge::default(), Asker::default());
-    Opened { id, integration, charge, asker, withheld: false }
+    Opened { id, integration, charge, asker, withheld: false, by: None }
 }
 
 /// A tenant with an integration and a user, and whatever else is drawn from its seed.
@@ -152,6 +152,7 @@ impl Fixture {
             secret_hash: self.bytes(),
             code_hash: self.bytes(),
             confirm: true,
+            first: false,
             by: "operator (uid 0)".to_owned(),
             created: now,
             expires: now.plus(ticket::LIFE),

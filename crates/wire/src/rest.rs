@@ -72,7 +72,7 @@ pub struct BrowserContext {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, example = "203.0.113.9")]
     pub ip: Option<String>,
-    /// Its `User-Agent`; reduced to browser and system before anybody sees it.
+    /// Its `User-Agent`, at most 2048 bytes; reduced to browser and system before anybody sees it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub user_agent: Option<String>,
@@ -321,6 +321,10 @@ pub struct CreatedTicket {
     pub link: String,
     /// What can be typed instead, together with the user's name.
     pub code: String,
+    /// What a device that is enrolled by `code` shows: show it beside the code, because nothing else tells the
+    /// person that the device speaks with the right server. The link holds it already.
+    #[schema(example = "3f2a 90bc 11d4 7e65 a0c8 5b19 e7d2 4f36")]
+    pub server_fingerprint: String,
     /// When it ends.
     #[schema(format = DateTime)]
     pub expires_at: String,

@@ -9,7 +9,7 @@ use domain::attempts::{Budgets, DAY};
 use domain::audit::Event;
 use domain::challenge::{Decision, Method, Proof, State};
 use domain::totp;
-use ports::UserRef;
+use ports::{NoticeKind, UserRef};
 use statement::AnswerDecision;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
@@ -181,7 +181,7 @@ async fn a_recovery_code_on_a_withheld_answer_passes_as_both() {
     assert_eq!(world.approve(&device, &asked).await.result, AnswerResult::Withheld);
     assert_eq!(submit(&world, &app, asked.view.id, &codes[0]).await, Ok(Decision::Approved));
     let receipt = world.redeem(&app, asked.view.id, "s2").await.expect("a receipt");
-    assert!(matches!(receipt.proof, Proof::BothByRecoveryCode(_)), "{:?}", receipt.proof);
+    assert!(matches!(receipt.proof, Proof::BothByRecoveryCode(..)), "{:?}", receipt.proof);
     let claims = receipt.receipt.split('.').nth(1).expect("claims");
     let claims = data_encoding::BASE64URL_NOPAD.decode(claims.as_bytes()).expect("base64");
     let claims = String::from_utf8(claims).expect("JSON");
@@ -191,7 +191,7 @@ async fn a_recovery_code_on_a_withheld_answer_passes_as_both() {
 #[tokio::test]
 async fn guessing_unknown_recovery_codes_costs_the_owner_nothing() {
     let world = World::new().await;
-    world.enrolled("alice").await;
+    let alice = world.enrolled("alice").await;
     let app = world.integration("vpn").await;
     let codes = recovery_codes(&world, "alice").await;
     let created = world.create(&app, "alice", "s1").await;
@@ -199,7 +199,9 @@ async fn guessing_unknown_recovery_codes_costs_the_owner_nothing() {
         let junk = format!("{n:0>8}-0000-0000-0000-0000");
         assert_eq!(submit(&world, &app, created.view.id, &junk).await, Err(Error::CodeWrong));
     }
-    // wrong secrets with a right id kill that code alone
+    let mut told = vec![NoticeKind::FactorCreated];
+    assert_eq!(world.notices(&alice.device).await, told, "nobody has such a code");
+    // wrong secrets with a right id kill that code alone, and its owner is told
     let stem = &codes[0][..8];
     for n in 0..20 {
         world.pass(Duration::from_secs(3600));
@@ -207,6 +209,8 @@ async fn guessing_unknown_recovery_codes_costs_the_owner_nothing() {
         let wrong = format!("{stem}-0000-0000-0000-{n:0>4}");
         assert_eq!(submit(&world, &app, fresh.view.id, &wrong).await, Err(Error::CodeWrong));
     }
+    told.extend([NoticeKind::RepeatedFailures; 2]);
+    assert_eq!(world.notices(&alice.device).await, told, "at five, and at the cap of ten");
     world.pass(Duration::from_secs(3600));
     let fresh = world.create(&app, "alice", "last").await;
     assert_eq!(submit(&world, &app, fresh.view.id, &codes[0]).await, Err(Error::CodeWrong));

@@ -54,14 +54,12 @@ async fn a_user_with_a_factor_needs_a_reason_and_old_devices_are_told() {
     let mut mailbox =
         world.app.courier().connect(connected.tenant, connected.user, connected.device);
     let second = world.enrol("alice", Some("new phone")).await.expect("a device");
-    let mut told = Vec::new();
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-    while let std::task::Poll::Ready(hint) = mailbox.poll_hint(&mut cx) {
-        if let Hint::Notice(notice) = hint {
-            told.push(notice.kind);
-        }
-    }
+    let hint = mailbox.poll_hint(&mut cx);
+    assert!(matches!(hint, std::task::Poll::Ready(Hint::Notices)), "{hint:?}");
+    let told = world.notices(&alice.device).await;
     assert_eq!(told, [ports::NoticeKind::TicketCreated, ports::NoticeKind::DeviceEnrolled]);
+    assert_eq!(world.notices(&second).await, [], "it knows of itself");
     assert_eq!(*second.totp, *alice.device.totp, "every device holder has the same fallback");
 }
 
@@ -79,6 +77,44 @@ async fn a_ticket_is_used_once_and_ends_after_five_minutes() {
     assert_eq!(late, EnrolError::Refused);
     let view = world.app.ticket(&world.call(), world.tenant, ticket.id).await.expect("a ticket");
     assert_eq!(view.state, "expired");
+}
+
+#[tokio::test]
+async fn a_ticket_without_number_or_reason_is_of_no_use_once_there_is_a_factor() {
+    let world = World::new().await;
+    world.user("alice").await;
+    let made = async || {
+        let request = TicketRequest { confirm: false, ..request("alice", None) };
+        let mut call = world.call();
+        let made = world.app.create_ticket(&mut call, &OPERATOR, world.tenant, request);
+        made.await.expect("a ticket")
+    };
+    let [early, late] = [made().await, made().await];
+    assert_eq!(
+        claim_by_code(&world, "alice", &early.code).await.unwrap_err(),
+        EnrolError::Refused,
+        "the second one ended the first"
+    );
+    // claimed before there is a factor, confirmed after
+    let claimed = claim_by_code(&world, "alice", &late.code).await.expect("a claim");
+    assert_eq!(claimed.digits, 0);
+    let user = || UserRef::Name("alice".to_owned());
+    let codes = domain::challenge::Method::RecoveryCode;
+    let factor =
+        world.app.create_factor(&mut world.call(), &OPERATOR, world.tenant, user(), codes).await;
+    factor.expect("recovery codes");
+    let code: [u8; 5] = statement::crockford::decode(&late.code).expect("a code");
+    let hash = ticket_code_hash("alice", &code);
+    let key = SigningKey::from_seed(&[8; 32]);
+    let signature = EnrolConfirm { ticket: &hash, nonce: &[4; 32], number: "" }.sign(&key);
+    let refused = world.app.confirm(&mut world.call(), claimed, "", &signature).await;
+    assert_eq!(refused.map(|_| ()).unwrap_err(), EnrolError::Refused);
+    let view = world.app.ticket(&world.call(), world.tenant, late.id).await.expect("a ticket");
+    assert_eq!(view.state, "cancelled");
+    let devices = world.app.devices(world.tenant, user()).await;
+    assert!(devices.expect("a user").is_empty());
+    // with a reason and a number it goes on
+    world.enrol("alice", Some("first phone")).await.expect("a device");
 }
 
 #[tokio::test]
@@ -264,13 +300,8 @@ async fn a_reset_is_told_once_it_is_stored_and_before_the_socket_closes() {
     world.app.reset_user(&mut call, &OPERATOR, world.tenant, user, why).await.expect("a reset");
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
     let mut next = || mailbox.poll_hint(&mut cx);
-    let notice = next();
-    assert!(
-        matches!(
-            &notice,
-            std::task::Poll::Ready(Hint::Notice(notice)) if notice.kind == ports::NoticeKind::FactorReset
-        ),
-        "{notice:?}"
-    );
+    let hint = next();
+    assert!(matches!(hint, std::task::Poll::Ready(Hint::Notices)), "{hint:?}");
     assert!(matches!(next(), std::task::Poll::Ready(Hint::Revoked)));
+    assert_eq!(world.notices(&alice.device).await, [ports::NoticeKind::FactorReset]);
 }

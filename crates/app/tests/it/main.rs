@@ -15,4 +15,5 @@ mod races;
 mod replayed;
 mod rules;
 mod waiting;
+mod withheld;
 mod world;

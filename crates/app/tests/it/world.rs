@@ -253,6 +253,12 @@ impl World {
         pending.iter().map(|challenge| (challenge.id, challenge.document.clone())).collect()
     }
 
+    /// What a device wasn't told yet.
+    pub(crate) async fn notices(&self, device: &Device) -> Vec<ports::NoticeKind> {
+        let notices = self.app.notices(&self.call(), &device.connected, 0).await;
+        notices.expect("the store works").iter().map(|notice| notice.kind).collect()
+    }
+
     /// How a challenge reaches its user.
     pub(crate) async fn mode(&self, id: ChallengeId) -> Mode {
         let store = self.store.as_ref().expect("an open store");

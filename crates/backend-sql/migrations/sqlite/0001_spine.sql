@@ -53,6 +53,7 @@ CREATE INDEX users_in_order ON users (tenant, made);
 CREATE INDEX users_by_name ON users (name);
 
 -- What doesn't count yet has a wait_by: who made it. Without a wait_until it waits until somebody agrees.
+-- noticed: the last notice that the device has had.
 CREATE TABLE devices (
     made INTEGER PRIMARY KEY,
     id BLOB NOT NULL UNIQUE,
@@ -64,9 +65,21 @@ CREATE TABLE devices (
     created INTEGER NOT NULL,
     revoked INTEGER,
     wait_until INTEGER,
-    wait_by TEXT
+    wait_by TEXT,
+    noticed INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX devices_of_user ON devices (user_id);
+
+-- What a user's devices are told; each device has had those up to its `noticed`. A text may name a device: it is
+-- erased with its user. No foreign key: names that nobody has are written too, so that they cost the same.
+CREATE TABLE notices (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    user_id BLOB NOT NULL,
+    kind INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    text TEXT NOT NULL
+) STRICT;
+CREATE INDEX notices_of_user ON notices (user_id, id);
 
 -- waits: 1 for the one that will take the other's place.
 CREATE TABLE totp (
@@ -100,7 +113,7 @@ CREATE TABLE killed_cookies (
     PRIMARY KEY (user_id, cookie)
 ) STRICT, WITHOUT ROWID;
 
--- state: 0 open, 1 claimed, 2 used, 3 cancelled. The claim is there while it is claimed.
+-- first: made for a user without any factor. state: 0 open, 1 claimed, 2 used, 3 cancelled. The claim is there while it is claimed.
 CREATE TABLE tickets (
     made INTEGER PRIMARY KEY,
     id BLOB NOT NULL UNIQUE,
@@ -109,6 +122,7 @@ CREATE TABLE tickets (
     secret_hash BLOB NOT NULL UNIQUE,
     code_hash BLOB NOT NULL,
     confirm INTEGER NOT NULL,
+    first INTEGER NOT NULL,
     made_by TEXT NOT NULL,
     created INTEGER NOT NULL,
     expires INTEGER NOT NULL,
@@ -122,7 +136,9 @@ CREATE TABLE tickets (
 CREATE INDEX tickets_pending ON tickets (user_id) WHERE state < 2;
 
 -- record: what has no column of its own, in an envelope that names its version. decision: 0 pending, else its
--- code. proof_kind: 0 none, 1 push, 2 TOTP, 3 recovery code. The sealed number is gone once it is decided.
+-- code. proof_kind: 0 none, 1 push, 2 TOTP, 3 recovery code, 4 push and TOTP,
+-- 5 push and recovery code; the proof_id of the last two is the device's id and then the factor's. The sealed number is
+-- gone once it is decided.
 CREATE TABLE challenges (
     id BLOB PRIMARY KEY NOT NULL,
     tenant BLOB NOT NULL,

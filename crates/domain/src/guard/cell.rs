@@ -50,6 +50,8 @@ pub struct Opened {
     pub asker: Asker,
     /// Whether a right answer was withheld: a code approves it, from a budget of its own.
     pub withheld: bool,
+    /// Whose answer that was.
+    pub by: Option<DeviceTag>,
 }
 
 /// What is remembered per user: a small value.
@@ -107,7 +109,7 @@ impl Cell {
         }
         self.memory = self.memory.at(policy, now);
         let (charge, alerts) = self.memory.opened(policy, facts, verdict, now);
-        self.open.push(Opened { id, integration, charge, asker, withheld: false });
+        self.open.push(Opened { id, integration, charge, asker, withheld: false, by: None });
         (self, alerts)
     }
 

@@ -30,7 +30,7 @@ async fn an_integration_has_what_it_was_registered_with() {
     let world = World::new().await;
     let new = json!({
         "name": "vpn", "kind": "api", "purposes": ["sign_in", "reset"], "methods": ["push", "totp"],
-        "scopes": ["users:write", "users:write"], "verifies_first_factor": true, "reveal_users": true,
+        "scopes": ["users:write", "challenges", "users:write"], "verifies_first_factor": true, "reveal_users": true,
     });
     let made = world.admin("POST", "/integrations", new).await.ok(201);
     assert_eq!(members(&made), ["api_key", "integration", "warning"]);
@@ -41,7 +41,7 @@ async fn an_integration_has_what_it_was_registered_with() {
         let expected = json!({
             "integration": made["integration"], "name": "vpn", "kind": "api",
             "purposes": ["sign_in", "reset"],
-            "methods": ["push", "totp"], "scopes": ["challenges", "users:write"],
+            "methods": ["push", "totp"], "scopes": ["users:write", "challenges"],
             "verifies_first_factor": true, "reveal_users": true, "created_at": world.time(),
         });
         assert_eq!(shown, expected);
@@ -163,7 +163,9 @@ async fn a_ticket_goes_from_open_to_used() {
     let world = World::new().await;
     world.user("alice").await;
     let made = world.admin("POST", "/tickets", json!({ "user": "alice" })).await.ok(201);
-    assert_eq!(members(&made), ["code", "expires_at", "link", "ticket"]);
+    assert_eq!(members(&made), ["code", "expires_at", "link", "server_fingerprint", "ticket"]);
+    let identity = world.app.vault().identity().identity_hash();
+    assert_eq!(text(&made["server_fingerprint"]), statement::fingerprint(&identity));
     assert!(text(&made["ticket"]).starts_with("tik_"));
     let path = format!("/tickets/{}", text(&made["ticket"]));
     let state = async || {

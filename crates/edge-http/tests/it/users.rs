@@ -57,7 +57,9 @@ async fn a_ticket_enrols_and_only_its_owner_sees_it() {
     world.user("bob").await;
     let tickets = "/v1/users/name:alice/tickets";
     let ticket = world.send(&key, "POST", tickets, Value::Null).await.ok(201);
-    assert_eq!(members(&ticket), ["code", "expires_at", "link", "ticket"]);
+    let identity = world.app.vault().identity().identity_hash();
+    assert_eq!(text(&ticket["server_fingerprint"]), statement::fingerprint(&identity));
+    assert_eq!(members(&ticket), ["code", "expires_at", "link", "server_fingerprint", "ticket"]);
     let path = format!("{tickets}/{}", text(&ticket["ticket"]));
     let shown = world.send(&key, "GET", &path, Value::Null).await.ok(200);
     assert_eq!(shown["state"], "open");
@@ -237,7 +239,7 @@ async fn a_user_is_for_emergencies_or_not() {
 async fn what_is_made_under_attack_waits_for_a_second_person() {
     let world = World::new().await;
     let key = world.master_key().await;
-    let scopes = json!({ "scopes": ["users:read", "users:write"] });
+    let scopes = json!({ "scopes": ["challenges", "users:read", "users:write"] });
     let other = world.key_with("second console", scopes).await;
     let phone = world.enrolled("alice").await;
     world.send(&key, "POST", "/v1/users/name:alice/contain", Value::Null).await.ok(200);

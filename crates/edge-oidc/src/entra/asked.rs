@@ -84,7 +84,7 @@ fn values(claim: Option<&Value>) -> Option<Option<Vec<&str>>> {
 /// The one method that Entra is told.
 pub(super) const fn amr(proof: Proof) -> Option<&'static str> {
     match proof {
-        Proof::Push(_) | Proof::Both(_) | Proof::BothByRecoveryCode(_) => Some(PUSH),
+        Proof::Push(_) | Proof::Both(..) | Proof::BothByRecoveryCode(..) => Some(PUSH),
         Proof::Totp(_) => Some(TOTP),
         Proof::RecoveryCode(_) => None,
     }

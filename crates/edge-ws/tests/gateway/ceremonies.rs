@@ -7,7 +7,7 @@ use tokio_tungstenite::tungstenite::Message;
 use wire::device::client_frame::Frame as ToServer;
 use wire::device::notice::Kind;
 use wire::device::server_frame::Frame as ToDevice;
-use wire::device::{self, Prompt, Pull, RebindTotp, Result as WireResult, State};
+use wire::device::{self, NoticesSeen, Prompt, Pull, RebindTotp, Result as WireResult, State};
 
 use crate::world::{Device, OPERATOR, PATIENCE, Socket, World};
 
@@ -204,10 +204,23 @@ async fn told(phone: &mut Socket, old: &Prompt) -> Vec<ChallengeId> {
 
 /// Fills the mailboxes of a user's devices.
 fn flood(world: &World, user: UserId) {
-    let notice =
-        Notice { kind: NoticeKind::FactorCreated, at: world.call().now, text: String::new() };
+    let notice = Notice {
+        id: None,
+        kind: NoticeKind::FactorCreated,
+        at: world.call().now,
+        text: String::new(),
+    };
     for _ in 0..=MAX_MAILBOX {
         world.app.courier().tell_user(world.tenant, user, Hint::Notice(notice.clone()));
+    }
+}
+
+async fn pulled(socket: &mut Socket) -> u32 {
+    socket.send(ToServer::Pull(Pull {})).await;
+    loop {
+        if let ToDevice::Pulled(pulled) = socket.recv().await {
+            return pulled.prompts;
+        }
     }
 }
 
@@ -228,17 +241,14 @@ async fn a_device_that_waits_is_told_so_and_shown_nothing_and_a_pull_brings_the_
     let mut laptop = world.log_in(&first).await;
     let silent = world.challenge(&caller, "alice", "silent", true).await.view.id;
 
-    let pulled = async |socket: &mut Socket| {
-        socket.send(ToServer::Pull(Pull {})).await;
-        loop {
-            if let ToDevice::Pulled(pulled) = socket.recv().await {
-                return pulled.prompts;
-            }
-        }
-    };
     assert_eq!(pulled(&mut phone).await, 0);
     assert_eq!(pulled(&mut laptop).await, 1);
-    let digest = laptop.notice().await;
+    let digest = loop {
+        let notice = laptop.notice().await;
+        if notice.id == 0 {
+            break notice;
+        }
+    };
     assert_eq!(digest.kind(), Kind::Digest, "{digest:?}");
     assert!(digest.text.starts_with("1 sign-in request was kept silent"), "{digest:?}");
 
@@ -252,4 +262,75 @@ async fn a_device_that_waits_is_told_so_and_shown_nothing_and_a_pull_brings_the_
     assert_eq!(pulled(&mut phone).await, 1);
     world.app.cancel_challenge(&mut world.call(), &caller, silent).await.expect("cancelled");
     while !matches!(phone.recv().await, ToDevice::Settled(_)) {}
+}
+
+/// Kinds and ids of the next notices, up to the last of those that were sent together.
+async fn notices(socket: &mut Socket) -> Vec<(Kind, u64)> {
+    let mut told = Vec::new();
+    loop {
+        let notice = socket.notice().await;
+        told.push((notice.kind(), notice.id));
+        if !notice.more {
+            return told;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_phone_that_was_off_is_told_once_it_is_back_and_until_it_says_that_it_was_seen() {
+    let world = World::new().await;
+    world.user("alice").await;
+    let (phone, tablet) = (world.device("alice").await, world.device("alice").await);
+    let alice = UserRef::Name("alice".to_owned());
+    let codes = domain::challenge::Method::RecoveryCode;
+    let mut call = world.call();
+    let made = world.app.create_factor(&mut call, &OPERATOR, world.tenant, alice, codes).await;
+    made.expect("recovery codes");
+    let expected = [Kind::TicketCreated, Kind::DeviceEnrolled, Kind::FactorCreated];
+    let kinds = |told: &[(Kind, u64)]| told.iter().map(|(kind, _)| *kind).collect::<Vec<_>>();
+    let mut socket = world.log_in(&phone).await;
+    let first = notices(&mut socket).await;
+    assert_eq!(kinds(&first), expected);
+    // nobody said that it was seen: it comes again
+    drop(socket);
+    let mut socket = world.log_in(&phone).await;
+    let again = notices(&mut socket).await;
+    assert_eq!(again, first);
+    let (_, last) = first[2];
+    socket.send(ToServer::NoticesSeen(NoticesSeen { up_to: last })).await;
+    // requests are worked on in order: the answer to this one comes after
+    assert_eq!(pulled(&mut socket).await, 0);
+    // while connected it is told at once, and only what is new
+    world.app.revoke_device(&mut call, &OPERATOR, world.tenant, tablet.id).await.expect("revoked");
+    let now = notices(&mut socket).await;
+    assert_eq!(kinds(&now), [Kind::DeviceRevoked]);
+    assert!(now[0].1 > last);
+    drop(socket);
+    let mut socket = world.log_in(&phone).await;
+    assert_eq!(notices(&mut socket).await, now);
+}
+
+#[tokio::test]
+async fn a_mailbox_that_ran_over_loses_no_notice() {
+    let world = World::new().await;
+    let caller = world.integration().await;
+    world.user("alice").await;
+    let phone = world.device("alice").await;
+    let mut socket = world.log_in(&phone).await;
+    let user = world.challenge(&caller, "alice", "s", true).await;
+    let ToDevice::Prompt(_) = socket.recv().await else { panic!("a prompt") };
+    let user = world.store.ledger().lookup(user.view.id).await.expect("reads").expect("is there");
+    let alice = UserRef::Id(user.challenge.user);
+    let mut call = world.call();
+    let codes = domain::challenge::Method::RecoveryCode;
+    let made = world.app.create_factor(&mut call, &OPERATOR, world.tenant, alice, codes).await;
+    made.expect("recovery codes");
+    flood(&world, user.challenge.user);
+    let notice = loop {
+        let notice = socket.notice().await;
+        if notice.id != 0 {
+            break notice;
+        }
+    };
+    assert_eq!(notice.kind(), Kind::FactorCreated);
 }

@@ -9,8 +9,8 @@ use session::{Enrolled, Handshake, HandshakeStep, HelloFacts, Identified, Welcom
 use statement::{Certificate, DeviceId, SigningKey, TenantId, Timestamp, crockford};
 use wire::device::client_frame::Frame;
 use wire::device::{
-    self, Answer, ClientFrame, ClientHello, Decision, EnrolClaim, EnrolConfirm, Login, Pull,
-    RebindTotp, ServerFrame, TypedCode, enrol_claim, server_frame,
+    self, Answer, ClientFrame, ClientHello, Decision, EnrolClaim, EnrolConfirm, Login, NoticesSeen,
+    Pull, RebindTotp, ServerFrame, TypedCode, enrol_claim, server_frame,
 };
 
 pub(crate) const NONCE: [u8; 32] = [9; 32];
@@ -69,7 +69,7 @@ pub(crate) fn answer() -> Answer {
 }
 
 /// One good frame of each kind.
-pub(crate) fn all_frames() -> [(&'static str, Frame); 7] {
+pub(crate) fn all_frames() -> [(&'static str, Frame); 8] {
     [
         ("hello", Frame::Hello(hello())),
         ("login", Frame::Login(login())),
@@ -78,6 +78,7 @@ pub(crate) fn all_frames() -> [(&'static str, Frame); 7] {
         ("answer", Frame::Answer(answer())),
         ("pull", Frame::Pull(Pull {})),
         ("rebind", Frame::RebindTotp(RebindTotp {})),
+        ("seen", Frame::NoticesSeen(NoticesSeen { up_to: 7 })),
     ]
 }
 

@@ -153,6 +153,7 @@ fn live(
     let next = match step {
         Step::Close(close) => return none(close),
         Step::Wait(next) | Step::Ping(next) => next,
+        Step::Seen(asking, _) => asking.noted(),
         Step::Answer(asking, _) => {
             story.device_asked += 1;
             asking.answered(AnswerOutcome::Retry, false).0

@@ -34,6 +34,7 @@ fn told_live(step: &Step) -> &'static str {
         Step::Answer(..) => "answer",
         Step::Pull(_) => "pull",
         Step::Rebind(_) => "rebind",
+        Step::Seen(..) => "seen",
         Step::Close(close) => close.reason,
     }
 }
@@ -59,8 +60,8 @@ fn each_state_takes_its_own_frames_and_no_others() {
         assert_eq!(got, expect(taken, otherwise));
     }
     let got = all_frames().map(|(_, frame)| told_live(&identified().on_frame(encode(frame), NOW)));
-    let taken = ["answer", "pull", "rebind"];
-    assert_eq!(got, expect(&taken, "answer, pull or rebind_totp expected"));
+    let taken = ["answer", "pull", "rebind", "seen"];
+    assert_eq!(got, expect(&taken, "answer, pull, rebind_totp or notices_seen expected"));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod integrations;
 mod links;
+mod notices;
 mod people;
 mod tickets;
 mod waits;
@@ -72,6 +73,11 @@ pub async fn directory_suite(make: impl AsyncFn() -> Backend) {
         tickets::of_racing_enrolments_with_one_ticket_one_wins,
         tickets::a_user_has_no_more_devices_than_allowed,
         tickets::a_claimed_ticket_ends_with_its_time,
+        tickets::a_first_ticket_is_of_no_use_once_there_is_a_factor,
+        notices::a_notice_is_kept_for_each_device_until_it_has_had_it,
+        notices::a_device_is_told_what_came_after_it,
+        notices::a_flood_of_one_kind_leaves_the_others,
+        notices::a_refused_change_tells_nothing,
         tickets::the_fifth_wrong_code_ends_the_code_alone,
         tickets::wrong_codes_of_others_count_for_nobody_else,
         tickets::racing_codes_get_five_tries,

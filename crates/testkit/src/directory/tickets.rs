@@ -217,6 +217,28 @@ pub(super) async fn a_claimed_ticket_ends_with_its_time(mut world: World) {
     assert_eq!(world.refused(late).await, DirectoryError::NotFound);
 }
 
+pub(super) async fn a_first_ticket_is_of_no_use_once_there_is_a_factor(mut world: World) {
+    let first = async |world: &mut World| {
+        let user = world.new_user().await;
+        let ticket = Ticket { first: true, ..world.fixture.ticket(&user) };
+        let device = Device { user: user.id, ..world.fixture.device() };
+        let claim = world.fixture.claim(&device);
+        world.apply(Change::CreateTicket(ticket.clone()), Event::TicketCreated).await;
+        world.apply(Change::ClaimTicket(ticket.id, claim), Event::TicketClaimed).await;
+        (user.id, enrol(&ticket, &device))
+    };
+    let (_, alone) = first(&mut world).await;
+    world.apply(alone, Event::DeviceEnrolled).await;
+    let (user, second) = first(&mut world).await;
+    let totp = Change::PutTotp(user, world.fixture.totp());
+    world.apply(totp, Event::FactorCreated).await;
+    assert_eq!(world.refused(second).await, DirectoryError::NotFound);
+    let (user, second) = first(&mut world).await;
+    let codes = Change::PutRecoveryCodes(user, world.fixture.recovery_codes());
+    world.apply(codes, Event::FactorCreated).await;
+    assert_eq!(world.refused(second).await, DirectoryError::NotFound);
+}
+
 pub(super) async fn the_fifth_wrong_code_ends_the_code_alone(mut world: World) {
     let name = world.fixture.user.name.clone();
     let ticket = world.new_ticket().await;

@@ -79,10 +79,15 @@ pub async fn ledger_suite(make: impl AsyncFn() -> Backend) {
         redeem::a_lapse_of_anything_else_leaves_nothing_behind,
         redeem::a_redeem_and_a_lapse_never_both_win,
         redeem::a_revoked_device_s_approvals_lapse,
+        redeem::an_approval_by_push_and_code_lapses_with_its_device,
         redeem::a_reset_user_s_approvals_lapse,
     );
+    counts_and_rows(&set_up).await;
+}
+
+async fn counts_and_rows(set_up: &impl AsyncFn(u64) -> World) {
     rules!(
-        &set_up;
+        set_up;
         attempts::racing_attempts_share_one_budget,
         attempts::waiting_frees_one_try_at_a_time_and_the_cap_is_final,
         attempts::a_lane_ends_at_its_day_its_month_and_its_cap,

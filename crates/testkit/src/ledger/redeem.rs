@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use domain::audit::Event;
 use domain::challenge::{
-    COLLECT_WINDOW, Challenge, Collect, Decided, Decision, MAX_WRONG_SESSIONS, State,
+    COLLECT_WINDOW, Challenge, Collect, Decided, Decision, MAX_WRONG_SESSIONS, Proof, State,
 };
-use ports::{Change, Effect, Redeem, Redeemed};
+use ports::{Change, Effect, Redeem, Redeemed, Settle, Settled};
+use statement::FactorId;
 
 use super::count;
 use crate::backend::World;
@@ -228,6 +229,26 @@ pub(super) async fn a_revoked_device_s_approvals_lapse(mut world: World) {
     assert_eq!(world.redeem(item).await, Redeemed::Lapsed);
     let item = world.redeem_item(&by_other);
     assert!(matches!(world.redeem(item).await, Redeemed::Redeemed(_)));
+}
+
+pub(super) async fn an_approval_by_push_and_code_lapses_with_its_device(mut world: World) {
+    let [revoked, other] = [world.enrol().await, world.enrol().await];
+    let mut challenges = Vec::new();
+    for device in [&revoked, &other] {
+        let challenge = world.open().await;
+        let proof = Proof::Both(device.id, FactorId::from_bytes([7; 16]));
+        let answer = world.answer(&challenge, device, Decision::Approved);
+        let settled = world.settle(Settle { proof: Some(proof), ..answer }).await;
+        assert!(matches!(settled, Settled::Settled(decided) if decided.proof == Some(proof)));
+        challenges.push((challenge, proof));
+    }
+    world.revoke_device(&revoked).await;
+    assert_eq!(world.collect(&challenges[0].0).await, Collect::Lapsed);
+    let item = world.redeem_item(&challenges[0].0);
+    assert_eq!(world.redeem(item).await, Redeemed::Lapsed);
+    let item = world.redeem_item(&challenges[1].0);
+    let Redeemed::Redeemed(decided) = world.redeem(item).await else { panic!("it stands") };
+    assert_eq!(decided.proof, Some(challenges[1].1), "it comes back as it went");
 }
 
 pub(super) async fn a_reset_user_s_approvals_lapse(mut world: World) {
