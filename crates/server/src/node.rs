@@ -90,7 +90,9 @@ impl StartError {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Tls(_) | Self::PublicUrl(_) | Self::Policy(_) => Exit::Usage,
+            Self::Tls(_) | Self::PublicUrl(_) | Self::SharedOrigin(_) | Self::Policy(_) => {
+                Exit::Usage
+            }
             Self::DataDir(DataDirError::Open(..))
             | Self::MasterKey(MasterKeyError::Permissions { .. } | MasterKeyError::Length(_))
             | Self::Store(

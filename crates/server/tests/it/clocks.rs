@@ -87,6 +87,7 @@ async fn signs_in(now: Clock) {
         scopes: vec![Scope::Challenges],
         verifies_first_factor: false,
         reveal_users: false,
+        protocol: domain::protocol::Protocol::Api,
     };
     let made = app.create_integration(&mut call(now), &OPERATOR, tenant, new).await.unwrap();
     let caller = app.authenticate(&call(now), made.key.reveal()).await.unwrap();
