@@ -247,7 +247,10 @@ fn new_integration(new: NewIntegration) -> Value {
         body["purposes"] = names(new.purpose.iter().map(api_name).collect());
     }
     if !new.scope.is_empty() {
-        body["scopes"] = names(new.scope.iter().map(api_name).collect());
+        let challenges = (!new.no_challenges).then(|| api_name(&crate::cli::Scope::Challenges));
+        let mut scopes: Vec<String> = new.scope.iter().map(api_name).collect();
+        scopes.extend(challenges.filter(|name| !scopes.contains(name)));
+        body["scopes"] = names(scopes);
     }
     for (name, values) in [("redirect_uris", new.redirect_uri), ("tenant_ids", new.directory_id)] {
         if !values.is_empty() {

@@ -348,7 +348,7 @@ mod tests {
         let data = dir.path().join("data");
         let report = look(&data, &[]).await;
         assert!(report.is_ok(), "{}", report.text());
-        assert_eq!(report.next, "countersign serve");
+        assert_eq!(report.next, format!("countersign serve --data {}", data.display()));
         assert!(!data.exists(), "looking changes nothing");
     }
 
@@ -391,7 +391,8 @@ mod tests {
         let running = tokio::spawn(socket.run(Router::new(), stopped));
         let report = look(dir.path(), &[]).await;
         assert!(report.is_ok(), "{}", report.text());
-        assert_eq!(report.next, "countersign admin user list");
+        let next = format!("countersign admin --data {} user list", dir.path().display());
+        assert_eq!(report.next, next);
         running.abort();
         drop(held);
     }

@@ -141,9 +141,12 @@ pub struct NewIntegration {
     /// are always allowed]
     #[arg(long, value_name = "PURPOSE", value_delimiter = ',')]
     pub purpose: Vec<Purpose>,
-    /// All that its keys may do [default: challenges]; user scopes let a key enrol devices
+    /// What its keys may do beside asking for challenges; user scopes let a key enrol devices
     #[arg(long, value_name = "SCOPE", value_delimiter = ',')]
     pub scope: Vec<Scope>,
+    /// Its keys may do nothing but what --scope says: for one that only reads and must not ring phones
+    #[arg(long, requires = "scope")]
+    pub no_challenges: bool,
     /// Where browsers may be sent back to, exactly; only for the kind oidc
     #[arg(long, value_name = "URI")]
     pub redirect_uri: Vec<String>,

@@ -373,6 +373,8 @@ const TRICKS: [(&str, &str, &str); 22] = [
 async fn other_spellings_lead_nowhere_else() {
     let world = World::new("authz-tricks").await;
     let foreign = world.integration("neighbour", &[], &[]).await;
+    // the first look draws the keys
+    world.rest.send("", "GET", "/oidc/jwks.json", &Value::Null).await;
     let objects = Objects::new(&world, "tricks").await;
     let before = (objects.seen(&world).await, world.events(&world.own_key).await);
     let session = json!({"browser_session": objects.asked.session});
