@@ -75,10 +75,13 @@ impl Site {
     }
 }
 
-/// Lets enrolment links that a browser opens lead to the authenticator at `url`. Browsers carry the fragment, which
-/// is the secret, over to an address that has none (Fetch §4.4); neither server is sent it.
-pub(crate) fn led_to(router: Router, url: &ServerUrl) -> Router {
-    router.layer(from_fn_with_state(format!("{url}{ENROL}"), lead))
+/// Lets enrolment links that a browser opens lead to the authenticator, if there is one. Browsers carry the
+/// fragment, which is the secret, over to an address that has none (Fetch §4.4); neither server is sent it.
+pub(crate) fn led_to(router: Router, site: Option<&Site>) -> Router {
+    match site {
+        Some(Site { url, .. }) => router.layer(from_fn_with_state(format!("{url}{ENROL}"), lead)),
+        None => router,
+    }
 }
 
 async fn lead(State(to): State<String>, request: Request, next: Next) -> Response {

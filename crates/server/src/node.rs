@@ -247,10 +247,7 @@ impl Node {
             .merge(edge_pages::dress(edge_oidc::router(oidc)))
             .merge(edge_pages::dress(edge_oidc::entra_router(entra)))
             .merge(edge_pages::router(pages));
-        let router = match &authenticator {
-            Some(site) => led_to(router, &site.url),
-            None => router,
-        };
+        let router = led_to(router, authenticator.as_ref());
         let fronted = Front {
             trusted_proxies: config.trusted_proxies.clone().into(),
             ids: RequestIds::new(clock::seed()),
