@@ -341,7 +341,7 @@ impl Memory {
         let added = self.add(policy, &facts.origin, familiarity, charge.paid(), false);
         charge.weight = if rang { added.short.min(added.long) } else { added.short };
         if matches!(familiarity, Familiarity::Near | Familiarity::Unknown) {
-            self.tried(policy, &facts.origin, self.roaming_factor(policy));
+            self.tried(policy, &facts.origin);
             if rang {
                 self.note_session(facts.session, first);
             } else {

@@ -338,10 +338,10 @@ impl Memory {
     }
 
     /// Counts a try from elsewhere, whatever came of it.
-    pub(super) fn tried(&mut self, policy: &Policy, origin: &Origin, weight: f32) {
-        self.tries = (self.tries + weight).min(policy.tries_cap);
+    pub(super) fn tried(&mut self, policy: &Policy, origin: &Origin) {
+        self.tries = (self.tries + 1.0).min(policy.tries_cap);
         if origin.context() == Some(self.debt_place) {
-            self.debt[2] += weight;
+            self.debt[2] += 1.0;
         }
         let today = Self::day(self.at);
         let passed = u32::from(today.saturating_sub(self.tried_day));

@@ -198,7 +198,7 @@ impl Memory {
             let weight = Weight::passing(policy.wrong_code);
             self.add(policy, origin, familiarity, weight, false);
             if familiarity != Familiarity::Nowhere {
-                self.tried(policy, origin, 1.0);
+                self.tried(policy, origin);
             }
             self.prolong(policy, now);
         }

@@ -130,7 +130,7 @@ policy! {
     loop_denial: 0.7 "rings" in 0.0..2.0, "What a denial from a known place adds to its ring.";
 
     nowhere_day_weight: 0.5 "score" in 0.0..2.0, "Score of one fresh time-out of a request without address and cookie, within a day.";
-    nowhere_long_weight: 0.4 "score" in 0.0..2.0, "The same within nowhere_long_half_life_s.";
+    nowhere_long_weight: 0.42 "score" in 0.0..2.0, "The same within nowhere_long_half_life_s.";
     nowhere_long_half_life_s: 1036800.0 "s" in 172800.0..2592000.0, "Long horizon of requests without address and cookie.";
     nowhere_silent_at: 0.95 "score" in 0.2..5.0, "Score at which they no longer ring: two in a row do, because success forgives nothing here.";
 
