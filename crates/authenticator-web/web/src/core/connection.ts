@@ -237,9 +237,12 @@ export class Connection {
       case "pulled":
         return this.#outside.emit({ type: "pulled", prompts: frame.value.prompts });
       case "notice": {
-        const { kind, atMs, text } = frame.value;
+        const { kind, atMs, text, id, more } = frame.value;
         const notice = { kind: noticeKindOf(kind), at: Number(atMs), text: plain(text, MAX_NOTICE) };
-        return this.#outside.emit({ type: "notice", notice });
+        this.#outside.emit({ type: "notice", notice });
+        // it would come again at each login otherwise
+        if (id > 0n && !more) this.#send({ case: "noticesSeen", value: { upTo: id } });
+        return;
       }
       case "totpRebound":
         // none: the server sees no right to one, and the old secret stays what it was

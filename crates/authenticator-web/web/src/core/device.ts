@@ -37,6 +37,7 @@ export const Answer = message({
 
 export const Pull = message({});
 export const RebindTotp = message({});
+export const NoticesSeen = message({ upTo: field(1, "uint64") });
 
 export const ClientFrame = message({
   frame: oneof({
@@ -47,6 +48,7 @@ export const ClientFrame = message({
     answer: field(5, Answer),
     pull: field(6, Pull),
     rebindTotp: field(7, RebindTotp),
+    noticesSeen: field(8, NoticesSeen),
   }),
 });
 
@@ -112,6 +114,8 @@ export const Notice = message({
   kind: field(1, "enum"),
   atMs: field(2, "uint64"),
   text: field(3, "string"),
+  id: field(4, "uint64"),
+  more: field(5, "bool"),
 });
 
 export const TotpRebound = message({ totp: field(1, Totp) });
