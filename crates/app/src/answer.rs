@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use domain::answer::{Crossed, Meaning};
 use domain::attempts::Counter;
-use domain::audit::{Entry, Event, Shadow, Told};
+use domain::audit::{Cause, Entry, Event, Shadow, Told};
 use domain::challenge::{Challenge, Collect, Decided, Decision, Proof, State};
 use domain::directory::{Device, UserRecord};
 use domain::guard::{self, Alert, AlertKind, Raised, Reason, Release, Severity};
@@ -90,20 +90,20 @@ impl App {
                 && challenge.reaches_devices()
         });
         let Some(record) = own else {
-            return self.refuse(connected, answer.challenge, "foreign").await;
+            return self.refuse(connected, answer.challenge, Cause::Foreign).await;
         };
         let user = self.user_now(call, connected.tenant, UserRef::Id(connected.user)).await?;
         let device = user
             .as_ref()
             .and_then(|user| user.enrolled_devices().find(|device| device.id == connected.device));
         let (Some(user), Some(device)) = (&user, device) else {
-            return self.refuse(connected, answer.challenge, "revoked").await;
+            return self.refuse(connected, answer.challenge, Cause::Revoked).await;
         };
         if device.wait.is_some() {
-            return self.refuse(connected, answer.challenge, "waiting").await;
+            return self.refuse(connected, answer.challenge, Cause::Waiting).await;
         }
         if !verifies(&answer, device, &record.challenge) {
-            return self.refuse(connected, answer.challenge, "forged").await;
+            return self.refuse(connected, answer.challenge, Cause::Forged).await;
         }
         match record.state {
             State::Pending => {
@@ -130,13 +130,13 @@ impl App {
         &self,
         connected: &Connected,
         challenge: ChallengeId,
-        cause: &str,
+        cause: Cause,
     ) -> Result<Answered, StoreError> {
         let entry = Entry::new(connected.tenant, Event::AnswerRefused).with(|public| {
             public.challenge = Some(challenge);
             public.user = Some(connected.user);
             public.device = Some(connected.device);
-            public.cause = Some(cause.to_owned());
+            public.cause = Some(cause.into());
         });
         self.ledger.record(entry).await?;
         Ok(only(AnswerResult::Refused))
@@ -173,7 +173,7 @@ impl App {
             let about = About { device: Some(device.id), ..About::challenge(&challenge) };
             item.alerts = guarding::raise(about, raised, None);
             if meaning.decision == Decision::Reported && user.waits_for_time() {
-                item.alerts.push(held_entry(challenge.tenant, challenge.user, "reported"));
+                item.alerts.push(held_entry(challenge.tenant, challenge.user, Cause::Reported));
             }
         }
         let answers = self.settle_and_tell(call, items).await?;
@@ -185,7 +185,7 @@ impl App {
             }
             Some(Settled::Already(decided)) => AnswerResult::Settled(State::Decided(*decided)),
             Some(Settled::Late) => AnswerResult::Late,
-            _ => return self.refuse(connected, challenge.id, "revoked").await,
+            _ => return self.refuse(connected, challenge.id, Cause::Revoked).await,
         };
         let approved = matches!(
             result,
@@ -234,7 +234,7 @@ impl App {
             return Ok(());
         }
         let (tenant, user) = (user.user.tenant, user.user.id);
-        let audit = vec![held_entry(tenant, user, "reported")];
+        let audit = vec![held_entry(tenant, user, Cause::Reported)];
         match self.directory.apply(Change::HoldWaits(user), audit).await {
             Err(DirectoryError::Store(error)) => Err(error),
             _ => Ok(()),
@@ -348,7 +348,7 @@ impl App {
             public.user = Some(challenge.user);
             public.integration = Some(challenge.integration);
             public.device = Some(device.id);
-            public.cause = Some("reported".to_owned());
+            public.cause = Some(Cause::Reported.into());
         });
         let effects = vec![Effect::RaiseEpoch];
         if self.ledger.lapse(challenge.id, effects, entry).await? {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use domain::attempts::{Attempts, Counter, Lane, Refusal};
-use domain::audit::{Entry, Event, Shadow, Told};
+use domain::audit::{Cause, Entry, Event, Shadow, Told};
 use domain::challenge::{Challenge, Decision, Method, Proof, State};
 use domain::directory::UserRecord;
 use domain::guard::{self, Asker};
@@ -24,7 +24,7 @@ use crate::shadow::Differs;
 use crate::{App, Call, Caller, ChallengeView, Error};
 
 /// What the log says of a code that wasn't even compared.
-const SPENT: &str = "budget_spent";
+const SPENT: Cause = Cause::BudgetSpent;
 
 /// What a code proved, where its try was counted, and what accepting it uses up.
 struct Passed {
@@ -38,7 +38,7 @@ struct Passed {
 /// Why a code didn't pass.
 #[derive(Clone, Copy)]
 struct Failed {
-    cause: &'static str,
+    cause: Cause,
     /// What was counted, if it was compared with a factor's.
     attempts: Option<Attempts>,
     /// Whether the shadow policy would not have compared it.
@@ -46,7 +46,7 @@ struct Failed {
 }
 
 impl Failed {
-    const fn because(cause: &'static str) -> Self {
+    const fn because(cause: Cause) -> Self {
         Self { cause, attempts: None, shadow_refuses: false }
     }
 }
@@ -119,7 +119,7 @@ impl App {
         }
         match answers.first() {
             Some(Settled::Locked | Settled::Replayed | Settled::Spent) => {
-                let cause = "used_before";
+                let cause = Cause::UsedBefore;
                 self.ledger.record(failed_entry(&challenge, proof.method(), cause)).await?;
                 return Err(Error::CodeWrong);
             }
@@ -197,7 +197,7 @@ impl App {
             let effect = Effect::BurnStep { factor: factor.id, step, lane, budgets };
             return Ok(Some(Passed { proof, counter, effect, shadow_refuses }));
         }
-        let failed = Failed { cause: "wrong", attempts: Some(attempts), shadow_refuses };
+        let failed = Failed { cause: Cause::Wrong, attempts: Some(attempts), shadow_refuses };
         self.note_failure(call, tried, Method::Totp, failed).await?;
         let counter = Counter::Totp(challenge.user, lane);
         if factor.is_some() && lane == Lane::Own && attempts.is_locked(counter, &budgets) {
@@ -214,7 +214,7 @@ impl App {
         let entry = Entry::new(challenge.tenant, Event::FactorLocked).with(|public| {
             public.user = Some(challenge.user);
             public.factor = Some(Method::Totp);
-            public.cause = Some("hard_cap".to_owned());
+            public.cause = Some(Cause::HardCap.into());
         });
         match self.directory.apply(Change::LockTotp(challenge.user), vec![entry]).await {
             // locked already, or gone: the code is wrong all the same
@@ -287,7 +287,7 @@ impl App {
             // no hash is computed for a code that nobody has
             let policy = self.policy(challenge.tenant, challenge.integration);
             let may = self.may_send_junk(policy, challenge.tenant, asker, call.now);
-            let cause = if may { "unknown_code" } else { SPENT };
+            let cause = if may { Cause::UnknownCode } else { SPENT };
             self.note_failure(call, tried, Method::RecoveryCode, Failed::because(cause)).await?;
             return Ok(None);
         };
@@ -301,7 +301,7 @@ impl App {
         let secret = Zeroizing::new(code.secret.to_vec());
         let hash = self.vault.stretch(secret, stored.salt).await?;
         if !bool::from(hash.ct_eq(&stored.hash)) {
-            let failed = Failed { attempts: Some(attempts), ..Failed::because("wrong") };
+            let failed = Failed { attempts: Some(attempts), ..Failed::because(Cause::Wrong) };
             self.note_failure(call, tried, Method::RecoveryCode, failed).await?;
             return Ok(None);
         }
@@ -385,12 +385,12 @@ fn approval(challenge: &Challenge, proof: Proof, effect: Effect, alerts: Vec<Ent
     }
 }
 
-fn failed_entry(challenge: &Challenge, method: Method, cause: &str) -> Entry {
+fn failed_entry(challenge: &Challenge, method: Method, cause: Cause) -> Entry {
     Entry::new(challenge.tenant, Event::CodeFailed).with(|public| {
         public.challenge = Some(challenge.id);
         public.user = Some(challenge.user);
         public.integration = Some(challenge.integration);
         public.factor = Some(method);
-        public.cause = Some(cause.to_owned());
+        public.cause = Some(cause.into());
     })
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use domain::attempts::Counter;
-use domain::audit::{Entry, Event};
+use domain::audit::{Cause, Entry, Event};
 use domain::challenge::{Decision, Method};
 use domain::directory::{Device, StoredCode, TakesTwo, UserRecord, Wait};
 use domain::recovery::{self, RecoveryCode};
@@ -90,7 +90,7 @@ impl App {
         let (secret, factor) = self.new_totp(call, tenant, id);
         let otpauth_uri = totp::uri(&secret, "Countersign", &user.user.name)
             .map_err(|_| Error::invalid("user", "needs a name that authenticator apps can show"))?;
-        let cause = wait.as_ref().map(waits_for);
+        let cause = wait.as_ref().map(|wait| waits_for(wait).into());
         let text = "A new code generator was set up for your account.";
         let entry = factor_entry(tenant, id, actor).with(|public| public.cause = cause).telling(
             id,
@@ -130,7 +130,7 @@ impl App {
         let entry = factor_entry(tenant, id, actor)
             .with(|public| {
                 public.factor = Some(Method::RecoveryCode);
-                public.cause = wait.as_ref().map(waits_for);
+                public.cause = wait.as_ref().map(|wait| waits_for(wait).into());
             })
             .telling(id, NoticeKind::FactorCreated, text);
         let change = match &wait {
@@ -199,7 +199,7 @@ impl App {
         call: &mut Call,
         actor: &Actor,
         device: &Device,
-        cause: Option<&str>,
+        cause: Option<Cause>,
     ) -> Result<(), Error> {
         let (tenant, user) = (device.tenant, device.user);
         let text = format!("\"{}\" was removed from your account.", device.name);
@@ -207,7 +207,7 @@ impl App {
             .with(|public| {
                 public.user = Some(user);
                 public.device = Some(device.id);
-                public.cause = cause.map(str::to_owned);
+                public.cause = cause.map(String::from);
             })
             .privately(|private| private.by = Some(actor.to_string()))
             .telling(user, NoticeKind::DeviceRevoked, text);
@@ -251,7 +251,7 @@ impl App {
             Counted::Counted(attempts) => attempts.is_locked(counter, &budgets),
         };
         if refused && user.active_devices().any(|active| active.id == device.id) {
-            match self.revoke(call, &Actor::Rule, device, Some("hard_cap")).await {
+            match self.revoke(call, &Actor::Rule, device, Some(Cause::HardCap)).await {
                 Ok(()) | Err(Error::NotFound) => {}
                 Err(Error::Store(error)) => return Err(error),
                 Err(error) => return Err(StoreError::Inconsistent(error.to_string())),

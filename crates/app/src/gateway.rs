@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::audit::{Entry, Event};
+use domain::audit::{Cause, Entry, Event};
 use domain::challenge::{Challenge, Mode, State};
 use domain::directory::{Device, TotpFactor, UserRecord};
 use domain::number::{DEFAULT_DIGITS, Number};
@@ -171,7 +171,7 @@ impl App {
                 let entry = Entry::new(device.tenant, Event::LoginRefused).with(|public| {
                     public.user = Some(device.user);
                     public.device = Some(device.id);
-                    public.cause = Some(cause.to_owned());
+                    public.cause = Some(cause.into());
                 });
                 self.ledger.record(entry).await?;
             }
@@ -189,7 +189,7 @@ impl App {
     }
 
     /// Whether a login is this device's; why not, if it isn't.
-    fn check_login(&self, device: &Device, login: &Login) -> Result<(), &'static str> {
+    fn check_login(&self, device: &Device, login: &Login) -> Result<(), Cause> {
         let statement = statement::Login {
             server: &self.vault.identity().identity_hash(),
             tenant: device.tenant,
@@ -198,8 +198,8 @@ impl App {
         };
         let is_signed = statement.verify(&device.key, &login.signature).is_ok();
         match (is_signed && login.tenant == device.tenant, device.revoked) {
-            (false, _) => Err("forged"),
-            (true, Some(_)) => Err("revoked"),
+            (false, _) => Err(Cause::Forged),
+            (true, Some(_)) => Err(Cause::Revoked),
             (true, None) => Ok(()),
         }
     }
@@ -310,7 +310,7 @@ impl App {
         statement.verify(&claim.key, signature).map_err(|_| EnrolError::BadSignature)?;
         if !self.ticket_number_matches(&ticket, claim, number)? {
             let entry = ticket_entry(&ticket, Event::TicketCancelled)
-                .with(|public| public.cause = Some("wrong_number".to_owned()));
+                .with(|public| public.cause = Some(Cause::WrongNumber.into()));
             self.directory.apply(Change::CancelTicket(ticket.id), vec![entry]).await?;
             return Err(EnrolError::Refused);
         }
@@ -404,10 +404,10 @@ impl App {
                 .privately(|private| private.agent = Some(claim.device_name.clone()))
                 .telling_others(ticket.user, id, NoticeKind::DeviceEnrolled, text),
         ];
-        if let Some(cause) = &waits {
+        if let Some(cause) = waits {
             audit.push(ticket_entry(ticket, Event::DeviceWaiting).with(|public| {
                 public.device = Some(id);
-                public.cause = Some(cause.clone());
+                public.cause = Some(cause.into());
             }));
         }
         if new_factor.is_some() {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use domain::api_key::ApiKeyText;
-use domain::audit::{Entry, Event};
+use domain::audit::{Cause, Entry, Event};
 use domain::challenge::{Methods, Purpose};
 use domain::directory::{ApiKey, Device, Integration, Scope, TakesTwo, Tenant, User, UserRecord};
 use domain::protocol::Protocol;
@@ -11,9 +11,6 @@ use ports::{Change, DirectoryError, Listed, Page, UserRef};
 use statement::{DeviceId, IntegrationId, TenantId, Timestamp, UserId};
 
 use crate::{Actor, App, Call, Error};
-
-/// What the audit says of a user who is for emergencies.
-const BREAK_GLASS: &str = "break_glass";
 
 /// An integration to be registered.
 #[derive(Clone, Debug)]
@@ -274,7 +271,8 @@ impl App {
             let entry = Entry::new(tenant, Event::UserChanged)
                 .with(|public| {
                     public.user = Some(view.user.id);
-                    public.cause = Some(if on { BREAK_GLASS } else { "no_break_glass" }.to_owned());
+                    let cause = if on { Cause::BreakGlass } else { Cause::NoBreakGlass };
+                    public.cause = Some(cause.into());
                 })
                 .privately(|private| private.by = Some(actor.to_string()));
             self.directory.apply(Change::SetBreakGlass(view.user.id, on), vec![entry]).await?;
@@ -314,7 +312,7 @@ impl App {
         let entry = Entry::new(tenant, Event::UserCreated)
             .with(|public| {
                 public.user = Some(user.id);
-                public.cause = break_glass.then(|| BREAK_GLASS.to_owned());
+                public.cause = break_glass.then(|| Cause::BreakGlass.into());
             })
             .privately(|private| {
                 private.name = Some(name.clone());

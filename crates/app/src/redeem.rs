@@ -3,7 +3,7 @@
 use std::fmt;
 
 use data_encoding::BASE64URL_NOPAD;
-use domain::audit::{Entry, Event};
+use domain::audit::{Cause, Entry, Event};
 use domain::challenge::{Challenge, Decided, Proof};
 use domain::cookie::DeviceCookie;
 use domain::directory::User;
@@ -82,7 +82,7 @@ impl App {
             })
         };
         let audit = entry(Event::ChallengeRedeemed);
-        let wrong = Some("wrong_session".to_owned());
+        let wrong = Some(Cause::WrongSession.into());
         let audit_wrong = entry(Event::RedeemRefused).with(|public| public.cause = wrong);
         let item = Redeem { challenge: id, session, audit, audit_wrong };
         // read before it is spent: a failure costs nothing, and a cookie of an epoch that ends meanwhile is

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::audit::{Entry, Event};
+use domain::audit::{Cause, Entry, Event};
 use domain::directory::{Device, SecondRequest, TakesTwo, UserRecord, Wait};
 use domain::guard::{self, EnrolmentDecision, Policy, Raised};
 use ports::{Change, DirectoryError, Hint, Notice, NoticeKind, StoreError, UserRef};
@@ -17,15 +17,15 @@ use crate::{Actor, App, Call, Connected, Error};
 const REQUEST_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What the audit says something waits for.
-pub(crate) fn waits_for(wait: &Wait) -> String {
-    if wait.until.is_some() { "time" } else { "second_approver" }.to_owned()
+pub(crate) fn waits_for(wait: &Wait) -> Cause {
+    if wait.until.is_some() { Cause::Time } else { Cause::SecondApprover }
 }
 
 /// That what waited for time waits for a second person, and why.
-pub(crate) fn held_entry(tenant: TenantId, user: UserId, cause: &str) -> Entry {
+pub(crate) fn held_entry(tenant: TenantId, user: UserId, cause: Cause) -> Entry {
     Entry::new(tenant, Event::WaitHeld).with(|public| {
         public.user = Some(user);
-        public.cause = Some(cause.to_owned());
+        public.cause = Some(cause.into());
     })
 }
 
@@ -91,7 +91,7 @@ impl App {
         let hot = self.hot.load(tenant, user).await?;
         let (decision, _) = hot.cell.memory.at(policy, now).judge_enrolment(policy, now);
         let (change, audit) = if decision == EnrolmentDecision::SecondApprover {
-            (Change::HoldWaits(user), vec![held_entry(tenant, user, "raised")])
+            (Change::HoldWaits(user), vec![held_entry(tenant, user, Cause::Raised)])
         } else {
             // that it would end then is in the log already
             (Change::EndWaits(user, call.now), Vec::new())

@@ -1,7 +1,7 @@
 //! Tries of typed enrolment codes.
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use domain::audit::{Entry, Event};
+use domain::audit::{Cause, Entry, Event};
 use domain::ticket::{MAX_CODE_TRIES, Ticket};
 use ports::StoreError;
 
@@ -52,7 +52,7 @@ fn record_end(batch: &mut Batch<'_>, ticket: &Ticket) -> sqlx::Result<()> {
     let entry = Entry::new(ticket.tenant, Event::CodeFailed).with(|public| {
         public.ticket = Some(ticket.id);
         public.user = Some(ticket.user);
-        public.cause = Some("code_tries".to_owned());
+        public.cause = Some(Cause::CodeTries.into());
     });
     let entry =
         Prepared::new(&entry).map_err(|error: StoreError| sqlx::Error::Encode(error.into()))?;

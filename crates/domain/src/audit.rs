@@ -150,6 +150,81 @@ impl Event {
     }
 }
 
+/// Why, in one word. docs/events.md says which events carry which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// The signature doesn't match.
+    Forged,
+    /// A challenge of somebody else, or none.
+    Foreign,
+    /// The device was revoked.
+    Revoked,
+    /// The device doesn't count yet.
+    Waiting,
+    /// Another browser session.
+    WrongSession,
+    /// Not the number that the new device's owner sees.
+    WrongNumber,
+    /// Not the code.
+    Wrong,
+    /// A right code that had been used.
+    UsedBefore,
+    /// A recovery code that the user doesn't have.
+    UnknownCode,
+    /// No such code is compared any more.
+    BudgetSpent,
+    /// Too many tries of a ticket's code.
+    CodeTries,
+    /// Too many tries for good.
+    HardCap,
+    /// The person reported it.
+    Reported,
+    /// The user's level was raised when the wait was over.
+    Raised,
+    /// It counts after a while.
+    Time,
+    /// It counts when somebody else agrees.
+    SecondApprover,
+    /// For emergencies.
+    BreakGlass,
+    /// For emergencies no longer.
+    NoBreakGlass,
+}
+
+impl Cause {
+    /// Its name in the API.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Forged => "forged",
+            Self::Foreign => "foreign",
+            Self::Revoked => "revoked",
+            Self::Waiting => "waiting",
+            Self::WrongSession => "wrong_session",
+            Self::WrongNumber => "wrong_number",
+            Self::Wrong => "wrong",
+            Self::UsedBefore => "used_before",
+            Self::UnknownCode => "unknown_code",
+            Self::BudgetSpent => "budget_spent",
+            Self::CodeTries => "code_tries",
+            Self::HardCap => "hard_cap",
+            Self::Reported => "reported",
+            Self::Raised => "raised",
+            Self::Time => "time",
+            Self::SecondApprover => "second_approver",
+            Self::BreakGlass => "break_glass",
+            Self::NoBreakGlass => "no_break_glass",
+        }
+    }
+}
+
+impl From<Cause> for String {
+    fn from(cause: Cause) -> Self {
+        cause.name().to_owned()
+    }
+}
+
 /// The chained part: opaque ids and reasons, nothing that names a person.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "ids by the name of their kind; docs/events.md describes the rest")]
@@ -190,7 +265,7 @@ pub struct Public {
     /// What the shadow policy would have done, where that is something else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shadow: Option<Shadow>,
-    /// Why, in one word: `forged`, `foreign`, `wrong_session`, `hard_cap`, ..
+    /// A [`Cause`]; of new integrations, token keys and events that a webhook passed over, what they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
 }
