@@ -292,15 +292,15 @@ impl App {
                 return Ok(Some(weighed));
             };
             let (memory, charge) = (&cell.memory, &opened.charge);
-            let release = memory.judge_approval(policy, charge, has_code, break_glass, now);
+            let reason = memory.withholds(policy, charge, has_code, break_glass, now);
+            let release = reason.map_or(Release::Released, |_| Release::Withheld);
             let (whose, about) = ((tenant, integration), (has_code, break_glass));
             weighed.shadow = self.shadow_approval(whose, (memory, charge), about, release, now);
-            let withheld = release == Release::Withheld;
-            if withheld {
+            if let Some(reason) = reason {
                 (opened.withheld, opened.by) = (true, Some(guard::device_tag(device.id)));
                 let alerts = cell.memory.withheld(policy, now);
                 let alerts = cell.memory.grounded(policy, alerts, now);
-                let mut entries = vec![withheld_entry(challenge, device, &weighed)];
+                let mut entries = vec![withheld_entry(challenge, device, &weighed, reason)];
                 entries.extend(guarding::raise(About::challenge(challenge), alerts, None));
                 let whose = (tenant, challenge.user, hot.version);
                 if !self.store_cell(call, whose, cell, entries).await? {
@@ -311,7 +311,7 @@ impl App {
             if weighed.shadow.is_some() {
                 self.shadowed.note(Differs::Approval);
             }
-            return Ok((!withheld).then_some(weighed));
+            return Ok(reason.is_none().then_some(weighed));
         }
         Err(StoreError::Overloaded)
     }
@@ -387,12 +387,17 @@ pub(crate) fn needs_totp(user: &UserRecord) -> bool {
     user.totp.as_ref().is_none_or(|totp| totp.locked)
 }
 
-fn withheld_entry(challenge: &Challenge, device: &Device, weighed: &Weighed) -> Entry {
+fn withheld_entry(
+    challenge: &Challenge,
+    device: &Device,
+    weighed: &Weighed,
+    reason: Reason,
+) -> Entry {
     decided_entry(challenge, Decision::Approved, None).with(|public| {
         public.event = Event::AnswerWithheld;
         public.decision = None;
         public.device = Some(device.id);
-        public.reasons = vec![Reason::DeniedLately];
+        public.reasons = vec![reason];
         (public.told, public.shadow) = (Some(weighed.told), weighed.shadow.clone());
     })
 }

@@ -132,7 +132,7 @@ impl App {
         let reasons = created.map(|row| row.public.reasons.as_slice()).unwrap_or_default();
         let refused = rows.iter().filter(|row| row.public.event == Event::AnswerRefused).count();
         let wrong = rows.iter().filter(|row| row.public.event == Event::CodeFailed).count();
-        let withheld = rows.iter().any(|row| row.public.event == Event::AnswerWithheld);
+        let withheld = rows.iter().rfind(|row| row.public.event == Event::AnswerWithheld);
         let clauses: Vec<&str> = reasons.iter().map(|reason: &Reason| reason.clause()).collect();
         let because = if clauses.is_empty() {
             "its record does not say why".to_owned()
@@ -145,8 +145,11 @@ impl App {
             Mode::Decoy => "It was a decoy, which nobody can approve by push",
         };
         let mut sentence = format!("{reached}, because {because}; {}", ending(record.state));
-        if withheld {
+        if let Some(withheld) = withheld {
             sentence.push_str("; a right answer was withheld until a code passes");
+            if let Some(reason) = withheld.public.reasons.first() {
+                sentence.push_str(&format!(", because {}", reason.clause()));
+            }
         }
         if wrong > 0 {
             sentence.push_str(&format!("; wrong codes: {wrong}"));

@@ -121,6 +121,11 @@ impl Sums {
     }
 }
 
+/// The bits of the last five days.
+const DAYS: u8 = 0b1_1111;
+/// Set if the last denial was a report.
+const REPORTED: u8 = 1 << 7;
+
 /// What is remembered of one user. Plain numbers, at most 192 bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Memory {
@@ -150,7 +155,8 @@ pub struct Memory {
     pub(super) hold_until: Seconds,
     /// The last denial or report of something from elsewhere.
     pub(super) denied_at: Seconds,
-    /// The day of the last try from elsewhere, and on which of the eight days up to it there was one.
+    /// The day of the last try from elsewhere, and on which of the five days up to it there was one; [`REPORTED`]
+    /// stands beside them.
     tried_day: u16,
     tried_days: u8,
     /// The level that the hold was begun with.
@@ -239,6 +245,20 @@ impl Memory {
         if score > most && self.tried_days() < 2 {
             self.sums = self.sums.scaled(most / score);
         }
+    }
+
+    /// Notes a denial or report of something from elsewhere.
+    pub(super) const fn denied(&mut self, is_report: bool, now: Seconds) {
+        self.denied_at = now;
+        self.tried_days &= !REPORTED;
+        if is_report {
+            self.tried_days |= REPORTED;
+        }
+    }
+
+    /// Whether the last of those was a report.
+    pub(super) const fn was_reported(&self) -> bool {
+        self.tried_days & REPORTED != 0
     }
 
     /// Whether something from elsewhere was denied or reported less than `seconds` ago.
@@ -345,7 +365,8 @@ impl Memory {
         }
         let today = Self::day(self.at);
         let passed = u32::from(today.saturating_sub(self.tried_day));
-        self.tried_days = self.tried_days.checked_shl(passed).unwrap_or(0) | 1;
+        let days = self.tried_days.checked_shl(passed).unwrap_or(0) & DAYS | 1;
+        self.tried_days = self.tried_days & REPORTED | days;
         self.tried_day = today;
     }
 
@@ -364,7 +385,7 @@ impl Memory {
     /// On how many of the last five days there were tries from elsewhere: three working days, with a weekend
     /// between.
     pub(super) const fn tried_days(&self) -> u32 {
-        (self.tried_days & 0b1_1111).count_ones()
+        (self.tried_days & DAYS).count_ones()
     }
 
     /// Whether a browser session that rang at its place in vain may ring there once more: people try again, within

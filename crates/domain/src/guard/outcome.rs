@@ -6,6 +6,7 @@ use super::judge::{Around, Charge, EnrolmentDecision, Release};
 use super::memory::{Memory, Weight};
 use super::origin::{Familiarity, Origin};
 use super::policy::Policy;
+use super::reason::Reason;
 use crate::challenge::Decision;
 
 impl Memory {
@@ -21,6 +22,24 @@ impl Memory {
         break_glass: bool,
         now: Seconds,
     ) -> Release {
+        let because = self.withholds(policy, charge, has_code, break_glass, now);
+        because.map_or(Release::Released, |_| Release::Withheld)
+    }
+
+    /// Why a right answer is withheld, if it is.
+    #[must_use]
+    pub fn withholds(
+        &self,
+        policy: &Policy,
+        charge: &Charge,
+        has_code: bool,
+        break_glass: bool,
+        now: Seconds,
+    ) -> Option<Reason> {
+        let strange = !charge.familiarity.is_known() && !self.is_proven(&charge.origin);
+        if !strange || !has_code || break_glass {
+            return None;
+        }
         let denied_within = |s: f32| self.denied_within(Policy::seconds(s), now);
         // a denial by mistake is followed by a retry; one within an attack that goes on counts for days
         let held = now < self.hold_until;
@@ -29,13 +48,10 @@ impl Memory {
         } else {
             policy.denial_fresh_s
         };
-        let denied = denied_within(fresh) || (held && denied_within(policy.denial_memory_s));
-        let contained = held && self.held_level >= 3;
-        let strange = !charge.familiarity.is_known() && !self.is_proven(&charge.origin);
-        if strange && (denied || contained) && has_code && !break_glass {
-            Release::Withheld
+        if denied_within(fresh) || (held && denied_within(policy.denial_memory_s)) {
+            Some(if self.was_reported() { Reason::ReportedLately } else { Reason::DeniedLately })
         } else {
-            Release::Released
+            (held && self.held_level >= 3).then_some(Reason::Contained)
         }
     }
 
@@ -130,7 +146,7 @@ impl Memory {
         if charge.familiarity.is_known() {
             self.forget_cookie(&charge.origin);
         } else {
-            self.denied_at = now;
+            self.denied(false, now);
             self.distrust(policy, &charge.origin);
         }
     }
@@ -156,7 +172,7 @@ impl Memory {
         let confirmed = now < self.hold_until && self.held_level >= 3;
         // wherever it came from, who is on probation may be the same one: probation begins anew
         self.distrust(policy, origin);
-        self.denied_at = now;
+        self.denied(true, now);
         self.hold(3, now + Policy::seconds(policy.hold_s));
         if confirmed { Vec::new() } else { vec![alert] }
     }

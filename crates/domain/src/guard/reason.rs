@@ -42,8 +42,10 @@ pub enum Reason {
     Collision,
     /// Prompts time out everywhere: time-outs don't count.
     Outage,
-    /// Something from elsewhere was denied or reported lately.
+    /// Something from elsewhere was denied lately.
     DeniedLately,
+    /// Something was reported lately.
+    ReportedLately,
     /// The try is within its budget.
     WithinBudget,
     /// The budget of such tries is spent.
@@ -95,7 +97,8 @@ impl Reason {
             Self::BreakGlass => "a break-glass user never rings for places that aren't known",
             Self::Collision => "the person's own sign-in was ringing",
             Self::Outage => "prompts were timing out everywhere, so time-outs did not count",
-            Self::DeniedLately => "something from elsewhere was denied or reported lately",
+            Self::DeniedLately => "something from elsewhere was denied lately",
+            Self::ReportedLately => "a sign-in was reported lately",
             Self::WithinBudget => "the code was within its budget",
             Self::BudgetSpent => "the budget of such codes was spent",
             Self::FactorLocked => "the factor was locked",

@@ -10,8 +10,8 @@ use super::{Caller, Judged, LabError, MAX_TTL_MS, Op, Raised, Said, Word};
 use crate::attempts::{Attempts, Budgets, Lane};
 use crate::challenge::{Decision, Method, Methods, Mode, Purpose};
 use crate::guard::{
-    Alert, Asker, Charge, EnrolmentDecision, Facts, Memory, Policy, Reason, Release, Scope,
-    Seconds, Sources, judge_create, seconds,
+    Alert, Asker, Charge, EnrolmentDecision, Facts, Memory, Policy, Reason, Scope, Seconds,
+    Sources, judge_create, seconds,
 };
 
 /// Longest name or id, in bytes.
@@ -417,11 +417,10 @@ impl Lab {
             judged.decision = Word::Release;
             judged.reasons = vec![Reason::Released];
             let memory = &mut user.memory;
-            let release =
-                memory.judge_approval(policy, &live.charge, has_code, user.break_glass, now);
-            if release == Release::Withheld {
+            let withheld = memory.withholds(policy, &live.charge, has_code, user.break_glass, now);
+            if let Some(reason) = withheld {
                 judged.decision = Word::Withhold;
-                judged.reasons = vec![Reason::DeniedLately];
+                judged.reasons = vec![reason];
                 live.withheld = true;
                 let alerts = memory.withheld(policy, now);
                 judged.alerts = name_all(&live.caller, alerts);

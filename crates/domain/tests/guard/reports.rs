@@ -82,8 +82,30 @@ fn a_report_is_told_at_once_and_withholds_what_comes_from_elsewhere() {
     assert!(is_told(&told.alerts, AlertKind::Bombing, Severity::High), "{told:?}");
     let (pushed, ended) = world.settled(&stranger(), Decision::Approved);
     assert_eq!((pushed.decision, ended.decision), (Word::Silent, Word::Withhold));
+    assert_eq!(ended.reasons, [Reason::ReportedLately]);
     let (pushed, ended) = world.settled(&home(), Decision::Approved);
     assert_eq!((pushed.decision, ended.decision), (Word::Ring, Word::Release));
+}
+
+#[test]
+fn a_withheld_answer_says_what_it_is_withheld_for() {
+    let mut world = World::new();
+    world.teach(&home());
+    let mut withheld_for = |before: &dyn Fn(&mut World)| {
+        before(&mut world);
+        world.settled(&stranger(), Decision::Approved).1.reasons
+    };
+    assert_eq!(withheld_for(&|world| world.contain(USER)), [Reason::Contained]);
+    for (end, reason) in [
+        (Decision::Denied, Reason::DeniedLately),
+        (Decision::Reported, Reason::ReportedLately),
+        (Decision::Denied, Reason::DeniedLately),
+    ] {
+        let settle = |world: &mut World| {
+            world.settled(&stranger(), end);
+        };
+        assert_eq!(withheld_for(&settle), [reason]);
+    }
 }
 
 #[test]
