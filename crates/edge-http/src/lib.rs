@@ -8,6 +8,8 @@ mod asked;
 mod auth;
 mod challenges;
 mod error;
+#[cfg(test)]
+mod event_schema;
 mod events;
 mod factors;
 mod guard;

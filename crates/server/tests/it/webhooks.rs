@@ -107,7 +107,10 @@ async fn an_alert_arrives_signed_once_and_also_after_a_crash() {
     let log = Http::new(&server.url, &key).send("GET", link, Value::Null).await.unwrap();
     assert_eq!(log.status, 200, "{log:?}");
     let told = |event: &Value| event["id"] == message["data"]["id"];
-    assert!(log.body["data"].as_array().unwrap().iter().any(told), "{log:?}");
+    let logged = log.body["data"].as_array().unwrap().iter().find(|event| told(event)).unwrap();
+    for (member, value) in logged.as_object().unwrap() {
+        assert_eq!(&message["data"][member], value, "as the log shows it: {message}");
+    }
 
     server.kill().await.unwrap();
     let server = serve(&home, address).await;

@@ -78,7 +78,7 @@ pub struct Judgement {
     pub origin: OriginTags,
     /// The browser session, as a tag.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, format = Int64)]
     pub session: Option<u32>,
     /// What was known beyond the user.
     pub around: Around,
@@ -97,15 +97,15 @@ pub struct Judgement {
 pub struct OriginTags {
     /// Of the valid device cookie.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, format = Int64)]
     pub cookie: Option<u32>,
     /// Of the address.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, format = Int64)]
     pub address: Option<u32>,
     /// Of the network.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, format = Int64)]
     pub network: Option<u32>,
 }
 
@@ -126,6 +126,7 @@ pub struct Around {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Told {
     /// When, in seconds since the epoch.
+    #[schema(format = Int64)]
     pub at: u32,
     /// Whether the budget of such codes was spent.
     pub spent: bool,
@@ -216,10 +217,10 @@ pub struct Event {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub shadow: Option<Shadow>,
-    /// Why the challenge rang, or didn't.
+    /// Why the challenge rang, or didn't, or a right answer was withheld.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
-    /// Why it was refused, in one word.
+    /// Why, in one word; of new integrations, token keys and events that a webhook passed over, what they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub cause: Option<String>,
