@@ -22,6 +22,7 @@ mod protocol;
 mod requests;
 mod rest;
 mod secrecy;
+mod sigma;
 mod socket;
 mod stop;
 mod webhooks;
