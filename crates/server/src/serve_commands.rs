@@ -244,7 +244,7 @@ async fn with_person(data: &Path, listen: SocketAddr, authenticator: SocketAddr)
          2. Type the number that the page shows here, or into the web authenticator. To have one, open\n     \
          {link}\n     \
          beside it, and type the number that appears here then. The link works once, for five minutes.\n\n  \
-         e makes a new link, q quits. Data and log are in {} and go away at the end.",
+         If nothing rings, p opens the app. e makes a new link, q quits. Data and log are in {} and go away at the end.",
         data.display()
     ));
     let terminal = tokio::spawn(demo::answer_in_terminal(account, invitation));

@@ -80,7 +80,9 @@ fn read(line: &str, cards: &[Card]) -> Typed {
     };
     match cards.last() {
         Some(card) => Typed::Answer(card.challenge, choice),
-        None => Typed::Nothing("  nothing is waiting: start a sign-in on the page"),
+        None => Typed::Nothing(
+            "  nothing rings: start a sign-in on the page; if it stays silent, p opens the app",
+        ),
     }
 }
 
