@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use serde::Deserialize;
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 /// The files that are built in, by the name that `extends` and `--config` may use.
@@ -24,6 +25,26 @@ pub(crate) enum ConfigError {
     Field(String, String),
 }
 
+/// What stands for the network that a request comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Networks {
+    /// The number of its autonomous system, as where a table of them is mounted.
+    Asn,
+    /// The address's /24 or /48, as without one.
+    Prefix,
+}
+
+impl Networks {
+    /// In a sentence.
+    pub(crate) const fn words(self) -> &'static str {
+        match self {
+            Self::Asn => "networks by number",
+            Self::Prefix => "networks by /24 and /48",
+        }
+    }
+}
+
 macro_rules! section {
     ($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty),* $(,)? }) => {
         $(#[$doc])*
@@ -36,8 +57,8 @@ macro_rules! section {
 section! { /// What is run.
 Run {
     seeds: Vec<u64>, users: u32, warmup_days: u32, judged_days: u32, attack_days: u32,
-    victims: u32, sprays: u32, spray_users: u32, ttl_s: u32, asn: bool, patience_days: u32,
-    patience_gaps_h: Vec<u64>, patience_groups: Vec<(u64, u64)>,
+    victims: u32, sprays: u32, spray_users: u32, ttl_s: u32, networks: Vec<Networks>,
+    patience_days: u32, patience_gaps_h: Vec<u64>, patience_groups: Vec<(u64, u64)>,
 } }
 section! { /// How often people sign in.
 Rate { per_workday: f64, sigma: f64, weekend: f64 } }
@@ -132,6 +153,10 @@ impl Config {
         let checks = [
             (run.seeds.is_empty(), "run.seeds: must name at least one".to_owned()),
             (
+                run.networks.is_empty() || run.networks[1..].contains(&run.networks[0]),
+                "run.networks: must name asn, prefix or both, once".to_owned(),
+            ),
+            (
                 !(100..=2_000_000).contains(&run.users),
                 format!("run.users: must be between 100 and 2000000, is {}", run.users),
             ),
@@ -221,6 +246,8 @@ mod tests {
         assert!(said("[answer]\napprove = 90.0").contains("answer: outcomes must sum to 100"));
         assert!(said("[run]\nusers = 5").contains("run.users: must be between 100"));
         assert!(said("[run]\nspeed = 5").contains("unknown field `speed`"));
+        assert!(said("[run]\nnetworks = []").contains("run.networks: must name"));
+        assert!(said("[run]\nnetworks = ['asn', 'asn']").contains("run.networks: must name"));
         assert!(said("[run]\nvictims = 9000").contains("at most half the users"));
         assert!(table("nothing.toml", None).is_err());
         assert!(extended("a.toml", "extends = 'a.toml'", None).is_err());

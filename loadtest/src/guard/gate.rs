@@ -9,6 +9,7 @@ use domain::guard::{AlertKind, EnrolmentDecision, Place, Policy, Reason, Severit
 pub(crate) use domain::lab::Word;
 use domain::lab::{self, Lab, Op};
 
+use super::config::Networks;
 use super::dice::{DAY, EPOCH, Ms, SECOND};
 
 /// The integrations, by number.
@@ -99,8 +100,7 @@ pub(crate) trait Gate {
 /// The real guard.
 pub(crate) struct Guard {
     lab: Lab,
-    /// A place without its network's number and country, as without a table of them.
-    asn: bool,
+    networks: Networks,
     codes: u32,
     pub(crate) cost: Cost,
     /// Only where it is timed.
@@ -126,11 +126,11 @@ pub(crate) struct Cost {
 }
 
 impl Guard {
-    pub(crate) fn new(policy: Policy, asn: bool, timed: bool) -> Self {
+    pub(crate) fn new(policy: Policy, networks: Networks, timed: bool) -> Self {
         let cost = Cost { digest: 0xcbf2_9ce4_8422_2325, ..Cost::default() };
         Self {
             lab: Lab::new(policy),
-            asn,
+            networks,
             codes: 0,
             cost,
             timed,
@@ -222,7 +222,7 @@ impl Guard {
     }
 
     fn caller(&self, ask: &Ask) -> lab::Caller {
-        let known = ask.spot.ip.is_some() && self.asn;
+        let known = ask.spot.ip.is_some() && self.networks == Networks::Asn;
         lab::Caller {
             user: name(ask.user),
             integration: INTEGRATIONS[usize::from(ask.integration)].to_owned(),

@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::report::{Report, cell_text};
+use super::report::{Report, View, cell_text};
 use super::stats::Stats;
-use super::targets::figure;
+use super::targets::{Row, figure};
 
 const HEAD: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
 <title>The guard under attack</title><style>\
@@ -21,15 +21,17 @@ const THEIRS: [&str; 4] = ["#bbb", "#e58f29", "#8c6bb1", "#5aa469"];
 /// The page.
 pub(crate) fn page(report: &Report) -> String {
     let mut out = String::from(HEAD);
-    let networks = if report.asn { "with" } else { "without" };
+    let views = std::iter::once(&report.view).chain(&report.also);
+    let networks: Vec<&str> = views.map(|view| view.networks.words()).collect();
     let _ = write!(
         out,
-        "<h1>The guard under attack</h1><p>World {}, seeds {:?}, {} users, {networks} networks' \
-         numbers. Everything here is simulated: people, clients and attackers are drawn from the \
-         numbers in the world's file, and the guard that decides is the one that ships.</p><p><b>{}</b></p>",
+        "<h1>The guard under attack</h1><p>World {}, seeds {:?}, {} users, {}. Everything here is \
+         simulated: people, clients and attackers are drawn from the numbers in the world's file, and the guard \
+         that decides is the one that ships. Plots show the first.</p><p><b>{}</b></p>",
         escaped(&report.world),
         report.seeds,
         report.users,
+        networks.join("; "),
         if report.missed == 0 {
             "Every target holds.".to_owned()
         } else {
@@ -60,6 +62,7 @@ fn rings_by_control(out: &mut String, report: &Report) {
     }
     let compared = &report.compared;
     let ids: Vec<&Stats> = report
+        .view
         .attacks
         .iter()
         .filter(|of| compared[0].attacks.iter().any(|it| it.id == of.id && it.attempts > 0.0))
@@ -114,7 +117,7 @@ fn rings_by_control(out: &mut String, report: &Report) {
 /// Each campaign a dot: how many rings it had.
 fn spread(out: &mut String, report: &Report) {
     let attacks: Vec<&Stats> =
-        report.attacks.iter().filter(|of| !of.id.starts_with("a10")).collect();
+        report.view.attacks.iter().filter(|of| !of.id.starts_with("a10")).collect();
     if attacks.is_empty() {
         return;
     }
@@ -154,13 +157,13 @@ fn spread(out: &mut String, report: &Report) {
 
 /// How many users had how many of their own prompts held.
 fn held(out: &mut String, report: &Report) {
-    let most = report.held.iter().map(|(_, users)| *users).max().unwrap_or(0);
+    let most = report.view.held.iter().map(|(_, users)| *users).max().unwrap_or(0);
     if most == 0 {
         return;
     }
     out.push_str("<h2>Users by how many of their own prompts were held silent (at least)</h2>");
     out.push_str("<svg viewBox=\"0 0 900 190\" role=\"img\">");
-    for (least, users) in &report.held {
+    for (least, users) in &report.view.held {
         let x = 20 + 105 * (usize::from(*least) - 1);
         let share = super::stats::percent(*users, most);
         let height = share * 1.4;
@@ -190,7 +193,7 @@ fn comparison(out: &mut String, report: &Report) {
     }
     out.push_str("</tr><tr><th>this guard</th>");
     for attack in &first.attacks {
-        let ours = report.attacks.iter().find(|of| of.id == attack.id);
+        let ours = report.view.attacks.iter().find(|of| of.id == attack.id);
         let text = ours.map_or_else(|| "-".to_owned(), cell_text);
         let _ = write!(out, "<td class=\"n\"><b>{text}</b></td>");
     }
@@ -224,26 +227,37 @@ fn comparison(out: &mut String, report: &Report) {
 }
 
 fn every_row(out: &mut String, report: &Report) {
-    out.push_str(
-        "<h2>Every figure</h2><table><tr><th></th><th>what</th><th>got</th><th>target</th><th></th></tr>",
-    );
-    for row in &report.rows {
-        let (class, mark) = match row.ok {
-            Some(true) => ("ok", "holds"),
-            Some(false) => ("no", "missed"),
-            None => ("", ""),
-        };
+    out.push_str("<h2>Every figure</h2><table><tr><th></th><th>what</th><th>target</th>");
+    let views: Vec<&View> = std::iter::once(&report.view).chain(&report.also).collect();
+    for view in &views {
+        let _ = write!(out, "<th>{}</th><th></th>", view.networks.words());
+    }
+    let mut shown: Vec<&Row> = Vec::new();
+    for row in views.iter().flat_map(|view| &view.rows) {
+        if shown.iter().any(|before| before.is_like(row)) {
+            continue;
+        }
+        shown.push(row);
         let _ = write!(
             out,
-            "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td class=\"{class}\">{mark}</td></tr>",
+            "</tr><tr><td>{}</td><td>{}</td><td>{}</td>",
             row.metric,
             escaped(&row.about),
-            escaped(&row.got),
             escaped(&row.target)
         );
+        for view in &views {
+            let found = view.like(row);
+            let (class, mark) = match found.and_then(|found| found.ok) {
+                Some(true) => ("ok", "holds"),
+                Some(false) => ("no", "missed"),
+                None => ("", ""),
+            };
+            let got = found.map(|found| escaped(&found.got)).unwrap_or_default();
+            let _ = write!(out, "<td>{got}</td><td class=\"{class}\">{mark}</td>");
+        }
     }
-    out.push_str("</table><h2>The attacks</h2><table>");
-    for attack in &report.attacks {
+    out.push_str("</tr></table><h2>The attacks</h2><table>");
+    for attack in &report.view.attacks {
         let _ = write!(
             out,
             "<tr><th>{}</th><td>{}</td><td class=\"n\">{} campaigns</td></tr>",
@@ -257,26 +271,46 @@ fn every_row(out: &mut String, report: &Report) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::config::Networks;
     use super::*;
 
     #[test]
     fn the_page_is_whole_and_asks_for_nothing() {
+        let row = |about: &str, got: &str, ok| Row {
+            metric: "M1",
+            about: about.to_owned(),
+            got: got.to_owned(),
+            target: "max 2".to_owned(),
+            ok: Some(ok),
+        };
+        let view =
+            |networks, rows| View { networks, rows, attacks: Vec::new(), held: vec![(1, 2)] };
+        let prefix =
+            vec![row("rings, a1 (% of 7)", "max 9", false), row("rings, a2", "max 7", true)];
         let report = Report {
             world: "<w>".to_owned(),
             seeds: vec![1],
             users: 10,
-            asn: true,
             seconds: 1.0,
             missed: 0,
-            rows: Vec::new(),
-            attacks: Vec::new(),
+            view: view(Networks::Asn, vec![row("rings, a1 (% of 8)", "max <1>", true)]),
+            also: vec![view(Networks::Prefix, prefix)],
             compared: Vec::new(),
             rules: Vec::new(),
-            held: vec![(1, 2)],
         };
         let page = page(&report);
         assert!(page.starts_with("<!doctype html>") && page.ends_with("</html>\n"));
         assert!(page.contains("&lt;w&gt;") && page.contains("Every target holds."));
+        let beside = "<td>max &lt;1&gt;</td><td class=\"ok\">holds</td><td>max 9</td><td class=\"no\">missed</td>";
+        assert!(page.contains(beside), "{page}");
+        let alone = "<td></td><td class=\"\"></td><td>max 7</td><td class=\"ok\">holds</td>";
+        assert!(page.contains(alone), "{page}");
+        let text = report.text();
+        assert!(text.contains("networks by /24 and /48") && text.contains("max 9"), "{text}");
+        assert!(
+            text.contains("Only with networks by /24 and /48:") && text.contains("max 7"),
+            "{text}"
+        );
         for asks in ["http:", "https:", "src=", "<script", "@import", "url("] {
             assert!(!page.contains(asks), "{asks}");
         }

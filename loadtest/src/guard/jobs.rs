@@ -8,7 +8,7 @@ use domain::guard::Policy;
 
 use super::attacks::{ATTACKS, RECOVERY};
 use super::campaign::{Campaign, Spec};
-use super::config::Config;
+use super::config::{Config, Networks};
 use super::dice::{DAY, HOUR, MINUTE, Ms};
 use super::gate::{Control, Cost, Guard, LOCKS, Lock};
 use super::rules::{RULES, Rules};
@@ -75,6 +75,9 @@ pub(crate) struct Order<'a> {
     pub(crate) threads: usize,
     /// The user whose lines are shown.
     pub(crate) trace: Option<u32>,
+    pub(crate) networks: Networks,
+    /// Whether to run what is the same whatever stands for a network.
+    pub(crate) is_first: bool,
 }
 
 impl Order<'_> {
@@ -88,7 +91,7 @@ impl Order<'_> {
         for (nth, seed) in seeds.iter().enumerate() {
             if self.wants("benign") {
                 jobs.push(Job::Benign(*seed));
-                if nth == 0 {
+                if nth == 0 && self.is_first {
                     jobs.push(Job::Replay(*seed));
                 }
             }
@@ -102,7 +105,7 @@ impl Order<'_> {
                     whitebox::ways(self.config).into_iter().map(|way| Job::Patience(way, *seed)),
                 );
             }
-            if nth == 0 && self.wants("baselines") {
+            if nth == 0 && self.is_first && self.wants("baselines") {
                 jobs.push(Job::Plain(*seed));
                 jobs.extend(LOCKS.map(|lock| Job::Locked(lock, *seed)));
             }
@@ -138,7 +141,7 @@ impl Order<'_> {
     }
 
     fn guard(&self, timed: bool) -> Guard {
-        let mut guard = Guard::new(self.policy.clone(), self.config.run.asn, timed);
+        let mut guard = Guard::new(self.policy.clone(), self.networks, timed);
         guard.trace = self.trace.filter(|_| !timed);
         guard
     }
@@ -178,7 +181,7 @@ impl Order<'_> {
                 Piece::Attack(world.campaigns, world.gate.cost)
             }
             Job::Patience(way, seed) => {
-                let gate = Guard::new(self.policy.clone(), config.run.asn, false);
+                let gate = Guard::new(self.policy.clone(), self.networks, false);
                 Piece::Patience(whitebox::attempt(small, gate, way, seed))
             }
             Job::Plain(seed) => Piece::Plain(plain(config, seed)),

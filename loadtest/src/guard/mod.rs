@@ -27,9 +27,9 @@ use clap::Args;
 use domain::guard::Policy;
 
 use crate::failure::{Exit, Failure};
-use config::Config;
+use config::{Config, Networks};
 use jobs::{Findings, Order};
-use report::Report;
+use report::{Report, View};
 
 pub(crate) use config::ConfigError;
 
@@ -57,9 +57,9 @@ pub(crate) struct GuardArgs {
     /// Only these runs
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
-    /// Requests say neither network nor country, as without a table of networks
-    #[arg(long)]
-    no_asn: bool,
+    /// What stands for a network, instead of the world's own; may be repeated
+    #[arg(long, value_name = "WHAT", value_delimiter = ',')]
+    networks: Vec<Networks>,
     /// The guard's numbers, in TOML; what is left out keeps its default
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
@@ -89,14 +89,19 @@ pub(crate) fn start(args: &GuardArgs) -> Result<Exit, Failure> {
         std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
     });
     let started = crate::clock::now();
-    let order =
-        Order { config: &config, policy: &policy, only: &args.only, threads, trace: args.trace };
-    let findings = order.run();
+    let (config, policy, only, trace) = (&config, &policy, args.only.as_slice(), args.trace);
+    let run = |networks: &Networks| {
+        let is_first = config.run.networks.first() == Some(networks);
+        let order = Order { config, policy, only, threads, trace, networks: *networks, is_first };
+        let findings = order.run();
+        if args.list {
+            list(&findings);
+        }
+        (View::new(*networks, &findings), findings)
+    };
+    let (views, findings): (Vec<_>, Vec<_>) = config.run.networks.iter().map(run).unzip();
     let seconds = (crate::clock::now() - started).as_secs_f64();
-    if args.list {
-        list(&findings);
-    }
-    let report = Report::new(&name, &config, &findings, seconds);
+    let report = Report::new(&name, config, views, &findings[0], seconds);
     publish(args, &report)?;
     Ok(if report.missed == 0 { Exit::Ok } else { Exit::Wrong })
 }
@@ -128,7 +133,9 @@ fn world(args: &GuardArgs) -> Result<(String, Config), Failure> {
         config.run.seeds.clone_from(&args.seeds);
     }
     config.run.users = args.users.unwrap_or(config.run.users);
-    config.run.asn &= !args.no_asn;
+    if !args.networks.is_empty() {
+        config.run.networks.clone_from(&args.networks);
+    }
     match config.problem() {
         Some(problem) => Err(Failure::Usage(problem)),
         None => Ok((name, config)),

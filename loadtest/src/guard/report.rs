@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::config::Config;
+use super::config::{Config, Networks};
 use super::jobs::{Findings, is_compared};
 use super::rules::RULES;
 use super::stats::Stats;
@@ -24,28 +24,63 @@ pub(crate) struct FalseAlerts {
     pub(crate) per_10k_user_days: f64,
 }
 
+/// What was found where one thing stands for a network.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct View {
+    pub(crate) networks: Networks,
+    pub(crate) rows: Vec<Row>,
+    pub(crate) attacks: Vec<Stats>,
+    /// Prompts held of a user, and how many users had at least so many.
+    pub(crate) held: Vec<(u16, usize)>,
+}
+
 /// All of it.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Report {
     pub(crate) world: String,
     pub(crate) seeds: Vec<u64>,
     pub(crate) users: u32,
-    pub(crate) asn: bool,
     pub(crate) seconds: f64,
+    /// Of all views.
     pub(crate) missed: usize,
-    pub(crate) rows: Vec<Row>,
-    pub(crate) attacks: Vec<Stats>,
+    #[serde(flatten)]
+    pub(crate) view: View,
+    /// The same world with something else for a network.
+    pub(crate) also: Vec<View>,
     pub(crate) compared: Vec<Compared>,
     pub(crate) rules: Vec<FalseAlerts>,
-    /// Prompts held of a user, and how many users had at least so many.
-    pub(crate) held: Vec<(u16, usize)>,
+}
+
+impl View {
+    pub(crate) fn new(networks: Networks, findings: &Findings) -> Self {
+        let attacks: Vec<Stats> =
+            findings.attacks.iter().map(|(spec, all)| Stats::new(spec, all)).collect();
+        let held = (1..=8).map(|least| (least, findings.benign.users_held(least)));
+        Self { networks, rows: rows(findings, &attacks), held: held.collect(), attacks }
+    }
+
+    fn missed(&self) -> usize {
+        self.rows.iter().filter(|row| row.ok == Some(false)).count()
+    }
+
+    /// The line that is about the same thing.
+    pub(crate) fn like(&self, row: &Row) -> Option<&Row> {
+        self.rows.iter().find(|other| other.is_like(row))
+    }
 }
 
 impl Report {
-    pub(crate) fn new(world: &str, config: &Config, findings: &Findings, seconds: f64) -> Self {
-        let stats: Vec<Stats> =
-            findings.attacks.iter().map(|(spec, all)| Stats::new(spec, all)).collect();
-        let rows = rows(findings, &stats);
+    /// Of at least one view; `findings` are the first one's, which alone has the comparison with others.
+    pub(crate) fn new(
+        world: &str,
+        config: &Config,
+        views: Vec<View>,
+        findings: &Findings,
+        seconds: f64,
+    ) -> Self {
+        let missed = views.iter().map(View::missed).sum();
+        let mut views = views.into_iter();
+        let view = views.next().expect("a world names what stands for a network");
         let compared = findings.locked.iter().map(|(lock, campaigns)| {
             let specs = super::attacks::ATTACKS.iter().filter(|spec| is_compared(spec));
             let attacks = specs.map(|spec| {
@@ -60,39 +95,46 @@ impl Report {
             world: world.to_owned(),
             seeds: config.run.seeds.clone(),
             users: config.run.users,
-            asn: config.run.asn,
             seconds,
-            missed: rows.iter().filter(|row| row.ok == Some(false)).count(),
-            rows,
-            attacks: stats,
+            missed,
+            view,
+            also: views.collect(),
             compared: compared.collect(),
             rules: rules
                 .map(|(rule, per_10k_user_days)| FalseAlerts { rule, per_10k_user_days })
                 .collect(),
-            held: (1..=8).map(|least| (least, findings.benign.users_held(least))).collect(),
         }
     }
 
     /// For people, in columns.
     pub(crate) fn text(&self) -> String {
         let mut out = String::new();
-        let networks = if self.asn { "with" } else { "without" };
         let _ = writeln!(
             out,
-            "{}: seeds {:?}, {} users, {networks} networks' numbers, {:.0} s\n",
-            self.world, self.seeds, self.users, self.seconds
+            "{}: seeds {:?}, {} users, {}, {:.0} s\n",
+            self.world,
+            self.seeds,
+            self.users,
+            self.view.networks.words(),
+            self.seconds
         );
-        for row in &self.rows {
-            let mark = match row.ok {
-                Some(true) => "ok",
-                Some(false) => "MISSED",
-                None => "",
-            };
-            let _ = writeln!(
-                out,
-                "{:4}{:64} {:44} {:24} {mark}",
-                row.metric, row.about, row.got, row.target
-            );
+        for row in &self.view.rows {
+            row_text(&mut out, row);
+            for view in &self.also {
+                let other = view.like(row).filter(|other| other.got != row.got);
+                if let Some(other) = other {
+                    let about = format!("  {}", view.networks.words());
+                    row_text(&mut out, &Row { metric: "", about, ..other.clone() });
+                }
+            }
+        }
+        for view in &self.also {
+            let alone: Vec<&Row> =
+                view.rows.iter().filter(|row| self.view.like(row).is_none()).collect();
+            if !alone.is_empty() {
+                let _ = writeln!(out, "\nOnly with {}:", view.networks.words());
+                alone.into_iter().for_each(|row| row_text(&mut out, row));
+            }
         }
         self.compared_text(&mut out);
         let _ = writeln!(out, "\n{} targets missed", self.missed);
@@ -114,7 +156,7 @@ impl Report {
         out.push('\n');
         let _ = write!(out, "{:24}", "this guard");
         for id in &ids {
-            let cell = self.attacks.iter().find(|attack| attack.id == *id);
+            let cell = self.view.attacks.iter().find(|attack| attack.id == *id);
             let _ = write!(out, "{:>11}", cell.map_or_else(|| "-".to_owned(), cell_text));
         }
         out.push('\n');
@@ -140,6 +182,16 @@ impl Report {
             out.push('\n');
         }
     }
+}
+
+fn row_text(out: &mut String, row: &Row) {
+    let mark = match row.ok {
+        Some(true) => "ok",
+        Some(false) => "MISSED",
+        None => "",
+    };
+    let _ =
+        writeln!(out, "{:4}{:64} {:44} {:24} {mark}", row.metric, row.about, row.got, row.target);
 }
 
 /// Median rings; in brackets, where there were any, own sign-ins without a way in per cent.

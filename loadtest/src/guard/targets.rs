@@ -20,6 +20,14 @@ pub(crate) struct Row {
     pub(crate) ok: Option<bool>,
 }
 
+impl Row {
+    /// Whether it is about the same thing: the counts that a line says in brackets don't tell things apart.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        let about = |row: &Self| row.about.split(" (").next().map(str::to_owned);
+        self.metric == other.metric && about(self) == about(other)
+    }
+}
+
 /// Rings of one attack: the most that median, mean and maximum may be.
 struct Rings {
     median: Option<u32>,

@@ -1,7 +1,7 @@
 //! The world has the rates that its file says.
 
 use super::attacks::ATTACKS;
-use super::config::Config;
+use super::config::{Config, Networks};
 use super::gate::{Control, Guard, LOCKS};
 use super::world::{Story, World};
 use domain::guard::Policy;
@@ -45,7 +45,7 @@ fn the_same_seed_is_the_same_world_and_another_is_not() {
     let config = small(200);
     let digest = |seed| {
         let story = Story { seed, days: 10, outage: None };
-        let guard = Guard::new(Policy::default(), true, false);
+        let guard = Guard::new(Policy::default(), Networks::Asn, false);
         let mut world = World::new(&config, guard, story);
         world.attack(&ATTACKS[0], 3);
         world.run();
@@ -61,7 +61,7 @@ fn every_attack_runs_in_every_gate_without_an_error() {
     let config = small(300);
     for spec in &ATTACKS {
         let story = Story { seed: 5, days: 0, outage: None };
-        let guard = Guard::new(Policy::default(), true, false);
+        let guard = Guard::new(Policy::default(), Networks::Asn, false);
         let mut world = World::new(&config, guard, story);
         world.attack(spec, 2);
         world.run();
