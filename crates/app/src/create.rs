@@ -110,7 +110,7 @@ impl App {
         request: CreateRequest,
         replay: Option<ReplayKey>,
     ) -> Result<Created, Error> {
-        let wanted = check::check(call.now, caller, &request)?;
+        let wanted = check::check(call.now, caller, &request, &*self.places)?;
         if let Some(created) = self.replayed(call, caller, replay).await? {
             return Ok(created);
         }
@@ -343,7 +343,7 @@ impl App {
         };
         alerts.extend(seat.alerts());
         let about = About::challenge(&challenge);
-        let alerts = guarding::raise(about, alerts, wanted.address.as_deref());
+        let alerts = guarding::raise(about, alerts, Some(&wanted.client));
         let judged = judgement(&facts, &verdict, wanted.ttl);
         let is_shadowed = shadow.is_some();
         let audit = created_entry(attempt, &challenge, &verdict, judged)
@@ -401,7 +401,7 @@ impl App {
             nonce: call.random(),
             purpose: wanted.purpose,
             digits,
-            address: wanted.address.as_deref(),
+            client: &wanted.client,
             browser: wanted.browser.clone(),
             details: &wanted.details,
         }
@@ -473,7 +473,7 @@ fn created_entry(
         })
         .privately(|private| {
             private.name = Some(attempt.target.name.clone());
-            private.address.clone_from(&attempt.wanted.address);
+            attempt.wanted.client.note(private);
             private.agent.clone_from(&attempt.wanted.browser);
         })
 }

@@ -7,6 +7,8 @@ use prost::Message;
 use statement::{ChallengeId, Timestamp, UserId};
 use wire::device::{self, Context};
 
+use crate::places::ClientPlace;
+
 /// What goes into a document beside its challenge's own fields.
 pub(crate) struct Document<'a> {
     pub(crate) id: ChallengeId,
@@ -20,7 +22,7 @@ pub(crate) struct Document<'a> {
     pub(crate) nonce: [u8; 32],
     pub(crate) purpose: Purpose,
     pub(crate) digits: u8,
-    pub(crate) address: Option<&'a str>,
+    pub(crate) client: &'a ClientPlace,
     pub(crate) browser: Option<String>,
     pub(crate) details: &'a [Detail],
 }
@@ -46,9 +48,9 @@ impl Document<'_> {
             purpose: purpose(self.purpose).into(),
             digits: self.digits.into(),
             context: Some(Context {
-                address: self.address.unwrap_or_default().to_owned(),
+                address: self.client.address.clone().unwrap_or_default(),
                 browser: self.browser.clone().unwrap_or_default(),
-                place: String::new(),
+                place: self.client.place.clone().unwrap_or_default(),
             }),
             details: details.collect(),
         }

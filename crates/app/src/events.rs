@@ -158,8 +158,20 @@ impl App {
             sentence.push_str(&format!("; refused answers: {refused}"));
         }
         sentence.push('.');
+        if let Some(from) = created.and_then(|row| asked_from(row.private.as_ref()?)) {
+            sentence.push_str(&from);
+        }
         Ok(sentence)
     }
+}
+
+/// Where a request came from, unless that was erased or never known.
+fn asked_from(private: &Private) -> Option<String> {
+    let address = private.address.as_ref()?;
+    let place = private.place.as_ref().map(|place| format!(", {place}"));
+    let network = private.asn.map(|asn| format!(", AS{asn}"));
+    let more = [place, network].into_iter().flatten().collect::<String>();
+    Some(format!(" It was asked for from {address}{more}."))
 }
 
 fn ending(state: State) -> String {

@@ -14,6 +14,7 @@ use domain::guard::{
 use ports::{HotUser, MacKey, StoreError};
 use statement::{IntegrationId, TenantId, Timestamp, UserId};
 
+use crate::places::ClientPlace;
 use crate::{App, Caller};
 
 /// What spans the users of each tenant. In memory alone: a restart forgets it, and nothing per user is in it.
@@ -216,7 +217,7 @@ fn grounded(
 
 /// Alerts as security staff and webhooks read them. They are written with what raised them: one write more would
 /// tell whoever measures it how alarmed the guard is.
-pub(crate) fn raise(about: About, alerts: Vec<Raised>, address: Option<&str>) -> Vec<Entry> {
+pub(crate) fn raise(about: About, alerts: Vec<Raised>, client: Option<&ClientPlace>) -> Vec<Entry> {
     let entry = |(alert, evidence): Raised| {
         tracing::warn!(
             kind = alert.kind.name(),
@@ -234,7 +235,11 @@ pub(crate) fn raise(about: About, alerts: Vec<Raised>, address: Option<&str>) ->
             public.alert = Some(alert);
             public.evidence = Some(evidence);
         });
-        entry.privately(|private| private.address = address.map(str::to_owned))
+        entry.privately(|private| {
+            if let Some(client) = client {
+                client.note(private);
+            }
+        })
     };
     alerts.into_iter().map(entry).collect()
 }

@@ -20,6 +20,7 @@ mod live;
 mod logins;
 mod management;
 mod notices;
+mod places;
 mod protocols;
 mod redeem;
 mod replay;
@@ -51,6 +52,7 @@ pub use gateway::{
     Claim, Claimed, Connected, EnrolError, Enrolled, Login, LoginError, TicketProof,
 };
 pub use management::{NewIntegration, NewKey, UserView};
+pub use places::{Basis, Places, Whereabouts};
 pub use protocols::KEY_LEAD;
 pub use redeem::Receipt;
 pub use rules::Guards;
@@ -103,6 +105,7 @@ pub struct App {
     directory: Arc<dyn Directory>,
     courier: Arc<dyn Courier>,
     vault: Arc<dyn Vault>,
+    places: Arc<dyn Places>,
     decided: [AtomicU64; Decision::ALL.len()],
     tenants: guarding::Tenants,
     met: rules::Met,
@@ -114,7 +117,7 @@ pub struct App {
 }
 
 impl App {
-    /// Puts use cases on top of ports.
+    /// Puts use cases on top of ports. They know of no places: see [`App::with_places`].
     #[must_use]
     pub fn new(settings: Settings, ports: Ports) -> Self {
         let Ports { hot, ledger, directory, courier, vault } = ports;
@@ -125,6 +128,7 @@ impl App {
             directory,
             courier,
             vault,
+            places: Arc::new(places::Nowhere),
             decided: Default::default(),
             tenants: guarding::Tenants::default(),
             met: rules::Met::default(),
@@ -133,6 +137,12 @@ impl App {
             drawing: futures_util::lock::Mutex::new(()),
             silenced: digest::Silenced::default(),
         }
+    }
+
+    /// With somebody who knows where addresses are.
+    #[must_use]
+    pub fn with_places(self, places: Arc<dyn Places>) -> Self {
+        Self { places, ..self }
     }
 
     /// How many challenges this process has decided, by decision: for metrics.

@@ -365,6 +365,9 @@ pub fn event(view: EventView) -> rest::Event {
         private: private.map(|private| rest::EventPrivate {
             name: private.name,
             address: private.address,
+            place: private.place,
+            country: private.country,
+            asn: private.asn,
             agent: private.agent,
             by: private.by,
             reason: private.reason,

@@ -11,6 +11,7 @@ use statement::{Timestamp, sha256};
 
 use super::{CreateRequest, FIRST_FACTOR_LIFE};
 use crate::document::reduce_agent;
+use crate::places::{ClientPlace, Places};
 use crate::{Caller, Error};
 
 /// How far ahead an integration's clock may be.
@@ -28,7 +29,7 @@ pub(super) struct Wanted {
     pub(super) ttl: Duration,
     pub(super) details: Vec<Detail>,
     pub(super) place: Place,
-    pub(super) address: Option<String>,
+    pub(super) client: ClientPlace,
     pub(super) browser: Option<String>,
 }
 
@@ -36,6 +37,7 @@ pub(super) fn check(
     now: Timestamp,
     caller: &Caller,
     request: &CreateRequest,
+    places: &dyn Places,
 ) -> Result<Wanted, Error> {
     let integration = caller.integration();
     let session = session_hash(&request.context.browser_session)
@@ -70,6 +72,7 @@ pub(super) fn check(
     if agent.is_some_and(|agent| agent.len() > MAX_AGENT) {
         return Err(Error::invalid("context.user_agent", "at most 2048 bytes"));
     }
+    let (place, client) = ClientPlace::look_up(places, request.context.ip);
     Ok(Wanted {
         session,
         request: create::request_hash(purpose, methods, first_factor, &request.details),
@@ -78,8 +81,8 @@ pub(super) fn check(
         methods,
         ttl,
         details: request.details.clone(),
-        place: Place { ip: request.context.ip, asn: None, country: None },
-        address: request.context.ip.map(|ip| ip.to_string()),
+        place,
+        client,
         browser: agent.map(reduce_agent),
     })
 }

@@ -241,6 +241,18 @@ pub struct EventPrivate {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub address: Option<String>,
+    /// Where it is, as devices showed it: "Berlin, Germany"; "registered in Germany" where nobody knows more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub place: Option<String>,
+    /// The ISO 3166-1 code of its country.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub country: Option<String>,
+    /// The number of its autonomous system, where the operator mounted a table of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub asn: Option<u32>,
     /// Browser and system.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
