@@ -1,8 +1,9 @@
-//! The project's tasks: `cargo xtask test`, `layers`, `tidy`.
+//! The project's tasks: `cargo xtask test`, `layers`, `tidy`, `countries`.
 //!
 //! Exit codes follow the product's: 0 all is well, 1 something was found wrong, 2 usage.
 
 mod clock;
+mod countries;
 mod layers;
 mod stages;
 mod tidy;
@@ -31,6 +32,12 @@ enum Task {
     },
     /// Check sizes, leftovers, sleeps in tests and links in the tracked files
     Tidy,
+    /// Make the table of countries that is built into the server from the release that Cargo.lock names
+    Countries {
+        /// Only say whether the committed table is that one
+        #[arg(long)]
+        check: bool,
+    },
     /// The test command: every check, every test, the release build and its smoke runs
     Test(stages::TestArgs),
 }
@@ -40,6 +47,7 @@ fn main() -> ExitCode {
     let outcome = workspace_root().and_then(|root| match cli.task {
         Task::Layers { metadata } => layers::run(&root, metadata.as_deref()),
         Task::Tidy => tidy::run(&root),
+        Task::Countries { check } => countries::run(&root, check),
         Task::Test(args) => stages::run(&root, &args),
     });
     match outcome {

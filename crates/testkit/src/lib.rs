@@ -12,6 +12,7 @@ mod directory;
 mod fixture;
 mod hot;
 mod ledger;
+mod mmdb;
 mod rules;
 mod vault;
 
@@ -22,5 +23,6 @@ pub use directory::directory_suite;
 pub use fixture::{Fixture, opened};
 pub use hot::hot_suite;
 pub use ledger::ledger_suite;
+pub use mmdb::Mmdb;
 pub use rules::{race, within};
 pub use vault::vault_suite;

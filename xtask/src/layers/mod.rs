@@ -15,7 +15,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use self::check::Facts;
-use self::metadata::Metadata;
+pub(crate) use self::metadata::Metadata;
 
 /// Checks the workspace, or the metadata in `file`.
 pub(crate) fn run(root: &Path, file: Option<&Path>) -> Result<(), String> {
@@ -44,7 +44,8 @@ pub(crate) fn run(root: &Path, file: Option<&Path>) -> Result<(), String> {
     crate::report("layers", &check::check(&facts), &clean)
 }
 
-fn cargo_metadata(root: &Path) -> Result<Vec<u8>, String> {
+/// What `cargo metadata` says of the locked dependencies.
+pub(crate) fn cargo_metadata(root: &Path) -> Result<Vec<u8>, String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .args(["metadata", "--format-version", "1", "--locked"])

@@ -98,6 +98,7 @@ pub(crate) const CRATES: &[Crate] = &[
     shell("backend-local", 4, BACKEND),
     shell("backend-sql", 4, BACKEND),
     shell("backend-redis", 4, BACKEND),
+    shell("places", 4, &["app", "statement"]),
     shell("authenticator-native", 4, &["authenticator", "wire", "statement"]),
     shell(
         "server",
@@ -110,6 +111,7 @@ pub(crate) const CRATES: &[Crate] = &[
             "backend-local",
             "backend-sql",
             "backend-redis",
+            "places",
             "authenticator-native",
             "authenticator-web",
             "app",
@@ -162,6 +164,8 @@ pub(crate) const RESERVED: &[Reserved] = &[
         normal: &["backend-sql"],
         dev: Dev::Only(&["backend-sql"]),
     },
+    Reserved { outside: &["maxminddb"], normal: &["places"], dev: Dev::Only(&["places"]) },
+    Reserved { outside: &["iptocc"], normal: &["xtask"], dev: Dev::Only(&["places"]) },
     Reserved { outside: &["rusqlite"], normal: &[], dev: Dev::Only(&["backend-sql"]) },
     Reserved {
         outside: &["redis"],
