@@ -2,9 +2,11 @@
 //! program.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
+use places::Atlas;
 use serde_json::{Map, Value, json};
 
 use crate::admin_client::{ClientError, Reply, Transport};
@@ -356,7 +358,9 @@ pub(crate) async fn send(place: &Where, ask: Ask) -> Result<Reply, Exit> {
     let origin = config.origin(config.listen).map_err(|error| failed(error.into()))?;
     let guard = crate::guard::load(&config)
         .map_err(|error| failed(StartError::Policy(error.to_string())))?;
-    let core = Core::open(&config.data, origin, guard).await.map_err(failed)?;
+    // nobody signs in here
+    let places = Arc::new(Atlas::default());
+    let core = Core::open(&config.data, origin, guard, places).await.map_err(failed)?;
     let uid = rustix::process::getuid().as_raw();
     let offline = Transport::InProcess(core.admin(uid));
     let reply = offline.request(ask.method, &target, body).await;

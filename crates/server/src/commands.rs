@@ -8,7 +8,7 @@ use crate::cli::{Cli, Command, ConfigCommand, Where, visible};
 use crate::config::{self, Issues, Loaded, Sources};
 use crate::exit::Exit;
 use crate::listener::raise_open_files;
-use crate::{admin_commands, audit_commands, clock, doctor, entra, guard, serve_commands};
+use crate::{admin_commands, atlas, audit_commands, clock, doctor, entra, guard, serve_commands};
 
 /// The program: reads the command line and runs it.
 #[must_use]
@@ -73,7 +73,11 @@ pub(crate) fn settings(place: &Where) -> Result<Loaded, Issues> {
 }
 
 fn check(place: &Where, json: bool) -> Exit {
-    match settings(place) {
+    let settings = settings(place).and_then(|loaded| match atlas::check(&loaded) {
+        Some(issue) => Err(Issues(vec![issue])),
+        None => Ok(loaded),
+    });
+    match settings {
         Ok(_) if json => show(&Issues(Vec::new()).json().to_string()),
         Ok(_) => show("the settings are fine"),
         Err(issues) => {

@@ -72,6 +72,10 @@ pub struct Config {
     pub guard_policy: Option<PathBuf>,
     /// The policy that judges beside it.
     pub guard_shadow: Option<PathBuf>,
+    /// The MMDB file that says where addresses are.
+    pub city_mmdb: Option<PathBuf>,
+    /// The MMDB file that says of which autonomous system they are.
+    pub asn_mmdb: Option<PathBuf>,
     /// Who is told of events.
     pub webhooks: Vec<Endpoint>,
 }
@@ -93,6 +97,8 @@ impl Default for Config {
             quota: None,
             guard_policy: None,
             guard_shadow: None,
+            city_mmdb: None,
+            asn_mmdb: None,
             webhooks: Vec::new(),
         }
     }

@@ -185,6 +185,24 @@ pub(crate) const KEYS: &[Key] = &[
         show: |config| config.guard_shadow.as_deref().map(show_path),
     },
     Key {
+        name: "places.city_mmdb",
+        about: "MMDB file that says in which country and city an address is",
+        set: |config, value| {
+            config.city_mmdb = Some(path(value)?);
+            Ok(())
+        },
+        show: |config| config.city_mmdb.as_deref().map(show_path),
+    },
+    Key {
+        name: "places.asn_mmdb",
+        about: "MMDB file that says of which autonomous system an address is",
+        set: |config, value| {
+            config.asn_mmdb = Some(path(value)?);
+            Ok(())
+        },
+        show: |config| config.asn_mmdb.as_deref().map(show_path),
+    },
+    Key {
         name: "store.url",
         about: "not built yet: a database that many nodes share",
         set: |_, _| Err(not_built()),

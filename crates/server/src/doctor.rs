@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use statement::Timestamp;
 
 use crate::admin_client::{ClientError, Transport};
+use crate::atlas;
 use crate::config::{Config, Issues, Loaded};
 use crate::data_dir::{holder, open_to_others, socket_path};
 use crate::guard;
@@ -94,6 +95,7 @@ pub async fn examine(loaded: Result<Loaded, Issues>, now: Timestamp, open_files:
     findings.extend(outside(&loaded));
     findings.push(tls(&loaded));
     findings.push(policy(&loaded.config));
+    findings.push(places(&loaded.config, now));
     findings.push(clock(now));
     findings.push(descriptors(open_files));
     findings.push(directory(data));
@@ -226,6 +228,24 @@ fn policy(config: &Config) -> Finding {
     match &config.guard_policy {
         Some(file) => ok("guard", format!("policy {}{beside}", file.display())),
         None => ok("guard", format!("the default policy{beside}")),
+    }
+}
+
+fn places(config: &Config, now: Timestamp) -> Finding {
+    let atlas = match atlas::open(config) {
+        Ok(atlas) => atlas,
+        Err(error) => {
+            let next = format!("mend the file that {} names, or unset it", error.wanted.setting());
+            return wrong("places", error.to_string(), next);
+        }
+    };
+    let found = atlas::describe(&atlas, now);
+    match atlas::outdated(&atlas, now) {
+        Some(setting) => {
+            let next = format!("renew the file that {setting} names, and restart the server");
+            warn("places", found, next)
+        }
+        None => ok("places", found),
     }
 }
 

@@ -4,6 +4,7 @@
 pub mod admin_client;
 mod admin_commands;
 pub mod admin_socket;
+mod atlas;
 mod audit_commands;
 mod authenticator;
 pub mod cli;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use app::sign_ins::SignIns;
-use app::{App, Call, Guards, Ports, Settings};
+use app::{App, Call, Guards, Places, Ports, Settings};
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
@@ -26,6 +26,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::admin_socket::{AdminSocket, SocketError};
+use crate::atlas;
 use crate::authenticator::{Site, led_to};
 use crate::clock;
 use crate::config::Config;
@@ -80,6 +81,8 @@ pub enum StartError {
     Trust(String),
     #[error("the guard's policy: {0}")]
     Policy(String),
+    #[error(transparent)]
+    Places(#[from] places::Refused),
     #[error("the first look into the store, or the demo's set-up, failed: {0}")]
     App(#[from] app::Error),
 }
@@ -90,9 +93,11 @@ impl StartError {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Tls(_) | Self::PublicUrl(_) | Self::SharedOrigin(_) | Self::Policy(_) => {
-                Exit::Usage
-            }
+            Self::Tls(_)
+            | Self::PublicUrl(_)
+            | Self::SharedOrigin(_)
+            | Self::Policy(_)
+            | Self::Places(_) => Exit::Usage,
             Self::DataDir(DataDirError::Open(..))
             | Self::MasterKey(MasterKeyError::Permissions { .. } | MasterKeyError::Length(_))
             | Self::Store(
@@ -138,6 +143,7 @@ impl Core {
         data: &Path,
         public_url: ServerUrl,
         guard: Guards,
+        places: Arc<dyn Places>,
     ) -> Result<Self, StartError> {
         let data = DataDir::take(data)?;
         let master = MasterKey::load_or_create(&data.path().join("keys").join("master.key"))?;
@@ -150,7 +156,7 @@ impl Core {
             courier: Arc::new(LocalCourier::new()),
             vault: store.vault(),
         };
-        let app = App::new(settings, ports);
+        let app = App::new(settings, ports).with_places(places);
         app.meet_everybody().await.map_err(app::Error::from)?;
         Ok(Self { _data: data, store, app: Arc::new(app) })
     }
@@ -218,7 +224,9 @@ impl Node {
         let authenticator = Site::bind(config, &origin, tls, of_page, local).await?;
         let guard = guard::load(config).map_err(|error| StartError::Policy(error.to_string()))?;
         guard::warn(&guard);
-        let core = Core::open(&config.data, origin, guard).await?;
+        let atlas = atlas::open(config)?;
+        tracing::info!("{}", atlas::describe(&atlas, clock::now()));
+        let core = Core::open(&config.data, origin, guard, Arc::new(atlas)).await?;
         let app = Arc::clone(&core.app);
         let webhooks = Webhooks::open(&config.webhooks, &config.data, Pace::default())?;
         let socket = AdminSocket::bind(&config.data)?;

@@ -266,7 +266,8 @@ async fn with_person(data: &Path, listen: SocketAddr, authenticator: SocketAddr)
 /// The demo's integration and user, made before the server opens the same data.
 async fn prepare(config: &Config) -> Result<(), StartError> {
     let origin = config.origin(config.listen)?;
-    let core = Core::open(&config.data, origin, app::Guards::default()).await?;
+    let places = std::sync::Arc::new(places::Atlas::default());
+    let core = Core::open(&config.data, origin, app::Guards::default(), places).await?;
     demo::set_up(&core.app).await?;
     core.close().await.map_err(app::Error::from)?;
     Ok(())

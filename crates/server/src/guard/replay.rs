@@ -325,7 +325,8 @@ mod tests {
     /// A store in which somebody is pestered, and its events as `countersign events --json` prints them.
     async fn pestered(dir: &Path) -> String {
         let origin = "http://127.0.0.1:1".parse().unwrap();
-        let core = Core::open(dir, origin, app::Guards::default()).await.unwrap();
+        let places = std::sync::Arc::new(places::Atlas::default());
+        let core = Core::open(dir, origin, app::Guards::default(), places).await.unwrap();
         let app = std::sync::Arc::clone(&core.app);
         let tenant = app.find_tenant(None).await.unwrap().id;
         let mut call = clock::call();

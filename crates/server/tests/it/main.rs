@@ -18,6 +18,7 @@ mod likeness;
 mod load;
 mod oidc;
 mod one_writer;
+mod places;
 mod protocol;
 mod requests;
 mod rest;

@@ -49,7 +49,8 @@ impl World {
         let only_ours = std::fs::Permissions::from_mode(0o700);
         let dir = tempfile::Builder::new().permissions(only_ours).tempdir().unwrap();
         let origin = "http://127.0.0.1:1".parse().unwrap();
-        let core = Core::open(dir.path(), origin, app::Guards::default()).await.unwrap();
+        let places = Arc::new(places::Atlas::default());
+        let core = Core::open(dir.path(), origin, app::Guards::default(), places).await.unwrap();
         let app = Arc::clone(&core.app);
         let tenant = app.find_tenant(None).await.unwrap().id;
         Self { _core: core, app, tenant, dir }
