@@ -220,6 +220,9 @@ mod tests {
         let private = rest::EventPrivate {
             name: text(),
             address: text(),
+            place: text(),
+            country: text(),
+            asn: Some(0),
             agent: text(),
             by: text(),
             reason: text(),
