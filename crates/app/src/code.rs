@@ -6,7 +6,7 @@ use std::sync::Arc;
 use domain::attempts::{Attempts, Counter, Lane, Refusal};
 use domain::audit::{Cause, Entry, Event, Shadow, Told};
 use domain::challenge::{Challenge, Decision, Method, Proof, State};
-use domain::directory::UserRecord;
+use domain::directory::{TotpFactor, UserRecord};
 use domain::guard::{self, Asker};
 use domain::recovery::RecoveryCode;
 use domain::totp;
@@ -14,7 +14,7 @@ use ports::{
     Change, Counted, DirectoryError, Effect, HotUser, NoticeKind, SealFor, Settle, Settled,
     StoreError, UserRef,
 };
-use statement::{ChallengeId, DeviceId, TenantId};
+use statement::{ChallengeId, DeviceId, FactorId, TenantId, UserId};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
@@ -25,6 +25,13 @@ use crate::{App, Call, Caller, ChallengeView, Error};
 
 /// What the log says of a code that wasn't even compared.
 const SPENT: Cause = Cause::BudgetSpent;
+
+/// Whose the secret is that codes are held against where there is none.
+pub(crate) const NOBODYS_TOTP: SealFor = SealFor::Totp(
+    TenantId::from_bytes([0; TenantId::LEN]),
+    UserId::from_bytes([0; UserId::LEN]),
+    FactorId::from_bytes([0; FactorId::LEN]),
+);
 
 /// What a code proved, where its try was counted, and what accepting it uses up.
 struct Passed {
@@ -177,18 +184,14 @@ impl App {
                 if refusal == Refusal::Locked && lane == Lane::Own && factor.is_some() {
                     self.lock_totp(challenge).await?;
                 }
+                self.check_totp(call, challenge, None, code)?;
                 self.note_failure(call, tried, Method::Totp, Failed::because(SPENT)).await?;
                 return Ok(None);
             }
         };
         let tenant = challenge.tenant;
         let shadow_refuses = self.shadow_refuses(tenant, lane, attempts, call.now);
-        // a user without a secret is compared against one that no code matches, to take as long
-        let (secret, last_step) = match factor {
-            Some(factor) => (self.totp_secret(challenge, factor)?, factor.last_step),
-            None => (Zeroizing::new([0; totp::SECRET_LEN]), u64::MAX),
-        };
-        let step = totp::check(&secret, code, last_step, call.now);
+        let step = self.check_totp(call, challenge, factor, code)?;
         if let (Some(factor), Some(step)) = (factor, step) {
             let proof = match by {
                 Some(device) => Proof::Both(device, factor.id),
@@ -313,13 +316,23 @@ impl App {
         Ok(Some(Passed { proof, counter, effect, shadow_refuses: false }))
     }
 
-    /// Opens the TOTP secret of a challenge's user.
-    fn totp_secret(
+    /// Which step of the user's secret a code is of. Without a secret, or without a budget to compare it, the code
+    /// is held against one that no code matches, to take as long.
+    fn check_totp(
         &self,
+        call: &Call,
         challenge: &Challenge,
-        factor: &domain::directory::TotpFactor,
-    ) -> Result<totp::Secret, StoreError> {
-        self.open_totp(SealFor::Totp(challenge.tenant, challenge.user, factor.id), &factor.secret)
+        factor: Option<&TotpFactor>,
+        code: &str,
+    ) -> Result<Option<u64>, StoreError> {
+        let (purpose, sealed, last_step) = match factor {
+            Some(TotpFactor { id, secret, last_step, .. }) => {
+                (SealFor::Totp(challenge.tenant, challenge.user, *id), secret, *last_step)
+            }
+            None => (NOBODYS_TOTP, &self.nobodys_totp, u64::MAX),
+        };
+        let secret = self.open_totp(purpose, sealed)?;
+        Ok(totp::check(&secret, code, last_step, call.now))
     }
 
     /// Opens a sealed TOTP secret.

@@ -114,6 +114,8 @@ pub struct App {
     /// Held while token keys are drawn and stored, so that two never take one number.
     drawing: futures_util::lock::Mutex<()>,
     silenced: digest::Silenced,
+    /// What codes are held against where there is no secret, sealed as secrets are.
+    nobodys_totp: Vec<u8>,
 }
 
 impl App {
@@ -121,6 +123,7 @@ impl App {
     #[must_use]
     pub fn new(settings: Settings, ports: Ports) -> Self {
         let Ports { hot, ledger, directory, courier, vault } = ports;
+        let nobodys_totp = vault.seal(code::NOBODYS_TOTP, &[0; domain::totp::SECRET_LEN]);
         Self {
             settings,
             hot,
@@ -136,6 +139,7 @@ impl App {
             refused_logins: logins::RefusedLogins::default(),
             drawing: futures_util::lock::Mutex::new(()),
             silenced: digest::Silenced::default(),
+            nobodys_totp,
         }
     }
 

@@ -57,26 +57,32 @@ impl App {
         Err(StoreError::Overloaded)
     }
 
-    /// What the cell lists as open although it isn't any more, with what it ended as. One that looks live may
-    /// have been decided by somebody who never came to say so here.
+    /// What is listed as open or live although it isn't any more, with what it ended as. One that looks live may
+    /// have been decided by somebody who never came to say so here. Decoys are looked up like the others, so that
+    /// nobody can measure which one was.
     async fn find_stale(&self, call: &Call, hot: &HotUser) -> Result<Vec<Outcome>, StoreError> {
         let mut stale = Vec::new();
         // after a crash nobody knows what was told: told twice is better than never
         let found = |id, decided| Outcome { id, decided, told: Vec::new() };
-        for id in hot.cell.open.iter().map(|open| &open.id) {
-            if hot.live.iter().any(|c| c.id == *id && !c.is_past(call.now)) {
-                let record = self.ledger.lookup(*id).await?;
-                if let Some(State::Decided(decided)) = record.map(|record| record.state) {
-                    stale.push(found(*id, Some(decided)));
-                }
-            } else {
-                stale.push(found(*id, self.outcome_of(call, *id).await?));
+        for challenge in &hot.live {
+            let id = challenge.id;
+            if challenge.is_past(call.now) {
+                stale.push(found(id, self.outcome_of(call, id).await?));
+                continue;
             }
+            let record = self.ledger.lookup(id).await?;
+            if let Some(State::Decided(decided)) = record.map(|record| record.state) {
+                stale.push(found(id, Some(decided)));
+            }
+        }
+        let opened = hot.cell.open.iter().map(|opened| opened.id);
+        for id in opened.filter(|id| !hot.live.iter().any(|challenge| challenge.id == *id)) {
+            stale.push(found(id, self.outcome_of(call, id).await?));
         }
         Ok(stale)
     }
 
-    /// What the ledger says of a challenge that the cell lists as open and that isn't live.
+    /// What the ledger says of a challenge that is listed although it is past or isn't live.
     async fn outcome_of(
         &self,
         call: &Call,

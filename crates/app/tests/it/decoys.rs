@@ -1,6 +1,6 @@
 //! What nobody can tell: whether a user exists, is enrolled, is past the bound; and what the number is.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use app::{AnswerResult, CreateRequest, Error, EventFilter};
 use domain::audit::Event;
@@ -61,7 +61,7 @@ async fn ending(world: &World, app: &app::Caller, id: ChallengeId) -> String {
 }
 
 #[tokio::test]
-async fn unknown_unenrolled_and_real_users_are_alike_in_answers_rows_and_commits() {
+async fn unknown_unenrolled_and_real_users_are_alike_in_answers_calls_rows_and_commits() {
     let world = World::new().await;
     let app = world.integration("vpn").await;
     world.user("unenrolled").await;
@@ -73,7 +73,8 @@ async fn unknown_unenrolled_and_real_users_are_alike_in_answers_rows_and_commits
         world.pass(std::time::Duration::from_secs(7200));
         let life = life_of(&world, &app, world.request(user, "second"), None);
         let ((seen, id), cost) = cost(&world, life).await;
-        assert!(cost[1] > 0, "a life leaves rows");
+        assert!(cost.rows > 0, "a life leaves rows");
+        assert!(cost.calls["Ledger::open"] == 1, "a life is opened once: {cost:?}");
         lives.push((seen, cost, ending(&world, &app, id).await));
         world.pass(std::time::Duration::from_secs(7200));
     }
@@ -96,16 +97,26 @@ async fn two_hundred_attempts_on_real_and_unknown_users_read_the_same() {
     println!("counted: {} attempts on a real and an unknown user read the same", runs(50, 200));
 }
 
-/// What something cost the store: transactions, and rows but those of alerts, which ride in transactions that
-/// are there anyway.
-async fn cost<T>(world: &World, what: impl Future<Output = T>) -> (T, [u64; 2]) {
+/// What something cost the stores.
+#[derive(Debug, PartialEq)]
+struct Cost {
+    /// How often each of their methods was called.
+    calls: BTreeMap<&'static str, u64>,
+    commits: u64,
+    /// But those of alerts, which ride in transactions that are there anyway.
+    rows: u64,
+}
+
+async fn cost<T>(world: &World, what: impl Future<Output = T>) -> (T, Cost) {
     // the writer anchors by itself after so many rows: not in here
     world.app.checkpoint().await.expect("a checkpoint");
     let before = (world.written().await, alerts(world).await);
+    world.calls.take();
     let done = what.await;
+    let calls = world.calls.take();
     let after = (world.written().await, alerts(world).await);
     let rows = after.0.rows - before.0.rows - (after.1 - before.1);
-    (done, [after.0.commits - before.0.commits, rows])
+    (done, Cost { calls, commits: after.0.commits - before.0.commits, rows })
 }
 
 /// How many alerts security staff can see.
@@ -133,7 +144,8 @@ async fn judged(world: &World, id: ChallengeId) -> (u8, Mode, Reason) {
     (made.guard.map_or(0, |guard| guard.level), mode, made.reasons[0])
 }
 
-/// What anybody but security staff sees is the same, however alarmed the guard is; and so is what it costs.
+/// What anybody but security staff sees is the same, however alarmed the guard is; and so is what it costs. The
+/// same is asked for each user, others that live beside it included.
 #[tokio::test]
 async fn they_look_alike_at_every_level() {
     let world = World::new().await;
@@ -141,17 +153,22 @@ async fn they_look_alike_at_every_level() {
     world.user("unenrolled").await;
     let real = world.enrolled("real").await;
     let mut found = HashSet::new();
-    let mut compare = async |session: &str, device: Option<&Device>| {
-        let life = life_of(&world, &app, strange(&world, "real", session), device);
-        let ((seen, id), real) = cost(&world, life).await;
-        let ended = ending(&world, &app, id).await;
+    let mut compare = async |session: &str, others: usize, device: Option<&Device>| {
+        let measured = async |user: &str, device| {
+            for n in 0..others {
+                let request = strange(&world, user, &format!("{session}{n}"));
+                world.create_with(&app, request).await.expect("one of many");
+            }
+            let life = life_of(&world, &app, strange(&world, user, session), device);
+            let ((seen, id), cost) = cost(&world, life).await;
+            (seen, ending(&world, &app, id).await, cost, id)
+        };
+        let (seen, ended, real, id) = measured("real", device).await;
         for other in ["unenrolled", "nobody"] {
-            let life = life_of(&world, &app, strange(&world, other, session), None);
-            let ((decoy, id), cost) = cost(&world, life).await;
-            assert_eq!(seen, decoy, "{session}, {other}");
-            assert_eq!(ended, ending(&world, &app, id).await, "{session}, {other}");
+            let decoy = measured(other, None).await;
+            assert_eq!((&seen, &ended), (&decoy.0, &decoy.1), "{session}, {other}");
             // what a device answers is written down too, and nobody outside waits for that
-            assert!(device.is_some() || real == cost, "{session}, {other}: {real:?}, {cost:?}");
+            assert!(device.is_some() || real == decoy.2, "{session}, {other}: {real:?}, {decoy:?}");
         }
         let (level, mode, reason) = judged(&world, id).await;
         found.insert((level, mode, device.is_some()));
@@ -159,29 +176,23 @@ async fn they_look_alike_at_every_level() {
     };
     // nobody answers: it rings, is silent, is held
     for n in 0..12 {
-        compare(&format!("try{n}"), None).await;
+        compare(&format!("try{n}"), 0, None).await;
         world.pass(std::time::Duration::from_secs(200));
     }
     // the person refuses, and is then talked into a right answer
     let created = world.create_with(&app, strange(&world, "real", "refused")).await;
     world.decide(&real.device, &created.expect("one"), AnswerDecision::Report, "").await;
-    compare("reported", None).await;
-    compare("answered", Some(&real.device)).await;
+    compare("reported", 0, None).await;
+    compare("answered", 0, Some(&real.device)).await;
     // more at once than may live
-    for n in 0..8 {
-        let made = world.create_with(&app, strange(&world, "real", &format!("flood{n}"))).await;
-        made.expect("one of many");
-    }
-    assert_eq!(compare("flooded", None).await.1, Mode::Decoy);
+    assert_eq!(compare("flooded", 8, None).await.1, Mode::Decoy);
     // beside another one that rings
     world.pass(std::time::Duration::from_secs(30 * 24 * 60 * 60));
     let user = ports::UserRef::Name("real".to_owned());
     let why = Some("test".to_owned());
     let cleared = world.app.clear_user(&mut world.call(), &OPERATOR, world.tenant, user, why).await;
     cleared.expect("cleared");
-    let other = world.create_with(&app, strange(&world, "real", "rings")).await.expect("one");
-    assert_eq!(world.mode(other.view.id).await, Mode::Ring);
-    let (_, mode, reason) = compare("second", None).await;
+    let (_, mode, reason) = compare("second", 1, None).await;
     assert_eq!((mode, reason), (Mode::Silent, Reason::AnotherRings));
     assert!(found.iter().any(|(_, mode, _)| *mode == Mode::Ring), "{found:?}");
     let wanted = [

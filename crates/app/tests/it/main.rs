@@ -4,6 +4,7 @@ mod alerts;
 mod ceremonies;
 mod codes;
 mod containment;
+mod counted;
 mod crash;
 mod decoys;
 mod devices;

@@ -23,12 +23,16 @@ use statement::{
 };
 use tempfile::TempDir;
 
+use crate::counted::Calls;
+
 pub(crate) const OPERATOR: Actor = Actor::Operator { uid: 0 };
 
 /// A server without sockets, on a clock that only the test moves.
 pub(crate) struct World {
     pub(crate) app: Arc<App>,
     pub(crate) tenant: TenantId,
+    /// What the use cases asked the stores.
+    pub(crate) calls: Calls,
     store: Option<Store>,
     clock: Arc<AtomicU64>,
     seeds: AtomicU64,
@@ -66,19 +70,20 @@ impl World {
         let now = move || Timestamp::from_millis(ticking.load(Ordering::SeqCst));
         let key = MasterKey::load_or_create(&dir.path().join("keys/master.key")).expect("a key");
         let store = Store::open(dir.path(), Arc::new(now), key).await.expect("a store");
-        let app = App::new(
-            Settings { public_url: "http://127.0.0.1:8470".parse().expect("a URL"), guard },
-            Ports {
-                hot: store.hot(),
-                ledger: store.ledger(),
-                directory: store.directory(),
-                courier: Arc::new(LocalCourier::new()),
-                vault: store.vault(),
-            },
-        );
+        let ports = Ports {
+            hot: store.hot(),
+            ledger: store.ledger(),
+            directory: store.directory(),
+            courier: Arc::new(LocalCourier::new()),
+            vault: store.vault(),
+        };
+        let calls = Calls::default();
+        let settings =
+            Settings { public_url: "http://127.0.0.1:8470".parse().expect("a URL"), guard };
+        let app = App::new(settings, calls.of(ports));
         let tenant = app.find_tenant(None).await.expect("the default tenant").id;
         let seeds = AtomicU64::new(seed << 32);
-        Self { app: Arc::new(app), tenant, store: Some(store), clock, seeds, dir }
+        Self { app: Arc::new(app), tenant, calls, store: Some(store), clock, seeds, dir }
     }
 
     /// The same data, opened anew: what a crash leaves, because nothing is said to the old store.
