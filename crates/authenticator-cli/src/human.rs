@@ -134,3 +134,47 @@ pub(crate) fn stopped(account: &str, stop: &Stop) -> String {
     };
     format!("{account}: {stop}; {advice}.")
 }
+
+#[cfg(test)]
+mod tests {
+    use authenticator::{Context, Detail};
+    use statement::{ChallengeId, IntegrationId, Timestamp};
+
+    use super::*;
+
+    /// What a person decides by: who asks and from where come first, and the server's own address is never taken
+    /// for the place of the sign-in.
+    #[test]
+    fn a_card_says_who_asks_from_where_and_through_which_server() {
+        let shown = Card {
+            challenge: ChallengeId::from_bytes([1; ChallengeId::LEN]),
+            integration: IntegrationId::from_bytes([2; IntegrationId::LEN]),
+            integration_name: "Payroll".into(),
+            origin: "https://mfa.example".into(),
+            purpose: Purpose::SignIn,
+            context: Context {
+                address: "203.0.113.9".into(),
+                browser: "Firefox on Linux".into(),
+                place: String::new(),
+            },
+            details: vec![Detail { label: "Amount".into(), value: "12 EUR".into() }],
+            digits: 6,
+            alert: true,
+            created_at: Timestamp::from_millis(0),
+            expires_at: Timestamp::from_millis(90_000),
+            expires: Duration::from_secs(90),
+        };
+        let text = card(&shown, None, Duration::from_secs(60), 0);
+        let lines: Vec<&str> = text.trim_start().lines().collect();
+        let wanted = [
+            "Payroll asks you to confirm a sign-in",
+            "  Browser   Firefox on Linux",
+            "  Address   203.0.113.9",
+            "  Payroll says: Amount: 12 EUR",
+            "  Server    https://mfa.example",
+            "  Time left 60 s",
+            "If this is you, type the number that the sign-in page shows.",
+        ];
+        assert_eq!(lines, wanted);
+    }
+}
