@@ -8,8 +8,8 @@ use crate::challenge::{Challenge, Methods, Mode, Purpose};
 use crate::guard::{self, Verdict};
 
 /// How many challenges of one user are remembered for merging. Above it the newest decoy is forgotten; it still
-/// expires by itself. About twice the most that can be real, so that nobody meets it by accident and there is
-/// a decoy to forget. All count, and the oldest stay: a user who has none but decoys is merged like any other.
+/// expires by itself. Above the most that can be real by the default policy, so that there is a decoy to forget.
+/// All count, and the oldest stay: a user who has none but decoys is merged like any other.
 pub const MAX_REMEMBERED: usize = 48;
 /// At most this many details.
 pub const MAX_DETAILS: usize = 8;

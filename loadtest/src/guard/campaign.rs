@@ -121,6 +121,8 @@ pub(crate) struct Campaign {
     pub(super) session: u32,
     /// Pages said no: an attacker who adapts waits so many steps.
     pub(super) skips: u32,
+    /// Whether a victim has refused.
+    pub(super) denied: bool,
     pub(crate) starts: Ms,
     pub(crate) watched_until: Ms,
     pub(crate) attempts: u32,
@@ -206,12 +208,16 @@ impl Campaign {
     pub(super) fn page_says(&mut self, decision: Decision) {
         if matches!(decision, Decision::Denied | Decision::Reported) {
             self.skips = self.skips.max(1);
+            self.denied = true;
         }
     }
 
-    /// An approval on a call was given out, or withheld.
+    /// An approval on a call was given out, or withheld. Where victims deny, one counts whose phone rang: others had
+    /// nothing to deny.
     pub(super) fn note_call(&mut self, given: bool, has_code: bool) {
-        self.calls.push((given, has_code));
+        if self.denied || self.spec.answers != Mood::Denies {
+            self.calls.push((given, has_code));
+        }
     }
 
     pub(super) fn note_enrolment(&mut self, grant: Grant) {
@@ -304,6 +310,7 @@ fn empty(
         base,
         session: 0,
         skips: 0,
+        denied: false,
         starts,
         watched_until,
         attempts: 0,

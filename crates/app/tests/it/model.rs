@@ -2,7 +2,7 @@
 //!
 //! The model is written from the contract, not from the code. Which challenges ring is the guard's business, with
 //! tests of its own: the model asks how each was made, and holds it against what the contract promises of it. A
-//! failing sequence prints its seed and its moves; a bug that it finds is kept as a seed in `KEPT`.
+//! failing sequence prints its seed and its moves; what it finds is kept as a seed in `KEPT`.
 
 mod moves;
 
@@ -20,7 +20,8 @@ use self::moves::{At, How, Move, draw};
 use crate::world::{Device, OPERATOR, World, runs, wrong_number};
 
 /// Seeds of sequences that once found a bug.
-const KEPT: [u64; 0] = [];
+/// 413: an approval by a withheld answer and a code lapses when the device of the answer is revoked.
+const KEPT: [u64; 1] = [413];
 const MOVES: usize = 40;
 /// What strangers can make ring before anything is approved, with room for what fades meanwhile.
 const STRANGERS_RINGS: usize = 4;
@@ -36,7 +37,7 @@ struct Card {
     first_factor: bool,
     rings: bool,
     decoy: bool,
-    withheld: bool,
+    withheld: Option<usize>,
     ends: Timestamp,
     decided: Option<(Decision, Timestamp, Option<usize>)>,
     redeemed: bool,
@@ -52,7 +53,7 @@ impl Card {
     /// Where a code for it is counted.
     fn lane(&self) -> Lane {
         match self.place {
-            _ if self.withheld => Lane::Withheld,
+            _ if self.withheld.is_some() => Lane::Withheld,
             At::Home => Lane::Own,
             At::Hotel => Lane::Unknown,
             At::Nowhere => Lane::Nowhere,
@@ -196,7 +197,7 @@ impl Model<'_> {
             first_factor,
             rings: mode == Mode::Ring,
             decoy: mode == Mode::Decoy,
-            withheld: false,
+            withheld: None,
             ends: now.plus(Duration::from_secs(90)),
             decided: None,
             redeemed: false,
@@ -316,7 +317,7 @@ impl Model<'_> {
         }
         if is_withheld {
             assert!(right && card.place != At::Home && self.doubts[user] > Doubt::None);
-            self.cards[at].withheld = true;
+            self.cards[at].withheld = Some(device);
             self.tally.withheld += 1;
             if matches!(how, How::RightThenCode) {
                 self.code(at, true).await;
@@ -366,14 +367,16 @@ impl Model<'_> {
         if allowed && right && step > codes.last_step {
             assert_eq!(decision_of_state(answer.expect("a view").state), Decision::Approved);
             codes.last_step = step;
-            if card.withheld {
+            // both stand behind it then, unless the device went meanwhile
+            let both = card.withheld.filter(|device| !self.revoked[*device]);
+            if card.withheld.is_some() {
                 self.tally.passed_by_code += 1;
                 self.doubts[card.user] = match self.doubts[card.user] {
                     Doubt::Denied => Doubt::Resolved,
                     doubt => doubt,
                 };
             }
-            self.cards[at].decided = Some((Decision::Approved, now, None));
+            self.cards[at].decided = Some((Decision::Approved, now, both));
             return;
         }
         assert_eq!(answer.err(), Some(Error::CodeWrong));

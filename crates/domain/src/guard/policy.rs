@@ -143,7 +143,7 @@ policy! {
     forget_days: 30.0 "days" in 1.0..180.0, "Days without a success after which a place is unknown again.";
 
     live_per_place: 8.0 "challenges" in 2.0..16.0, "Live challenges of one user from one place, with a first factor: more browsers than one person uses.";
-    live_elsewhere: 16.0 "challenges" in 4.0..48.0, "Live challenges of one user from all unknown places: a flood from one leaves room for the person's.";
+    live_elsewhere: 32.0 "challenges" in 4.0..32.0, "Live challenges of one user from all unknown places: more than a flood from a few addresses fills, so that a person elsewhere still finds theirs in the app.";
     live_known: 12.0 "challenges" in 2.0..24.0, "Live challenges of one user from known places, whatever strangers do.";
     live_without_first_factor: 2.0 "challenges" in 1.0..8.0, "Live challenges without a first factor: they never ring, so few are needed.";
 

@@ -65,6 +65,8 @@ pub struct Asker {
 pub struct Reserved {
     /// Whether its user wasn't counted yet: at its address, in its network, in the organisation.
     is_new: [bool; 3],
+    /// The same at its address and in its network, as its integration alone has said.
+    is_new_here: [bool; 2],
     /// Whether it alerted of its address, its network, the organisation.
     told: [bool; 3],
 }
@@ -117,6 +119,17 @@ const ALERT_LIFE_S: Seconds = 12 * 60 * 60;
 /// How long an outage is believed after its last evidence.
 const OUTAGE_S: Seconds = 300;
 
+/// Users who must have left an integration's requests unanswered before it believes what others say of a source:
+/// one, who has faded for less than a half-life.
+const OWN_WORD: f32 = 0.5;
+
+/// Under which key is kept what one integration says of a source. That brings the source to the brink elsewhere,
+/// never beyond it: an address that one integration asserts proves nothing at another.
+const fn here(key: SourceKey, integration: u64) -> SourceKey {
+    // an odd constant: none maps to zero but zero itself
+    key ^ integration.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 1
+}
+
 impl Sources {
     fn scopes(
         &mut self,
@@ -135,14 +148,16 @@ impl Sources {
     pub fn around(&mut self, policy: &Policy, from: &Asker, now: Seconds) -> Around {
         let outage = now < self.outage_until;
         let [address_hot, network_hot] = self.scopes(policy, from).map(|(table, key, limit)| {
-            let source = key.and_then(|key| table.get(policy, key, now));
+            let Some(key) = key else { return false };
+            let beyond = table
+                .get(policy, key, now)
+                .is_some_and(|source| source.is_spray(limit) || source.is_crowded(limit));
             // when nobody's phone rings, time-outs say nothing new
-            source.is_some_and(|source| {
-                let beyond = source.is_spray(limit) || source.is_crowded(limit);
-                now < source.hot_until || beyond && !outage
+            table.get(policy, here(key, from.integration), now).is_some_and(|source| {
+                now < source.hot_until || beyond && source.unanswered() >= OWN_WORD && !outage
             })
         });
-        let organisation_hot = self.surge.is_hot(policy, outage, now);
+        let organisation_hot = self.surge.is_hot(policy, from.integration, outage, now);
         Around { address_hot, network_hot, organisation_hot, outage }
     }
 
@@ -176,12 +191,19 @@ impl Sources {
         let (mut alerts, mut explained) = (Vec::new(), None);
         for (at, (table, key, limit)) in self.scopes(policy, from).into_iter().enumerate() {
             let Some(key) = key else { continue };
+            let own = table.entry(policy, here(key, from.integration), now);
+            reserved.is_new_here[at] = own.asked(from.user, now);
+            let others = own.unanswered() >= 1.0 + OWN_WORD;
             let source = table.entry(policy, key, now);
             reserved.is_new[at] = source.asked(from.user, now);
             if !source.is_spray(limit) || outage {
                 continue;
             }
-            source.hot_until = now + Policy::seconds(policy.source_hot_s);
+            if others {
+                let own = table.entry(policy, here(key, from.integration), now);
+                own.hot_until = now + Policy::seconds(policy.source_hot_s);
+            }
+            let source = table.entry(policy, key, now);
             // one campaign is one alert: the address speaks for its network
             if now >= source.alerted_until && explained.is_none() {
                 let scope = if at == 0 { Scope::Address } else { Scope::Network };
@@ -195,10 +217,11 @@ impl Sources {
             // what one source explains is no surge of the whole organisation
             users.into_iter().for_each(|user| self.surge.forget(policy, user, now));
         } else {
-            let (is_new, is_hot) = self.surge.asked(policy, from.user, rang, now);
+            let who = (from.user, from.integration);
+            let (is_new, is_hot) = self.surge.asked(policy, who, rang, now);
             reserved.is_new[2] = is_new;
             if is_hot && !outage {
-                let alert = self.surge.heat(policy, now);
+                let alert = self.surge.heat(policy, from.integration, now);
                 reserved.told[2] = alert.is_some();
                 alerts.extend(alert);
             }
@@ -210,7 +233,13 @@ impl Sources {
     /// next one.
     pub fn take_back(&mut self, policy: &Policy, from: &Asker, reserved: &Reserved, now: Seconds) {
         for (at, (table, key, _)) in self.scopes(policy, from).into_iter().enumerate() {
-            let Some(source) = key.and_then(|key| table.get(policy, key, now)) else { continue };
+            let Some(key) = key else { continue };
+            if reserved.is_new_here[at]
+                && let Some(own) = table.get(policy, here(key, from.integration), now)
+            {
+                own.take_back(from.user);
+            }
+            let Some(source) = table.get(policy, key, now) else { continue };
             if reserved.is_new[at] {
                 source.take_back(from.user);
             }
@@ -244,8 +273,11 @@ impl Sources {
             // the person was there, and it wasn't them
             Decision::Denied | Decision::Reported if !known => {
                 for (table, key, _) in self.scopes(policy, from) {
-                    if let Some(source) = key.and_then(|key| table.get(policy, key, now)) {
-                        source.failed(from.user);
+                    let Some(key) = key else { continue };
+                    for key in [key, here(key, from.integration)] {
+                        if let Some(source) = table.get(policy, key, now) {
+                            source.failed(from.user);
+                        }
                     }
                 }
                 self.surge.failed(policy, from.user, now);
@@ -261,6 +293,9 @@ impl Sources {
             let Some(key) = key else { continue };
             // successes at home are what makes a shared address a crowd's
             table.entry(policy, key, now).passed(from.user);
+            if let Some(own) = table.get(policy, here(key, from.integration), now) {
+                own.passed(from.user);
+            }
         }
         if !charge.familiarity.is_known() {
             self.surge.passed(policy, from.user, now);

@@ -301,6 +301,65 @@ fn an_integration_that_lies_about_addresses_gains_nothing_elsewhere() {
 }
 
 #[test]
+fn an_integration_that_lies_heats_an_address_and_the_organisation_for_itself_alone() {
+    let mut world = people(60, &[VPN, MAIL]);
+    let office = |n: usize, integration| from(&user(n), integration, ip(7, 7));
+    // it says of everybody that they ask from the office, and nobody answers
+    for n in 0..30 {
+        world.push(&office(n, VPN));
+        world.pass(10_000);
+    }
+    world.pass(MINUTE);
+    let there = world.push(&office(40, VPN));
+    assert_eq!(rang(&there), 0, "{:?}", there.reasons);
+    // another integration is believed by what it sees itself
+    let first = world.push(&office(41, MAIL));
+    assert_eq!(rang(&first), 1, "{:?}", first.reasons);
+    world.pass(2 * MINUTE);
+    let second = world.push(&office(42, MAIL));
+    assert!(says(&second, Reason::AddressHot), "{:?}", second.reasons);
+    let elsewhere = world.push(&from(&user(43), MAIL, ip(8, 8)));
+    assert_eq!(rang(&elsewhere), 1, "{:?}", elsewhere.reasons);
+}
+
+#[test]
+fn an_organisation_is_not_silenced_by_one_integration_s_word() {
+    let mut world = people(80, &[VPN, MAIL]);
+    // each from an address of its own: no single source stands out
+    let from_anywhere = |n: u16, integration| from(&user(n.into()), integration, ip(n + 9, 1));
+    for n in 0..40 {
+        world.push(&from_anywhere(n, VPN));
+        world.pass(10_000);
+    }
+    world.pass(MINUTE);
+    let there = world.push(&from_anywhere(50, VPN));
+    assert!(says(&there, Reason::OrganisationHot), "{:?}", there.reasons);
+    let elsewhere = world.push(&from_anywhere(51, MAIL));
+    assert_eq!(rang(&elsewhere), 1, "{:?}", elsewhere.reasons);
+    // where others say the same, all are believed
+    for n in 52..70 {
+        world.push(&from_anywhere(n, MAIL));
+        world.pass(10_000);
+    }
+    world.pass(MINUTE);
+    let there = world.push(&from_anywhere(71, MAIL));
+    assert!(says(&there, Reason::OrganisationHot), "{:?}", there.reasons);
+}
+
+#[test]
+fn a_spray_over_integrations_is_one_spray() {
+    let mut world = people(60, &[VPN, MAIL]);
+    let mut rings = 0;
+    for n in 0..40 {
+        let integration = if n % 2 == 0 { VPN } else { MAIL };
+        rings += rang(&world.push(&from(&user(n), integration, ip(7, 7))));
+        world.pass(30_000);
+    }
+    assert!(rings <= 8, "{rings} rings");
+    assert_eq!(sprays(&world), 1);
+}
+
+#[test]
 fn a_client_that_loops_is_told_and_silenced_and_nobody_else_is() {
     let mut world = people(2, &[VPN]);
     let (mut rings, mut told) = (0, 0);

@@ -4,10 +4,22 @@
 use super::super::alert::{Alert, AlertKind, Scope, Severity};
 use super::super::decay::{Seconds, fade};
 use super::super::policy::Policy;
-use super::{ALERT_LIFE_S, UserTag};
+use super::{ALERT_LIFE_S, MAX_INTEGRATIONS, UserTag};
 
 /// Requests that are told apart: far above every threshold that a share of successes doesn't raise.
 const MAX_REQUESTS: usize = 512;
+
+/// What one integration says of users who don't answer.
+#[derive(Clone, Copy, Debug, Default)]
+struct Said {
+    integration: u64,
+    /// What those requests count of which no answer is expected any more, fading.
+    asked: f32,
+    /// What those count that may still be answered, when they were last looked at.
+    pending: f32,
+    /// How long unknown places are silent there.
+    hot_until: Seconds,
+}
 
 /// Requests from unknown places without success, and sums over a whole organisation.
 #[derive(Clone, Debug)]
@@ -17,14 +29,15 @@ pub(super) struct Surge {
     users: [UserTag; MAX_REQUESTS],
     /// When each came, and what it counts.
     requests: [(Seconds, f32); MAX_REQUESTS],
+    /// Who said so: a place in `said`.
+    by: [u16; MAX_REQUESTS],
     next: usize,
     /// The first of them that may still be answered.
     young: usize,
-    /// What those count of which no answer is expected any more, fading.
-    asked: f32,
+    /// By integration, in the order in which they were met.
+    said: Vec<Said>,
     /// Users who succeeded from unknown places, fading.
     passed: f32,
-    hot_until: Seconds,
     alerted_until: Seconds,
 }
 
@@ -34,11 +47,11 @@ impl Default for Surge {
             at: 0,
             users: [0; MAX_REQUESTS],
             requests: [(0, 0.0); MAX_REQUESTS],
+            by: [0; MAX_REQUESTS],
             next: 0,
             young: 0,
-            asked: 0.0,
+            said: Vec::new(),
             passed: 0.0,
-            hot_until: 0,
             alerted_until: 0,
         }
     }
@@ -56,7 +69,9 @@ impl Surge {
         }
         let half_life = Policy::seconds(policy.surge_half_life_s);
         let kept = fade(elapsed, half_life);
-        self.asked *= kept;
+        for said in &mut self.said {
+            said.asked *= kept;
+        }
         self.passed *= kept;
         self.at = now;
         let answer = Policy::seconds(policy.answer_s);
@@ -66,9 +81,49 @@ impl Surge {
             if age < answer {
                 break;
             }
-            self.asked += weight * fade(age - answer, half_life);
+            self.count_in(self.young, weight * fade(age - answer, half_life));
             self.young = after(self.young);
         }
+    }
+
+    /// Adds what a request counts to what its integration said, or takes it away.
+    fn count_in(&mut self, slot: usize, weight: f32) {
+        if let Some(said) = self.said.get_mut(usize::from(self.by[slot])) {
+            said.asked = (said.asked + weight).max(0.0);
+        }
+    }
+
+    /// The place of an integration in `said`. Those beyond the bound share the first one.
+    fn place(&mut self, integration: u64) -> u16 {
+        let known = self.said.iter().position(|said| said.integration == integration);
+        let place = known.unwrap_or_else(|| {
+            if self.said.len() >= MAX_INTEGRATIONS {
+                return 0;
+            }
+            self.said.push(Said { integration, ..Said::default() });
+            self.said.len() - 1
+        });
+        u16::try_from(place).unwrap_or(0)
+    }
+
+    fn hot_until(&self, integration: u64) -> Seconds {
+        let said = self.said.iter().find(|said| said.integration == integration);
+        said.map_or(0, |said| said.hot_until)
+    }
+
+    /// What is said to `integration`: all of it where it says most of that itself; elsewhere the loudest counts at
+    /// most as much as all others together, so that one that lies is believed by itself alone.
+    fn evidence(&self, integration: u64, count: impl Fn(&Said) -> f32) -> f32 {
+        let (mut total, mut most, mut own) = (0.0, 0.0_f32, 0.0);
+        for said in &self.said {
+            let counted = count(said);
+            total += counted;
+            most = most.max(counted);
+            if said.integration == integration {
+                own = counted;
+            }
+        }
+        if 2.0 * own >= total { total } else { total - (2.0 * most - total).max(0.0) }
     }
 
     /// What of a request in a slot still counts, and whether it is young.
@@ -85,17 +140,24 @@ impl Surge {
         self.users.iter().position(|other| *other == user)
     }
 
-    fn note(&mut self, policy: &Policy, user: UserTag, weight: f32, now: Seconds) -> bool {
+    fn note(
+        &mut self,
+        policy: &Policy,
+        (user, integration): (UserTag, u64),
+        weight: f32,
+        now: Seconds,
+    ) -> bool {
         // somebody who is asked again is one
         if self.slot(user).is_some() {
             return false;
         }
         self.users[self.next] = user;
         self.requests[self.next] = (now, weight);
+        self.by[self.next] = self.place(integration);
         self.next = after(self.next);
         if self.next == self.young {
             // more at once than are told apart
-            self.asked += self.counted(policy, self.young).0;
+            self.count_in(self.young, self.counted(policy, self.young).0);
             self.young = after(self.young);
         }
         self.users[self.next] = 0;
@@ -116,40 +178,55 @@ impl Surge {
         users + normal + policy.surge_sigma * normal.sqrt()
     }
 
-    pub(super) fn is_hot(&mut self, policy: &Policy, outage: bool, now: Seconds) -> bool {
+    /// Whether unknown places are silent at an integration.
+    pub(super) fn is_hot(
+        &mut self,
+        policy: &Policy,
+        integration: u64,
+        outage: bool,
+        now: Seconds,
+    ) -> bool {
         self.bring_to(policy, now);
-        let mut pending = 0.0;
+        for said in &mut self.said {
+            said.pending = 0.0;
+        }
         let mut slot = self.young;
         while slot != self.next {
-            pending += self.requests[slot].1;
+            if let Some(said) = self.said.get_mut(usize::from(self.by[slot])) {
+                said.pending += self.requests[slot].1;
+            }
             slot = after(slot);
         }
         // so many at once who haven't answered yet that more must wait, if only for seconds
-        let crowded = self.asked + pending >= self.limit(policy, 2.0 * policy.surge_users);
-        now < self.hot_until || (crowded || self.is_beyond(policy)) && !outage
+        let all = self.evidence(integration, |said| said.asked + said.pending);
+        let crowded = all >= self.limit(policy, 2.0 * policy.surge_users);
+        let beyond = crowded || self.is_beyond(policy, integration);
+        now < self.hot_until(integration) || beyond && !outage
     }
 
     /// How many users didn't answer, fading.
-    pub(super) const fn failing(&self) -> f32 {
-        self.asked
+    pub(super) fn failing(&self) -> f32 {
+        self.said.iter().map(|said| said.asked).sum()
     }
 
-    fn is_beyond(&self, policy: &Policy) -> bool {
-        self.asked >= self.limit(policy, policy.surge_users)
+    fn is_beyond(&self, policy: &Policy, integration: u64) -> bool {
+        let asked = self.evidence(integration, |said| said.asked);
+        asked >= self.limit(policy, policy.surge_users)
     }
 
     /// Notes a request from an unknown place; says whether it is one more, and whether there are too many.
     pub(super) fn asked(
         &mut self,
         policy: &Policy,
-        user: UserTag,
+        (user, integration): (UserTag, u64),
         rang: bool,
         now: Seconds,
     ) -> (bool, bool) {
         self.bring_to(policy, now);
-        let counts = rang || now < self.hot_until;
-        let is_new = counts && self.note(policy, user, Self::weight(policy, rang), now);
-        (is_new, self.is_beyond(policy))
+        let counts = rang || now < self.hot_until(integration);
+        let who = (user, integration);
+        let is_new = counts && self.note(policy, who, Self::weight(policy, rang), now);
+        (is_new, self.is_beyond(policy, integration))
     }
 
     /// Nobody was told after all.
@@ -157,9 +234,17 @@ impl Surge {
         self.alerted_until = 0;
     }
 
-    /// Keeps unknown places silent for a while; raises an alert when that begins.
-    pub(super) fn heat(&mut self, policy: &Policy, now: Seconds) -> Option<Alert> {
-        self.hot_until = now + Policy::seconds(policy.surge_hot_s);
+    /// Keeps unknown places silent for a while, at an integration; raises an alert when that begins.
+    pub(super) fn heat(
+        &mut self,
+        policy: &Policy,
+        integration: u64,
+        now: Seconds,
+    ) -> Option<Alert> {
+        let place = usize::from(self.place(integration));
+        if let Some(said) = self.said.get_mut(place) {
+            said.hot_until = now + Policy::seconds(policy.surge_hot_s);
+        }
         let is_new = now >= self.alerted_until;
         self.alerted_until = now + ALERT_LIFE_S;
         is_new.then_some(Alert {
@@ -174,7 +259,7 @@ impl Surge {
         self.bring_to(policy, now);
         let Some(slot) = self.slot(user) else { return };
         if let (weight, true) = self.counted(policy, slot) {
-            self.asked += weight;
+            self.count_in(slot, weight);
             // it stays, counted, so that a later success takes it back
             self.requests[slot].1 = 0.0;
         }
@@ -194,7 +279,7 @@ impl Surge {
         }
         if let Some(slot) = self.slot(user) {
             if let (weight, false) = self.counted(policy, slot) {
-                self.asked = (self.asked - weight).max(0.0);
+                self.count_in(slot, -weight);
             }
             self.users[slot] = 0;
             self.requests[slot].1 = 0.0;

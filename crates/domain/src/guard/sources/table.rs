@@ -153,6 +153,14 @@ impl Source {
         self.failing
     }
 
+    /// How many users haven't answered, whether or not they still may.
+    pub(super) fn unanswered(&self) -> f32 {
+        let pending = self.asked_at.iter().filter(|at| **at != STALE).count();
+        #[expect(clippy::cast_precision_loss, reason = "at most sixteen")]
+        let pending = pending as f32;
+        self.failing + pending
+    }
+
     fn is_beyond(&self, count: f32, users: f32, ratio: f32) -> bool {
         count >= users && count > ratio * (self.good + 1.0)
     }
@@ -164,10 +172,7 @@ impl Source {
 
     /// Whether so many haven't answered yet that more must wait: it may be a spray, or everybody's first morning.
     pub(super) fn is_crowded(&self, limit: Limit) -> bool {
-        let pending = self.asked_at.iter().filter(|at| **at != STALE).count();
-        #[expect(clippy::cast_precision_loss, reason = "at most sixteen")]
-        let all = self.failing + pending as f32;
-        self.is_beyond(all, 2.0 * limit.users, limit.ratio)
+        self.is_beyond(self.unanswered(), 2.0 * limit.users, limit.ratio)
     }
 }
 
