@@ -562,6 +562,7 @@ async fn the_use_cases_agree_with_the_model() {
     let world = World::new().await;
     let apps = [world.integration("vpn").await, world.integration("mail").await];
     let fresh = 0..u64::try_from(runs(90, 10_000)).expect("a count");
+    let fresh = fresh.filter(|seed| !KEPT.contains(seed));
     let mut sequences = 0;
     let mut all = Tally::default();
     for seed in KEPT.into_iter().chain(fresh) {
