@@ -1,8 +1,8 @@
 //! Random moves of several users, places, devices and integrations against a small reference model.
 //!
-//! The model is written from the contract, not from the code. Which challenges ring is the guard's business, with
-//! tests of its own: the model asks how each was made, and holds it against what the contract promises of it. A
-//! failing sequence prints its seed and its moves; what it finds is kept as a seed in `KEPT`.
+//! The model is written from the contract, not from the code. Which challenges ring is the guard's business: the
+//! model asks how each was made, and holds it against what the contract promises. A failing sequence prints its
+//! seed and its moves; what it finds is kept as a seed in `KEPT`.
 
 mod moves;
 
@@ -20,8 +20,8 @@ use self::moves::{At, How, Move, draw};
 use crate::world::{Device, OPERATOR, World, runs, wrong_number};
 
 /// Seeds of sequences that once found a bug.
-/// 413: an approval by a withheld answer and a code lapses when the device of the answer is revoked.
-const KEPT: [u64; 1] = [413];
+/// 413: what a withheld answer and a code approve lapses with the device. 2333: a code proves its place after a report.
+const KEPT: [u64; 2] = [413, 2333];
 const MOVES: usize = 40;
 /// What strangers can make ring before anything is approved, with room for what fades meanwhile.
 const STRANGERS_RINGS: usize = 4;
@@ -77,7 +77,7 @@ enum Doubt {
     Resolved,
     /// Something from elsewhere was denied: it isn't.
     Denied,
-    /// Something was reported: it isn't, and no code changes that.
+    /// Something was reported: it isn't, and a code changes that for its own place alone.
     Reported,
 }
 
@@ -100,6 +100,9 @@ struct Model<'a> {
     cards: Vec<Card>,
     codes: [Codes; 2],
     doubts: [Doubt; 2],
+    /// Where a code passed beside a withheld answer since the last refusal.
+    proven: [Option<(usize, At)>; 2],
+    collided: [bool; 2], // a stranger asked while home rang: that counts, however it ends
     seed: u64,
     tally: Tally,
 }
@@ -205,6 +208,8 @@ impl Model<'_> {
             wrong_sessions: 0,
         };
         self.is_as_promised(&card);
+        let home_rings = self.live(user).any(|card| card.rings && card.place == At::Home);
+        self.collided[user] |= home_rings && first_factor && place != At::Home;
         match mode {
             Mode::Ring => self.tally.rang += 1,
             Mode::Silent => self.tally.silent += 1,
@@ -243,7 +248,8 @@ impl Model<'_> {
             assert!(new.rings, "whatever strangers do, home rings");
         }
         let wrong_codes = self.codes[new.user].wrong.iter().any(|wrong| *wrong > 0);
-        if self.doubts[new.user] == Doubt::None && !wrong_codes && !past().any(unresolved) {
+        let doubted = self.doubts[new.user] > Doubt::None || self.collided[new.user];
+        if !doubted && !wrong_codes && !past().any(unresolved) {
             assert!(new.rings, "nothing speaks against it");
         }
         if new.rings && new.place != At::Home {
@@ -302,6 +308,7 @@ impl Model<'_> {
             assert_eq!(decision_of(answered.result), decided, "a second answer");
             if matches!(how, How::Report) {
                 self.doubts[user] = Doubt::Reported;
+                self.proven[user] = None;
             }
             let lapses = decided == Decision::Approved
                 && matches!(how, How::Report)
@@ -312,7 +319,8 @@ impl Model<'_> {
         }
         let right = decision == AnswerDecision::Approve && own.matches(&typed);
         let is_withheld = answered.result == AnswerResult::Withheld;
-        if right && card.place != At::Home && self.doubts[user] >= Doubt::Denied {
+        let proven = self.proven[user] == Some((card.app, card.place));
+        if right && card.place != At::Home && self.doubts[user] >= Doubt::Denied && !proven {
             assert!(is_withheld, "stays pending until a code passes: {answered:?}");
         }
         if is_withheld {
@@ -337,6 +345,9 @@ impl Model<'_> {
             Decision::Denied if !home => Doubt::Denied,
             _ => Doubt::None,
         });
+        if expected == Decision::Reported || expected == Decision::Denied && !home {
+            self.proven[user] = None;
+        }
         self.cards[at].decided = Some((expected, now, Some(device)));
         if let (Decision::Mismatch, Some(other)) = (expected, crossed) {
             // typed into a stranger's card, the number of the person's own screen ends the stranger's alone
@@ -371,6 +382,9 @@ impl Model<'_> {
             let both = card.withheld.filter(|device| !self.revoked[*device]);
             if card.withheld.is_some() {
                 self.tally.passed_by_code += 1;
+                // whoever is nowhere can't be recognised
+                let place = (card.place == At::Hotel).then_some((card.app, card.place));
+                self.proven[card.user] = place;
                 self.doubts[card.user] = match self.doubts[card.user] {
                     Doubt::Denied => Doubt::Resolved,
                     doubt => doubt,
@@ -546,6 +560,8 @@ async fn sequence(world: &World, apps: &[Caller], seed: u64) -> Tally {
         cards: Vec::new(),
         codes: [Codes::default(), Codes::default()],
         doubts: [Doubt::None; 2],
+        proven: [None; 2],
+        collided: [false; 2],
         seed,
         tally: Tally::default(),
     };
