@@ -99,6 +99,8 @@ pub(crate) const CRATES: &[Crate] = &[
     shell("backend-sql", 4, BACKEND),
     shell("backend-redis", 4, BACKEND),
     shell("places", 4, &["app", "statement"]),
+    // what apps link: it knows the API by its description alone
+    shell("countersign-client", 4, &[]),
     shell("authenticator-native", 4, &["authenticator", "wire", "statement"]),
     shell(
         "server",

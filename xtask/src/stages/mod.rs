@@ -218,10 +218,14 @@ fn tests(bench: &Bench<'_>) -> Result<(), String> {
 
 /// Clients that nobody here wrote, against a running server; what they need is pinned by a lock file.
 fn external(bench: &Bench<'_>) -> Result<(), String> {
-    let mut npm = bench.command("npm");
-    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
-    npm.current_dir(bench.root.join("tests/clients"));
-    finish_as(&mut npm, "npm ci")?;
+    for folder in ["tests/clients", "sdk/typescript"] {
+        let mut npm = bench.command("npm");
+        npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
+        finish_as(npm.current_dir(bench.root.join(folder)), "npm ci")?;
+    }
+    let mut built = bench.command("npm");
+    built.args(["run", "build"]).current_dir(bench.root.join("sdk/typescript"));
+    finish_as(&mut built, "npm run build")?;
     let venv = bench.target.join("clients-venv");
     let mut made = bench.command("python3");
     finish_as(made.args(["-m", "venv"]).arg(&venv), "python3 -m venv")?;

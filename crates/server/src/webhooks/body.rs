@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use app::EventView;
 use bytes::Bytes;
+use domain::challenge::Decision;
 use serde_json::{Map, Value, json};
 use statement::Timestamp;
 use wire::rest;
@@ -29,6 +30,20 @@ pub(crate) fn message(event: &EventView, tenant: Option<&str>, public_url: &str)
     let more = [("link", link), ("tenant", tenant.map(str::to_owned))];
     data.extend(more.into_iter().filter_map(|(name, text)| Some((name.to_owned(), json!(text?)))));
     Message { id: shown.id, body: envelope(&shown.r#type, event.at, data) }
+}
+
+/// How a challenge ended, as its integration may know it: no more than `GET /v1/challenges/{id}` tells, and the
+/// same for challenges that never reached anybody.
+pub(crate) fn decision(event: &EventView) -> Message {
+    let public = &event.public;
+    let mut data = Map::new();
+    data.insert("id".to_owned(), json!(public.challenge.map(|id| id.to_string())));
+    data.insert("state".to_owned(), json!(public.decision.map(Decision::name)));
+    if let (Some(Decision::Approved), Some(factor)) = (public.decision, public.factor) {
+        data.insert("factor".to_owned(), json!(factor.name()));
+    }
+    let kind = event.public.event.name();
+    Message { id: event.id.to_string(), body: envelope(kind, event.at, data) }
 }
 
 /// Where the log of what led to an alert is, for a key that may read events.

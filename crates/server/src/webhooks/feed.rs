@@ -3,7 +3,7 @@
 use app::{App, Error, EventFilter, EventView};
 use domain::audit::Event;
 use domain::directory::Tenant;
-use statement::{EventId, TenantId};
+use statement::{EventId, IntegrationId, TenantId};
 
 use super::settings::Endpoint;
 use super::state::State;
@@ -62,8 +62,17 @@ async fn page(
     };
     // taken before the rows are read: all rows up to it are there by then
     let anchored = anchored(app, tenant.id).await?;
+    let integration = match &endpoint.integration {
+        None => None,
+        Some(named) => match named_integration(app, tenant.id, named).await? {
+            // it may be made later: nothing is told until then, and nothing is passed by
+            None => return Ok(()),
+            found => found,
+        },
+    };
     let filter = EventFilter {
         event: only,
+        integration,
         since: cursor.is_none().then_some(state.since),
         after: cursor,
         limit: PAGE,
@@ -84,6 +93,16 @@ async fn page(
         read.next.push(Next::Passed(tenant.id, passed));
     }
     Ok(())
+}
+
+async fn named_integration(
+    app: &App,
+    tenant: TenantId,
+    named: &str,
+) -> Result<Option<IntegrationId>, Error> {
+    let integrations = app.integrations(tenant).await?;
+    let mut all = integrations.into_iter();
+    Ok(all.find(|one| one.name == named || one.id.to_string() == named).map(|one| one.id))
 }
 
 /// The newest row that a checkpoint covers. Without it rows that the store drops, being of other types or too

@@ -24,8 +24,17 @@ const MAX_URL: usize = 2_000;
 /// What a webhook is told unless it says otherwise.
 const DEFAULT_TYPES: [Event; 1] = [Event::Alert];
 /// The settings of one webhook.
-const KEYS: [&str; 8] =
-    ["name", "tenant", "url", "secret", "secret_file", "types", "allow_private", "ca_file"];
+const KEYS: [&str; 9] = [
+    "name",
+    "tenant",
+    "integration",
+    "url",
+    "secret",
+    "secret_file",
+    "types",
+    "allow_private",
+    "ca_file",
+];
 
 /// A receiver as the operator describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +49,9 @@ pub struct Endpoint {
     pub secret: SecretSource,
     /// Types of events that it is told.
     pub types: Vec<Event>,
+    /// The name or id of an integration that is told how its own challenges end, and nothing else: what it could
+    /// ask for by itself.
+    pub integration: Option<String>,
     /// Whether it may be on a private network or, by plain http, on this machine.
     pub allow_private: bool,
     /// A PEM file with more authorities that may vouch for it.
@@ -191,7 +203,10 @@ impl Endpoint {
             SecretSource::File(file) => put("secret_file", path(file)),
         };
         let types = self.types.iter().map(|kind| kind.name().to_owned());
-        put("types", types.collect::<Vec<_>>().into());
+        match &self.integration {
+            Some(integration) => put("integration", integration.clone().into()),
+            None => put("types", types.collect::<Vec<_>>().into()),
+        };
         put("allow_private", self.allow_private.into());
         if let Some(file) = &self.ca_file {
             put("ca_file", path(file));
@@ -265,7 +280,8 @@ impl<'a, 'i> Reader<'a, 'i> {
         let tenant = self.parsed("tenant", |text| full(text).map(str::to_owned));
         let ca_file = self.parsed("ca_file", |text| full(text).map(PathBuf::from));
         let secret = self.secret();
-        let types = self.types();
+        let integration = self.parsed("integration", |text| full(text).map(str::to_owned));
+        let types = self.types(integration.is_some());
         for (missing, key) in [(!self.has("name"), "name"), (!self.has("url"), "url")] {
             if missing {
                 self.refuse(self.span.clone(), key, "is required");
@@ -280,6 +296,7 @@ impl<'a, 'i> Reader<'a, 'i> {
             url: url?,
             secret: secret?,
             types,
+            integration,
             allow_private,
             ca_file,
         })
@@ -332,10 +349,16 @@ impl<'a, 'i> Reader<'a, 'i> {
         inline.or(file)
     }
 
-    fn types(&mut self) -> Vec<Event> {
+    fn types(&mut self, decisions: bool) -> Vec<Event> {
         let Some(value) = self.field("types") else {
-            return DEFAULT_TYPES.to_vec();
+            return if decisions { vec![Event::ChallengeDecided] } else { DEFAULT_TYPES.to_vec() };
         };
+        if decisions {
+            let message = "and `integration` exclude each other: an integration is told how its \
+                           challenges end, and nothing else";
+            self.refuse(value.span(), "types", message);
+            return Vec::new();
+        }
         let named = |item: &Spanned<DeValue<'_>>| match item.get_ref() {
             DeValue::String(text) => Event::from_name(text),
             _ => None,

@@ -171,7 +171,10 @@ impl Worker {
 
     async fn deliver(&self, app: &App, next: Next, queue: &mut VecDeque<Next>) -> Duration {
         let Next::Event { tenant, tenant_name, event } = &next else { return Duration::ZERO };
-        let message = body::message(event, tenant_name.as_deref(), app.public_url());
+        let message = match self.endpoint().integration {
+            Some(_) => body::decision(event),
+            None => body::message(event, tenant_name.as_deref(), app.public_url()),
+        };
         let now = clock::now();
         match self.send(&message, now).await {
             Ok(_) => {
@@ -308,6 +311,7 @@ impl Worker {
             "name": endpoint.name,
             "url": format!("{:?}", endpoint.url),
             "types": endpoint.types.iter().map(|kind| kind.name()).collect::<Vec<_>>(),
+            "integration": endpoint.integration,
             "state": state.condition(),
             "failures": state.failures,
             "failing_since": time(state.failing_since),

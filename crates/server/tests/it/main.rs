@@ -22,6 +22,7 @@ mod places;
 mod protocol;
 mod requests;
 mod rest;
+mod sdk;
 mod secrecy;
 mod sigma;
 mod socket;

@@ -48,12 +48,17 @@ async fn receiver() -> (SocketAddr, mpsc::UnboundedReceiver<(String, Value)>) {
 }
 
 async fn serve(home: &Home, receiver: SocketAddr) -> ChildServer {
+    serve_with(home, receiver, "").await
+}
+
+/// With more settings of the webhook.
+async fn serve_with(home: &Home, receiver: SocketAddr, more: &str) -> ChildServer {
     let config = home.data().join("countersign.toml");
     let secret = home.data().join("webhook-secret");
     std::fs::write(&secret, format!("whsec_{}\n", BASE64.encode(&SECRET))).unwrap();
     let text = format!(
         "[[webhooks]]\nname = 'soc'\nurl = 'http://{receiver}/alerts'\nallow_private = true\n\
-         secret_file = '{}'\n",
+         secret_file = '{}'\n{more}",
         secret.display()
     );
     std::fs::write(&config, text).unwrap();
@@ -126,4 +131,40 @@ async fn an_alert_arrives_signed_once_and_also_after_a_crash() {
 
     let offline = Home::new("webhooks-offline").run(&["admin", "webhook", "list"]).await;
     assert_eq!(offline.status.code(), Some(3));
+}
+
+#[tokio::test]
+async fn an_integration_is_told_how_its_own_challenges_end_and_decoys_read_alike() {
+    let home = Home::new("webhooks-decisions");
+    let (address, mut receiver) = receiver().await;
+    let mut next = async || timeout(PATIENCE, receiver.recv()).await.unwrap().unwrap().1;
+    let server = serve_with(&home, address, "integration = 'shop'\n").await;
+    let key = integrate(&server).await;
+    let made = server.admin(&["integration", "create", "--name", "other"]).await.unwrap();
+    let (shop, other) =
+        (Http::new(&server.url, &key), Http::new(&server.url, made["api_key"].as_str().unwrap()));
+    let mut phone = Phone::connect(enrol(&shop, "alice").await.unwrap()).await.unwrap();
+
+    let foreign = ask(&other, "alice", "foreign").await;
+    other.send("DELETE", &foreign.path(""), Value::Null).await.unwrap();
+    let real = ask(&shop, "alice", "real").await;
+    shop.send("DELETE", &real.path(""), Value::Null).await.unwrap();
+    let decoy = ask(&shop, "nobody", "decoy").await;
+    shop.send("DELETE", &decoy.path(""), Value::Null).await.unwrap();
+    for ended in [&real, &decoy] {
+        let message = next().await;
+        assert_eq!(message["type"], "challenge_decided");
+        assert_eq!(message["data"], json!({"id": ended.id, "state": "cancelled"}));
+    }
+
+    let approved = ask(&shop, "alice", "approved").await;
+    let card = loop {
+        let card = phone.prompt().await.unwrap();
+        if card.challenge.to_string() == approved.id {
+            break card;
+        }
+    };
+    phone.answer(card.challenge, Choice::approve(&approved.number)).await.unwrap();
+    let wanted = json!({"id": approved.id, "state": "approved", "factor": "push"});
+    assert_eq!(next().await["data"], wanted);
 }
