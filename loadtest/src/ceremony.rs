@@ -115,6 +115,7 @@ fn request(user: &User, session: &str, ttl: Duration) -> CreateChallenge {
         methods: None,
         ttl_s: u32::try_from(ttl.as_secs()).ok(),
         details: Vec::new(),
+        return_url: None,
     }
 }
 
@@ -176,7 +177,7 @@ async fn wait(api: &Api, id: &str, until: Instant, record: &mut Record) -> Optio
 
 async fn redeem(api: &Api, id: &str, record: &mut Record) -> Option<String> {
     let path = format!("/v1/challenges/{id}/redeem");
-    let body = RedeemChallenge { browser_session: record.session.clone() };
+    let body = RedeemChallenge { browser_session: record.session.clone(), return_code: None };
     let began = clock::now();
     match api.send::<Redeemed>(Method::POST, &path, Some(&body)).await {
         Ok(redeemed) => {

@@ -100,7 +100,7 @@ impl App {
         let key = ApiKeyText::parse(key).ok_or(Error::Unauthenticated)?;
         let owner = self.directory.key_owner(key.hash()).await?.ok_or(Error::Unauthenticated)?;
         // what a relying party of another protocol holds is a secret of that protocol alone
-        if !owner.key.is_live(call.now) || owner.integration.protocol != Protocol::Api {
+        if !owner.key.is_live(call.now) || !matches!(owner.integration.protocol, Protocol::Api(_)) {
             return Err(Error::Unauthenticated);
         }
         Ok(Caller(Proven::ByKey(owner)))

@@ -71,6 +71,8 @@ pub struct CreateRequest {
     pub ttl: Option<Duration>,
     /// What the person should see.
     pub details: Vec<Detail>,
+    /// Where the browser goes back to from the challenge's hosted page, if it is to have one.
+    pub return_url: Option<String>,
 }
 
 /// A challenge as its caller gets it: the only place where the number appears.
@@ -429,6 +431,7 @@ impl App {
             first_factor: wanted.first_factor,
             cookie,
             familiarity: verdict.familiarity,
+            returns: wanted.returns,
         };
         (challenge, number)
     }

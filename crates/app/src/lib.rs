@@ -51,7 +51,7 @@ pub use factors::NewFactor;
 pub use gateway::{
     Claim, Claimed, Connected, EnrolError, Enrolled, Login, LoginError, TicketProof,
 };
-pub use management::{NewIntegration, NewKey, UserView};
+pub use management::{NewIntegration, NewKey, UserView, UserWish};
 pub use places::{Basis, Places, Whereabouts};
 pub use protocols::KEY_LEAD;
 pub use redeem::Receipt;

@@ -1,10 +1,11 @@
 //! Tenants, integrations, keys and users.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::api_key::ApiKeyText;
 use domain::audit::{Cause, Entry, Event};
-use domain::challenge::{Methods, Purpose};
+use domain::challenge::{MAX_TTL, MIN_TTL, Methods, Purpose};
 use domain::directory::{ApiKey, Device, Integration, Scope, TakesTwo, Tenant, User, UserRecord};
 use domain::protocol::Protocol;
 use ports::{Change, DirectoryError, Listed, Page, UserRef};
@@ -38,6 +39,15 @@ pub struct NewKey {
     pub integration: IntegrationId,
     /// The key.
     pub key: ApiKeyText,
+}
+
+/// What a user should be; what isn't said stays as it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct UserWish {
+    /// Whether they are for emergencies.
+    pub break_glass: Option<bool>,
+    /// How long their challenges on hosted pages live.
+    pub ttl: Option<Duration>,
 }
 
 /// A user as management sees them.
@@ -239,11 +249,10 @@ impl App {
         tenant: TenantId,
         name: &str,
     ) -> Result<(UserView, bool), Error> {
-        self.make_user(call, actor, tenant, name, false).await
+        self.make_user(call, actor, tenant, name, UserWish::default()).await
     }
 
-    /// Makes sure that a user exists and, where it is said, whether they are for emergencies. By name it makes
-    /// them, by id it only finds. Under attack it takes two people to make them one for emergencies: nothing is
+    /// Makes sure that a user exists and is as `wish` says. By name it makes them, by id it only finds. Under attack it takes two people to make them one for emergencies: nothing is
     /// withheld from those.
     ///
     /// # Errors
@@ -254,31 +263,35 @@ impl App {
         actor: &Actor,
         tenant: TenantId,
         user: UserRef,
-        break_glass: Option<bool>,
+        wish: UserWish,
     ) -> Result<(UserView, bool), Error> {
-        let (mut view, made) = match user {
-            UserRef::Name(name) => {
-                self.make_user(call, actor, tenant, &name, break_glass == Some(true)).await?
-            }
+        check_ttl(wish.ttl)?;
+        let (view, made) = match user {
+            UserRef::Name(name) => self.make_user(call, actor, tenant, &name, wish).await?,
             id @ UserRef::Id(_) => (self.user(tenant, id).await?, false),
         };
-        if let Some(on) = break_glass.filter(|on| *on != view.user.break_glass) {
+        let id = view.user.id;
+        let changed = |cause: Cause| {
+            Entry::new(tenant, Event::UserChanged)
+                .with(|public| {
+                    public.user = Some(id);
+                    public.cause = Some(cause.into());
+                })
+                .privately(|private| private.by = Some(actor.to_string()))
+        };
+        if let Some(on) = wish.break_glass.filter(|on| *on != view.user.break_glass) {
             if on {
-                let record = self.user_record(call, tenant, UserRef::Id(view.user.id)).await?;
+                let record = self.user_record(call, tenant, UserRef::Id(id)).await?;
                 let what = (TakesTwo::BreakGlass, None);
                 self.demand_second(call, actor, &record, what).await?;
             }
-            let entry = Entry::new(tenant, Event::UserChanged)
-                .with(|public| {
-                    public.user = Some(view.user.id);
-                    let cause = if on { Cause::BreakGlass } else { Cause::NoBreakGlass };
-                    public.cause = Some(cause.into());
-                })
-                .privately(|private| private.by = Some(actor.to_string()));
-            self.directory.apply(Change::SetBreakGlass(view.user.id, on), vec![entry]).await?;
-            view = self.user(tenant, UserRef::Id(view.user.id)).await?;
+            let cause = if on { Cause::BreakGlass } else { Cause::NoBreakGlass };
+            self.directory.apply(Change::SetBreakGlass(id, on), vec![changed(cause)]).await?;
         }
-        Ok((view, made))
+        if let Some(ttl) = wish.ttl.filter(|ttl| Some(*ttl) != view.user.ttl) {
+            self.directory.apply(Change::SetTtl(id, ttl), vec![changed(Cause::Ttl)]).await?;
+        }
+        Ok((self.user(tenant, UserRef::Id(id)).await?, made))
     }
 
     /// Makes a user, or returns the one of that name as they are.
@@ -291,8 +304,10 @@ impl App {
         actor: &Actor,
         tenant: TenantId,
         name: &str,
-        break_glass: bool,
+        wish: UserWish,
     ) -> Result<(UserView, bool), Error> {
+        check_ttl(wish.ttl)?;
+        let break_glass = wish.break_glass == Some(true);
         let name = domain::directory::name(name).map_err(Error::name("name"))?;
         if name.starts_with(UserId::PREFIX) || name.starts_with("name:") {
             return Err(Error::invalid("name", "must not start with usr_ or name:"));
@@ -306,6 +321,7 @@ impl App {
             name: name.clone(),
             epoch: 0,
             break_glass,
+            ttl: wish.ttl,
             reset: None,
             created: call.now,
         };
@@ -379,6 +395,15 @@ impl App {
         user: UserRef,
     ) -> Result<Arc<UserRecord>, Error> {
         self.user_now(call, tenant, user).await?.ok_or(Error::NotFound)
+    }
+}
+
+fn check_ttl(ttl: Option<Duration>) -> Result<(), Error> {
+    match ttl {
+        Some(ttl) if !(MIN_TTL..=MAX_TTL).contains(&ttl) => {
+            Err(Error::invalid("ttl_s", "must be between 30 and 300"))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 use data_encoding::BASE64URL_NOPAD;
 use domain::audit::{Entry, Event};
 use domain::protocol::{
-    self, Cloud, EntraClient, MAX_DIRECTORIES, MAX_URIS, OidcClient, Protocol, TokenAlgorithm,
+    self, ApiClient, Cloud, EntraClient, MAX_DIRECTORIES, MAX_URIS, OidcClient, Protocol,
+    TokenAlgorithm,
 };
 use ports::{
     Change, DirectoryError, NewTokenKey, Replay, ReplayKey, StoreError, TokenKey, UserRef,
@@ -27,7 +28,7 @@ const USED: u16 = 200;
 /// Checks what an integration registers for its protocol.
 pub(crate) fn check(new: &NewIntegration) -> Result<(), Error> {
     match &new.protocol {
-        Protocol::Api => Ok(()),
+        Protocol::Api(client) => check_api(client),
         Protocol::Oidc(client) => {
             if new.verifies_first_factor {
                 let why = "a browser alone can name anybody: push or sign the requests of users whose first \
@@ -38,6 +39,17 @@ pub(crate) fn check(new: &NewIntegration) -> Result<(), Error> {
         }
         Protocol::Entra(client) => check_entra(client),
     }
+}
+
+fn check_api(client: &ApiClient) -> Result<(), Error> {
+    if client.return_urls.len() > MAX_URIS {
+        return Err(Error::invalid("return_urls", format!("at most {MAX_URIS}")));
+    }
+    for url in &client.return_urls {
+        protocol::check_return_uri(url)
+            .map_err(|error| Error::invalid("return_urls", error.to_string()))?;
+    }
+    Ok(())
 }
 
 fn check_oidc(client: &OidcClient) -> Result<(), Error> {
@@ -103,7 +115,7 @@ impl App {
         protocol: &Protocol,
     ) -> Result<(), Error> {
         match protocol {
-            Protocol::Api => Ok(()),
+            Protocol::Api(_) => Ok(()),
             Protocol::Oidc(_) | Protocol::Entra(_) => self.ensure_token_keys(call).await,
         }
     }

@@ -11,6 +11,7 @@ use domain::receipt;
 use ports::{MacKey, Redeem, Redeemed, UserRef};
 use serde::Serialize;
 use statement::{ChallengeId, Timestamp, UserId, sha256};
+use subtle::ConstantTimeEq as _;
 
 use crate::create::session_hash;
 use crate::{App, Call, Caller, Error};
@@ -59,21 +60,32 @@ struct Claims<'a> {
 }
 
 impl App {
-    /// Redeems an approval.
+    /// Redeems an approval. `return_code` is what the browser brought back from the challenge's hosted page,
+    /// if it has one; a missing or wrong one counts as a wrong session.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::NotApproved`], [`Error::AlreadyRedeemed`], [`Error::Lapsed`],
-    /// [`Error::WrongSession`] (counted; the fifth lapses it), [`Error::Store`].
+    /// [`Error::WrongSession`] (counted; the fifth lapses it), [`Error::Invalid`], [`Error::Store`].
     pub async fn redeem(
         &self,
         call: &mut Call,
         caller: &Caller,
         id: ChallengeId,
         browser_session: &str,
+        return_code: Option<&str>,
     ) -> Result<Receipt, Error> {
         let session =
             session_hash(browser_session).map_err(|why| Error::invalid("browser_session", why))?;
         let (challenge, _) = self.own_challenge(call, caller, id).await?;
+        let session = match (challenge.returns, return_code) {
+            (false, None) => session,
+            (false, Some(_)) => {
+                return Err(Error::invalid("return_code", "this challenge has no hosted page"));
+            }
+            (true, code) if self.is_return_code(id, code.unwrap_or_default()) => session,
+            // no session has this hash: the ledger counts it, and ends the approval at the fifth
+            (true, _) => [0; 32],
+        };
         let entry = |event| {
             Entry::new(challenge.tenant, event).with(|public| {
                 public.challenge = Some(id);
@@ -99,6 +111,17 @@ impl App {
             Redeemed::WrongSession => Err(Error::WrongSession),
             Redeemed::Unknown => Err(Error::NotFound),
         }
+    }
+
+    /// What the bound browser of a challenge's hosted page brings back once it is approved. Derived, so that a
+    /// restart between page and redeem doesn't matter; it works once because an approval is redeemed once.
+    #[must_use]
+    pub fn return_code(&self, id: ChallengeId) -> String {
+        BASE64URL_NOPAD.encode(&self.vault.mac(MacKey::Return, &[b"code\0", id.as_bytes()]))
+    }
+
+    fn is_return_code(&self, id: ChallengeId, code: &str) -> bool {
+        self.return_code(id).as_bytes().ct_eq(code.as_bytes()).into()
     }
 
     fn make_receipt(

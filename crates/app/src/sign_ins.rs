@@ -17,7 +17,7 @@ use rand::CryptoRng;
 use statement::{ChallengeId, IntegrationId, Timestamp, UserId, sha256};
 use subtle::ConstantTimeEq as _;
 
-pub use self::step::Shown;
+pub use self::step::{Shown, Waits};
 pub use self::table::{MAX_SIGN_INS, SignIns};
 use crate::{Call, Error, FirstFactor};
 
@@ -32,6 +32,11 @@ impl Handle {
     fn draw(rng: &mut dyn CryptoRng) -> Self {
         let mut bytes = [0; 32];
         rng.fill_bytes(&mut bytes);
+        Self(bytes)
+    }
+
+    /// The one of a challenge's page: whoever asks for that again is led to the same page.
+    pub(crate) const fn derived(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
@@ -84,6 +89,9 @@ pub struct Start {
     pub purpose: Option<Purpose>,
     /// The ways to pass; all registered ones if absent.
     pub methods: Option<Methods>,
+    /// The languages that whoever asks wants its pages in, best first, between spaces (`ui_locales` of OpenID
+    /// Connect Core §3.1.2.1); the browser's own if absent.
+    pub languages: Option<String>,
     /// Where its end goes; if absent the page itself is the end, as in a trial.
     pub back: Option<Arc<dyn Return>>,
 }
@@ -131,6 +139,8 @@ impl fmt::Debug for ReturnForm {
 pub enum End {
     /// Approved, and redeemed here.
     SignedIn(Passed),
+    /// Approved; whoever made the challenge redeems it.
+    Approved,
     /// Approved, but another sign-in of the same browser redeemed it.
     Elsewhere,
     /// Approved, but it couldn't be redeemed any more.
@@ -164,6 +174,8 @@ pub struct SignIn {
     bound: OnceLock<[u8; 32]>,
     /// Who was named on the page, if nobody was before.
     named: std::sync::Mutex<Option<String>>,
+    /// Whether whoever started it made its challenge: it is neither asked again nor redeemed here.
+    given: bool,
     /// Where it stands. Held across a step, so that tabs take turns.
     stage: Mutex<Stage>,
 }
@@ -176,6 +188,16 @@ enum Stage {
     Asked(Asked),
     /// It ended, thus; with the form that says so, once it was made.
     Over(End, Option<ReturnForm>),
+}
+
+impl Stage {
+    /// What a page that shows this says that it shows; `None` for one that is over.
+    const fn asked(&self) -> Option<&Asked> {
+        match self {
+            Self::Asked(asked) => Some(asked),
+            Self::Fresh | Self::Over(..) => None,
+        }
+    }
 }
 
 /// The challenge of a sign-in.
@@ -239,9 +261,21 @@ impl SignIn {
         self.bound.get().is_none()
     }
 
-    /// Whether somebody vouches for a first factor.
+    /// The languages that whoever asks wants its pages in.
+    #[must_use]
+    pub fn languages(&self) -> Option<&str> {
+        self.start.languages.as_deref()
+    }
+
+    /// Whether a new try can be made here.
+    #[must_use]
+    pub const fn can_retry(&self) -> bool {
+        !self.given
+    }
+
+    /// Whether somebody vouches for it: for a first factor, or by a challenge of their own.
     const fn is_proven(&self) -> bool {
-        self.start.first_factor.is_some()
+        self.given || self.start.first_factor.is_some()
     }
 
     fn is_past(&self, now: Timestamp) -> bool {

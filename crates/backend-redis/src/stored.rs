@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use statement::{ChallengeId, TenantId, UserId};
 
 /// First byte of every value: which encoding follows.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 /// The key of a user's hash. The braces make tenant and user the hash tag: one slot in a cluster.
 pub(crate) fn key(tenant: TenantId, user: UserId) -> String {

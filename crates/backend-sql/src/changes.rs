@@ -6,6 +6,8 @@ mod waits;
 
 pub(crate) use waits::hold_waits;
 
+use std::time::Duration;
+
 use domain::attempts::Counter;
 use domain::directory::{
     ApiKey, Device, Integration, MAX_DEVICES, Scope, StoredCode, Tenant, TotpFactor, User, Wait,
@@ -103,6 +105,7 @@ async fn apply(conn: &mut SqliteConnection, change: &Change, now: Timestamp) -> 
         Change::RevokeKey(integration, hint, at) => revoke_key(conn, *integration, hint, *at).await,
         Change::CreateUser(user) => create_user(conn, user).await,
         Change::SetBreakGlass(user, on) => set_break_glass(conn, *user, *on).await,
+        Change::SetTtl(user, ttl) => set_ttl(conn, *user, *ttl).await,
         Change::CreateTicket(ticket) => create_ticket(conn, ticket).await,
         Change::ClaimTicket(ticket, claim) => claim_ticket(conn, *ticket, claim, now).await,
         Change::CancelTicket(ticket) => cancel_ticket(conn, *ticket).await,
@@ -246,8 +249,8 @@ async fn revoke_key(
 
 async fn create_user(conn: &mut SqliteConnection, user: &User) -> Changed {
     sqlx::query(
-        "INSERT INTO users (id, tenant, name, epoch, reset_at, created, break_glass)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO users (id, tenant, name, epoch, reset_at, created, break_glass, ttl_s)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
     )
     .bind(user.id.as_bytes().as_slice())
     .bind(user.tenant.as_bytes().as_slice())
@@ -256,6 +259,7 @@ async fn create_user(conn: &mut SqliteConnection, user: &User) -> Changed {
     .bind(user.reset.map(|at| int(at.millis())))
     .bind(int(user.created.millis()))
     .bind(user.break_glass)
+    .bind(user.ttl.map(|ttl| int(ttl.as_secs())))
     .execute(conn)
     .await?;
     Ok(Stale::Name(user.tenant, user.name.clone()))
@@ -270,6 +274,16 @@ async fn set_break_glass(conn: &mut SqliteConnection, user: UserId, on: bool) ->
     .bind(on)
     .execute(conn)
     .await?;
+    exactly_one(&done)?;
+    Ok(Stale::User(user))
+}
+
+async fn set_ttl(conn: &mut SqliteConnection, user: UserId, ttl: Duration) -> Changed {
+    let done = sqlx::query("UPDATE users SET ttl_s = $2 WHERE id = $1")
+        .bind(user.as_bytes().as_slice())
+        .bind(int(ttl.as_secs()))
+        .execute(conn)
+        .await?;
     exactly_one(&done)?;
     Ok(Stale::User(user))
 }

@@ -73,6 +73,8 @@ pub(crate) struct NoSuch(pub(crate) &'static str);
 #[derive(Serialize, Deserialize)]
 enum Record {
     V1(RecordV1),
+    /// One that returns.
+    V2(RecordV1),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -93,7 +95,7 @@ struct RecordV1 {
 
 /// The record column of a challenge.
 pub(crate) fn record(challenge: &Challenge) -> Result<Vec<u8>, StoreError> {
-    let record = Record::V1(RecordV1 {
+    let record = RecordV1 {
         request: challenge.request,
         purpose: challenge.purpose,
         methods: challenge.methods,
@@ -106,7 +108,8 @@ pub(crate) fn record(challenge: &Challenge) -> Result<Vec<u8>, StoreError> {
         first_factor: challenge.first_factor,
         cookie: challenge.cookie,
         familiarity: challenge.familiarity,
-    });
+    };
+    let record = if challenge.returns { Record::V2(record) } else { Record::V1(record) };
     postcard::to_stdvec(&record).map_err(inconsistent)
 }
 
@@ -121,8 +124,12 @@ pub(crate) const CHALLENGE_COLUMNS: &str = "c.id, c.tenant, c.integration, c.use
 
 /// A challenge out of a row; its number is empty once it is decided.
 pub(crate) fn challenge(row: &SqliteRow) -> sqlx::Result<Challenge> {
-    let Record::V1(record) =
+    let record =
         postcard::from_bytes(row.try_get("record")?).map_err(|error| decode("record", error))?;
+    let (record, returns) = match record {
+        Record::V1(record) => (record, false),
+        Record::V2(record) => (record, true),
+    };
     Ok(Challenge {
         id: id(row, "id", ChallengeId::from_slice)?,
         tenant: id(row, "tenant", statement::TenantId::from_slice)?,
@@ -143,6 +150,7 @@ pub(crate) fn challenge(row: &SqliteRow) -> sqlx::Result<Challenge> {
         first_factor: record.first_factor,
         cookie: record.cookie,
         familiarity: record.familiarity,
+        returns,
     })
 }
 

@@ -170,6 +170,7 @@ fn migrations() -> Vec<Migration> {
     vec![
         step(1, "spine", include_str!("../migrations/sqlite/0001_spine.sql")),
         step(2, "protocols", include_str!("../migrations/sqlite/0002_protocols.sql")),
+        step(3, "pages", include_str!("../migrations/sqlite/0003_pages.sql")),
     ]
 }
 

@@ -1,5 +1,7 @@
 //! Rows of the directory as domain values.
 
+use std::time::Duration;
+
 use domain::challenge::{Method, Methods, Purpose};
 use domain::directory::{
     ApiKey, Device, Integration, Scope, SecondRequest, StoredCode, TakesTwo, Tenant, TotpFactor,
@@ -129,6 +131,7 @@ fn user(row: &SqliteRow) -> sqlx::Result<User> {
         name: row.try_get("name")?,
         epoch: row.try_get("epoch")?,
         break_glass: row.try_get("break_glass")?,
+        ttl: row.try_get::<Option<u32>, _>("ttl_s")?.map(|s| Duration::from_secs(s.into())),
         reset: maybe_time(row, "reset_at")?,
         created: time(row.try_get("created")?),
     })

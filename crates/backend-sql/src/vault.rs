@@ -80,7 +80,7 @@ pub(crate) struct Keyring {
     receipt_jwks: String,
     audit: SigningKey,
     sealers: Vec<Sealer>,
-    macs: [Hmac<Sha256>; 4],
+    macs: [Hmac<Sha256>; 5],
     pepper: Hmac<Sha256>,
     wrapping: Arc<Wrapping>,
     tokens: TokenKeys,
@@ -271,6 +271,7 @@ impl Keyring {
                 mac("countersign/mac/shard/v1"),
                 mac("countersign/mac/unknown-user/v1"),
                 mac("countersign/mac/place/v1"),
+                mac("countersign/mac/return/v1"),
             ],
             pepper,
             wrapping: Arc::new(wrapping),
@@ -333,6 +334,7 @@ impl Vault for Keyring {
             MacKey::Shard => self.macs[1].clone(),
             MacKey::UnknownUser => self.macs[2].clone(),
             MacKey::Place => self.macs[3].clone(),
+            MacKey::Return => self.macs[4].clone(),
         };
         for part in parts {
             mac.update(part);

@@ -190,6 +190,8 @@ pub enum Cause {
     BreakGlass,
     /// For emergencies no longer.
     NoBreakGlass,
+    /// Their challenges on hosted pages live for another time.
+    Ttl,
 }
 
 impl Cause {
@@ -215,6 +217,7 @@ impl Cause {
             Self::SecondApprover => "second_approver",
             Self::BreakGlass => "break_glass",
             Self::NoBreakGlass => "no_break_glass",
+            Self::Ttl => "ttl",
         }
     }
 }

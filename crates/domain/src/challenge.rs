@@ -221,6 +221,8 @@ pub struct Challenge {
     pub cookie: Option<CookieId>,
     /// How familiar the place was that it came from.
     pub familiarity: Familiarity,
+    /// Whether its browser comes back from a hosted page: to redeem it then takes what only that page gives.
+    pub returns: bool,
 }
 
 impl Challenge {

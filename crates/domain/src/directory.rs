@@ -1,5 +1,7 @@
 //! Who there is: tenants, integrations, users, their devices and factors.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use statement::{DeviceId, FactorId, IntegrationId, PublicKey, TenantId, Timestamp, UserId};
 
@@ -184,6 +186,8 @@ pub struct User {
     pub epoch: u32,
     /// Whether they are for emergencies: never rung by strangers, never refused, each use an alert.
     pub break_glass: bool,
+    /// How long their challenges on hosted pages live, for who needs more time; the default if absent.
+    pub ttl: Option<Duration>,
     /// When their factors were last reset.
     pub reset: Option<Timestamp>,
     /// When they were made.

@@ -12,16 +12,21 @@ pub const MAX_URIS: usize = 16;
 pub const MAX_DIRECTORIES: usize = 16;
 
 /// The protocol of an integration.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Protocol {
     /// REST, with an API key.
-    #[default]
-    Api,
+    Api(ApiClient),
     /// OpenID Connect, as a relying party.
     Oidc(OidcClient),
     /// Microsoft Entra External MFA.
     Entra(EntraClient),
+}
+
+impl Default for Protocol {
+    fn default() -> Self {
+        Self::Api(ApiClient::default())
+    }
 }
 
 impl Protocol {
@@ -29,11 +34,20 @@ impl Protocol {
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::Api => "api",
+            Self::Api(_) => "api",
             Self::Oidc(_) => "oidc",
             Self::Entra(_) => "entra",
         }
     }
+}
+
+/// A relying party that speaks REST.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApiClient {
+    /// Where the hosted page may send its browsers back to, compared character by character.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub return_urls: Vec<String>,
 }
 
 /// With what a token for a relying party is signed.

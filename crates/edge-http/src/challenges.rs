@@ -18,7 +18,7 @@ use crate::asked::Asked;
 use crate::auth::{Allowed, Challenges};
 use crate::error::Refused;
 use crate::idempotency::{Keep, once};
-use crate::{Rest, observe, shapes};
+use crate::{Rest, hosted, observe, shapes};
 
 /// Longest long poll, in seconds: below the idle time-out of common proxies (60 s).
 const MAX_WAIT_S: u64 = 30;
@@ -33,6 +33,9 @@ const MAX_FIRST_FACTOR: usize = 64;
 /// While it is pending, the same browser session asking for the same thing gets the same challenge again with
 /// 200: no second ring, the same expiry. Asking for another thing supersedes it. Another browser session gets
 /// its own.
+///
+/// With a `return_url` that is registered there is a `page_url` too: a hosted page that shows the number, for the
+/// first browser that opens it, and leads back with a `return_code`.
 #[utoipa::path(
     post,
     path = "/v1/challenges",
@@ -53,9 +56,15 @@ pub(crate) async fn create_challenge(
 ) -> Result<(StatusCode, Json<rest::CreatedChallenge>), Refused> {
     let key = asked.replay_key(caller.integration().id);
     let _guard = state.in_progress.enter(key)?;
+    let called = called(&asked.body.user);
     let request = read(asked.body)?;
+    let return_url = request.return_url.clone();
     let mut call = state.call();
     let created = state.app.create_challenge(&mut call, &caller, request, key).await?;
+    let page_url = match return_url {
+        Some(url) => Some(hosted::page(&state, &call, &caller, (&created, called), url)?),
+        None => None,
+    };
     let status = if created.merged {
         StatusCode::OK
     } else {
@@ -64,7 +73,13 @@ pub(crate) async fn create_challenge(
         }
         StatusCode::CREATED
     };
-    Ok((status, Json(shapes::created(&created))))
+    Ok((status, Json(rest::CreatedChallenge { page_url, ..shapes::created(&created) })))
+}
+
+/// What a page calls whoever is asked: as the caller does. An id says nothing to anybody, and the name behind it
+/// would tell who exists.
+fn called(user: &str) -> String {
+    user.strip_prefix("name:").map_or_else(String::new, |name| name.trim().to_owned())
 }
 
 fn read(asked: rest::CreateChallenge) -> Result<CreateRequest, Problem> {
@@ -96,6 +111,7 @@ fn read(asked: rest::CreateChallenge) -> Result<CreateRequest, Problem> {
         methods: asked.methods.map(shapes::asked_methods),
         ttl: asked.ttl_s.map(|seconds| Duration::from_secs(seconds.into())),
         details: asked.details.into_iter().map(detail).collect(),
+        return_url: asked.return_url,
     })
 }
 
@@ -187,7 +203,8 @@ pub(crate) async fn submit_code(
 
 /// Collect an approval
 ///
-/// Exactly once, within 60 seconds of the approval, for the browser session that asked.
+/// Exactly once, within 60 seconds of the approval, for the browser session that asked; with the `return_code` that
+/// it brought back, if the challenge has a hosted page.
 #[utoipa::path(
     post,
     path = "/v1/challenges/{id}/redeem",
@@ -210,7 +227,8 @@ pub(crate) async fn redeem_challenge(
     let id = parse(&id)?;
     let work = async {
         let (mut call, session) = (state.call(), &asked.body.browser_session);
-        let receipt = state.app.redeem(&mut call, &caller, id, session).await?;
+        let code = asked.body.return_code.as_deref();
+        let receipt = state.app.redeem(&mut call, &caller, id, session, code).await?;
         observe::redeemed();
         let redeemed =
             rest::Redeemed { receipt: receipt.receipt, device_cookie: receipt.device_cookie };

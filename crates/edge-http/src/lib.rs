@@ -13,6 +13,7 @@ mod event_schema;
 mod events;
 mod factors;
 mod guard;
+mod hosted;
 mod idempotency;
 mod observe;
 mod openapi;
@@ -22,6 +23,7 @@ mod users;
 
 use std::sync::Arc;
 
+use app::sign_ins::SignIns;
 use app::{App, Call};
 use axum::Router;
 use axum::extract::Request;
@@ -40,22 +42,24 @@ pub use shapes::event;
 pub struct Rest {
     app: Arc<App>,
     call: Arc<dyn Fn() -> Call + Send + Sync>,
+    sign_ins: Arc<SignIns>,
     shutdown: watch::Receiver<bool>,
     in_progress: idempotency::InProgress,
     quota: Option<Arc<Quota>>,
 }
 
 impl Rest {
-    /// `call` reads the clock and makes an rng, once for each request; long polls end when `shutdown` turns
-    /// true.
+    /// `call` reads the clock and makes an rng, once for each request; challenges that want a hosted page get one in
+    /// `sign_ins`; long polls end when `shutdown` turns true.
     #[must_use]
     pub fn new(
         app: Arc<App>,
         call: Arc<dyn Fn() -> Call + Send + Sync>,
+        sign_ins: Arc<SignIns>,
         shutdown: watch::Receiver<bool>,
     ) -> Self {
         let in_progress = idempotency::InProgress::default();
-        Self { app, call, shutdown, in_progress, quota: None }
+        Self { app, call, sign_ins, shutdown, in_progress, quota: None }
     }
 
     /// The same, where each integration may make only so many requests.

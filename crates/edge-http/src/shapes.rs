@@ -1,7 +1,10 @@
 //! Between the domain's types and the API's shapes.
 
+use std::time::Duration;
+
 use app::{
     ChallengeView, Created, EventView, NewFactor, NewTicket, Standing, TicketView, UserView,
+    UserWish,
 };
 use data_encoding::HEXLOWER;
 use domain::audit::Public;
@@ -168,6 +171,7 @@ pub(crate) fn created(created: &Created) -> rest::CreatedChallenge {
         digits: created.digits,
         expires_at: time(created.view.expires),
         methods: methods(created.methods),
+        page_url: None,
     }
 }
 
@@ -189,8 +193,15 @@ pub(crate) fn user(view: UserView) -> rest::User {
         enrolled: view.enrolled,
         methods: methods(view.methods),
         break_glass: view.user.break_glass,
+        ttl_s: view.user.ttl.and_then(|ttl| u32::try_from(ttl.as_secs()).ok()),
         created_at: time(view.user.created),
     }
+}
+
+/// What somebody wants a user to be.
+pub(crate) fn user_wish(asked: &rest::PutUser) -> UserWish {
+    let ttl = asked.ttl_s.map(|seconds| Duration::from_secs(seconds.into()));
+    UserWish { break_glass: asked.break_glass, ttl }
 }
 
 pub(crate) fn standing(standing: &Standing) -> rest::Standing {

@@ -77,8 +77,8 @@ pub(crate) async fn put_user(
 ) -> Result<(StatusCode, Json<rest::User>), Refused> {
     let (tenant, actor, user) = (caller.tenant(), caller.actor(), shapes::user_ref(&user)?);
     let mut call = state.call();
-    let (view, made) =
-        state.app.put_user(&mut call, &actor, tenant, user, asked.break_glass).await?;
+    let wish = shapes::user_wish(&asked);
+    let (view, made) = state.app.put_user(&mut call, &actor, tenant, user, wish).await?;
     let status = if made { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(shapes::user(view))))
 }

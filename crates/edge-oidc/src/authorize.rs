@@ -91,6 +91,7 @@ async fn start(oidc: &Oidc, call: &mut app::Call, params: &Params) -> Result<Str
         first_factor: wanted.rings.then_some(rung),
         purpose: None,
         methods: Some(wanted.methods),
+        languages: wanted.languages.clone(),
         back: Some(Arc::new(Returning::new(oidc, &client, wanted))),
     };
     let handle = oidc.0.sign_ins.start(call, start).ok_or_else(|| {

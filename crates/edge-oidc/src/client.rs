@@ -28,7 +28,7 @@ impl Client {
     fn of(integration: Arc<Integration>) -> Option<Self> {
         match &integration.protocol {
             Protocol::Oidc(client) => Some(Self { registered: client.clone(), integration }),
-            Protocol::Api | Protocol::Entra(_) => None,
+            Protocol::Api(_) | Protocol::Entra(_) => None,
         }
     }
 

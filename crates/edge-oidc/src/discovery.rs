@@ -47,6 +47,7 @@ fn metadata(oidc: &Oidc) -> Value {
         "grant_types_supported": ["authorization_code"],
         "code_challenge_methods_supported": ["S256"],
         "subject_types_supported": ["public"],
+        "ui_locales_supported": http_limits::LANGUAGES,
         "id_token_signing_alg_values_supported": algorithms,
         "token_endpoint_auth_methods_supported": client::METHODS,
         "token_endpoint_auth_signing_alg_values_supported": signing,

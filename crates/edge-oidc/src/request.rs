@@ -73,6 +73,8 @@ pub(crate) struct Wanted {
     /// Whether the user may be rung.
     pub(crate) rings: bool,
     pub(crate) id_token: TokenAlgorithm,
+    /// `ui_locales`.
+    pub(crate) languages: Option<String>,
     /// `prompt=none`: nobody may be asked anything.
     pub(crate) unasked: bool,
 }
@@ -170,6 +172,7 @@ pub(crate) fn read(
         called,
         rings,
         id_token: client.registered.id_token,
+        languages: params.get("ui_locales").map(str::to_owned),
         unasked,
     })
 }

@@ -74,7 +74,7 @@ impl Return for Returning {
 /// What a relying party is told of an end that isn't an approval.
 pub(crate) const fn about(end: &End) -> &'static str {
     match end {
-        End::SignedIn(_) => "the sign-in was approved",
+        End::SignedIn(_) | End::Approved => "the sign-in was approved",
         End::Elsewhere => "the approval was used by another tab",
         End::Lapsed => "the approval has lapsed",
         End::NotEnrolled => "the user has no authenticator",

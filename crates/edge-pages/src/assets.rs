@@ -9,7 +9,7 @@ use statement::sha256;
 
 const CSS: &str = include_str!("../templates/style.css");
 
-const JS: &str = include_str!("../templates/return.js");
+const JS: &str = include_str!("../templates/page.js");
 
 static CSS_PATH: LazyLock<String> = LazyLock::new(|| path(CSS, "css"));
 static JS_PATH: LazyLock<String> = LazyLock::new(|| path(JS, "js"));

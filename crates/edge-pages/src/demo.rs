@@ -6,8 +6,10 @@ use app::FirstFactor;
 use app::sign_ins::{Start, Whom};
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
+use http::HeaderMap;
 use ports::UserRef;
 
+use crate::language::Language;
 use crate::page::{Failure, Home, html};
 use crate::{Demo, Pages};
 
@@ -16,9 +18,12 @@ fn demo(pages: &Pages) -> Result<&Demo, Failure> {
 }
 
 /// What this is, and a button.
-pub(crate) async fn home(State(pages): State<Arc<Pages>>) -> Result<Response, Failure> {
+pub(crate) async fn home(
+    State(pages): State<Arc<Pages>>,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
     let Demo { user, .. } = demo(&pages)?;
-    html(&Home { user })
+    html(&Home { t: Language::of(None, &headers), user })
 }
 
 /// Starts a sign-in and leads to its page.
@@ -33,6 +38,7 @@ pub(crate) async fn start(State(pages): State<Arc<Pages>>) -> Result<Response, F
         first_factor: Some(first_factor),
         purpose: None,
         methods: None,
+        languages: None,
         back: None,
     };
     let handle = pages.signins.start(&mut call, start).ok_or(Failure::Busy)?;

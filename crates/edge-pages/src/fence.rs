@@ -11,13 +11,22 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue};
 
+use crate::language::Language;
 use crate::page::Failure;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 /// No scripts at all, no frames, nothing from elsewhere.
 const CSP: &str = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; \
-                   base-uri 'none'; frame-ancestors 'none'";
+                   base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; \
+                   trusted-types 'none'";
+/// The policy of a page that waits: our own script, which asks our own server how things stand. No text becomes
+/// code or markup in it.
+pub(crate) const CSP_WAITING: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self' data:; \
+     form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; \
+     trusted-types 'none'",
+);
 
 /// The policy of the page that leads to `action`. Chromium holds redirects after a form to `form-action` too, and a
 /// relying party sends its browser on to wherever the person came from: so beside its own origin any https one
@@ -64,11 +73,15 @@ pub(crate) async fn fence(
     request: Request,
     next: Next,
 ) -> Response {
+    let language = Language::of(None, request.headers());
     let mut response = if request.method().is_safe() || own.sent(request.headers()) {
         next.run(request).await
     } else {
         Failure::Foreign.into_response()
     };
+    if let Some(failure) = response.extensions_mut().remove::<Failure>() {
+        response = failure.page(language);
+    }
     harden(&mut response);
     response
 }

@@ -1,7 +1,8 @@
 //! Hosted pages: the sign-in page with its number, and what a browser shows of an enrolment link.
 //!
-//! Everything works without scripts; the only one presses the button that leads back to who asked. A page that waits reloads itself by way of an address that answers when
-//! something changes, so that a browser shows a decision at once and reloads rarely.
+//! Everything works without scripts: a page that waits reloads itself by way of an address that answers when
+//! something changes. The only script asks the same without reloading, leaves at once, and presses the button that leads back
+//! to who asked.
 //!
 //! Architecture invariant: a number is written into one kind of response, to the browser that a sign-in is
 //! bound to. It is in no address, header or log line; a sign-in's handle is in addresses of its own only.
@@ -11,7 +12,9 @@ mod browser;
 mod demo;
 mod dress;
 mod fence;
+mod language;
 mod page;
+mod qr;
 mod sign_in;
 mod visitor;
 
@@ -66,6 +69,7 @@ pub fn router(pages: Pages) -> Router {
     let mut router = Router::new()
         .route("/sign-in/{handle}", get(sign_in::show))
         .route("/sign-in/{handle}/wait", get(sign_in::wait))
+        .route("/sign-in/{handle}/state", get(sign_in::state))
         .route("/sign-in/{handle}/code", get(sign_in::code_form).post(sign_in::submit_code))
         .route("/sign-in/{handle}/name", post(sign_in::name))
         .route("/sign-in/{handle}/cancel", post(sign_in::cancel))

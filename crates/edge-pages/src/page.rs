@@ -1,20 +1,22 @@
 //! What the pages say. One word for each state, never by colour alone.
 
-use std::time::Duration;
-
 use app::Error;
 use app::sign_ins::{End, ReturnForm, ReturnMethod};
 use askama::Template;
 use axum::response::{Html, IntoResponse, Response};
 use domain::challenge::{Decision, Proof};
 use domain::receipt;
-use http::StatusCode;
 use http::header::RETRY_AFTER;
+use http::{HeaderMap, StatusCode};
+
+use crate::language::Language;
+use crate::qr::Drawn;
 
 /// The trial page.
 #[derive(Template)]
 #[template(path = "home.html")]
 pub(crate) struct Home<'a> {
+    pub(crate) t: Language,
     pub(crate) user: &'a str,
 }
 
@@ -22,6 +24,7 @@ pub(crate) struct Home<'a> {
 #[derive(Template)]
 #[template(path = "who.html")]
 pub(crate) struct Who<'a> {
+    pub(crate) t: Language,
     pub(crate) to: &'a str,
     pub(crate) path: &'a str,
     pub(crate) rejected: bool,
@@ -31,11 +34,16 @@ pub(crate) struct Who<'a> {
 #[derive(Template)]
 #[template(path = "waiting.html")]
 pub(crate) struct Waiting<'a> {
+    pub(crate) t: Language,
     pub(crate) to: &'a str,
     pub(crate) user: &'a str,
     pub(crate) path: &'a str,
     pub(crate) number: &'a str,
-    pub(crate) seconds: u64,
+    pub(crate) qr: Option<Drawn>,
+    /// Names the challenge to whoever asks whether it is still the one.
+    pub(crate) seen: &'a str,
+    /// How long it is valid, in milliseconds.
+    pub(crate) ms: u128,
     pub(crate) takes_codes: bool,
 }
 
@@ -43,10 +51,12 @@ pub(crate) struct Waiting<'a> {
 #[derive(Template)]
 #[template(path = "code.html")]
 pub(crate) struct Code<'a> {
+    pub(crate) t: Language,
     pub(crate) to: &'a str,
     pub(crate) user: &'a str,
     pub(crate) path: &'a str,
     pub(crate) number: &'a str,
+    pub(crate) seen: &'a str,
     pub(crate) rejected: bool,
 }
 
@@ -54,12 +64,17 @@ pub(crate) struct Code<'a> {
 #[derive(Template)]
 #[template(path = "over.html")]
 pub(crate) struct Over<'a> {
+    pub(crate) t: Language,
     pub(crate) to: &'a str,
     pub(crate) user: &'a str,
     pub(crate) path: &'a str,
     pub(crate) end: &'a End,
     /// What takes the browser back to who asked.
     pub(crate) back: Option<&'a ReturnForm>,
+    /// Whether this page is the first to have it.
+    pub(crate) fresh: bool,
+    /// Whether a new try can be made here.
+    pub(crate) retry: bool,
     /// Whether there is a page to start from.
     pub(crate) home: bool,
 }
@@ -68,6 +83,7 @@ pub(crate) struct Over<'a> {
 #[derive(Template)]
 #[template(path = "leave.html")]
 pub(crate) struct Leave<'a> {
+    pub(crate) t: Language,
     pub(crate) form: &'a ReturnForm,
 }
 
@@ -80,16 +96,20 @@ impl Leave<'_> {
 #[derive(Template)]
 #[template(path = "refused.html")]
 struct NotTaken {
+    t: Language,
     why: &'static str,
 }
 
 #[derive(Template)]
 #[template(path = "enrol.html")]
-struct Enrol;
+struct Enrol {
+    t: Language,
+}
 
 #[derive(Template)]
 #[template(path = "failure.html")]
 struct Sorry {
+    t: Language,
     heading: &'static str,
     text: &'static str,
 }
@@ -101,6 +121,8 @@ struct Words {
     tone: Tone,
     heading: &'static str,
     text: &'static str,
+    /// Whether a new try would be another one.
+    again: bool,
 }
 
 /// Which mark stands beside the heading.
@@ -122,78 +144,54 @@ impl Tone {
 }
 
 impl Over<'_> {
-    const fn words(&self) -> Words {
-        let (state, tone, heading, text) = match self.end {
-            End::SignedIn(_) => (
-                "approved",
-                Tone::Good,
-                "You are signed in",
-                "Your answer was checked and this browser was let in.",
-            ),
-            End::Elsewhere => (
-                "approved",
-                Tone::Good,
-                "Signed in in another tab",
-                "This approval was used by another tab of this browser. Go on there, or try again here.",
-            ),
-            End::Lapsed => (
-                "approved",
-                Tone::Wait,
-                "The approval has lapsed",
-                "It came, but it wasn't collected in time or was taken back. You are not signed in.",
-            ),
-            End::NotEnrolled => (
-                "not_enrolled",
-                Tone::Stop,
-                "No authenticator",
-                "There is no authenticator to answer with yet. Speak to your administrator.",
-            ),
+    const fn told(&self) -> (&'static str, Tone, &'static str, &'static str) {
+        match self.end {
+            End::SignedIn(_) => ("approved", Tone::Good, "approved.heading", "approved.text"),
+            End::Approved => ("approved", Tone::Good, "given.heading", "given.text"),
+            End::Elsewhere => ("approved", Tone::Good, "elsewhere.heading", "elsewhere.text"),
+            End::Lapsed => ("approved", Tone::Wait, "lapsed.heading", "lapsed.text"),
+            End::NotEnrolled => {
+                ("not_enrolled", Tone::Stop, "not_enrolled.heading", "not_enrolled.text")
+            }
             End::Refused(decision) => match decision {
                 // an approval isn't a refusal; say the least
                 Decision::Approved | Decision::Cancelled => {
-                    ("cancelled", Tone::Stop, "Sign-in cancelled", "Nobody was signed in.")
+                    ("cancelled", Tone::Stop, "cancelled.heading", "cancelled.text")
                 }
-                Decision::Denied => (
-                    "denied",
-                    Tone::Stop,
-                    "Sign-in declined",
-                    "The request was declined on an authenticator. If that was a slip, try again.",
-                ),
-                Decision::Reported => (
-                    "reported",
-                    Tone::Stop,
-                    "Reported as not you",
-                    "The request was reported on an authenticator as somebody else's. If you didn't report it, \
-                     speak to your administrator before you try again.",
-                ),
-                Decision::Mismatch => (
-                    "mismatch",
-                    Tone::Stop,
-                    "The number didn't match",
-                    "Another number than the one shown here was typed. A new try has a new number.",
-                ),
-                Decision::Expired => (
-                    "expired",
-                    Tone::Wait,
-                    "Nobody answered in time",
-                    "The number is no longer valid. A new try has a new number.",
-                ),
-                Decision::Superseded => (
-                    "superseded",
-                    Tone::Wait,
-                    "Replaced by a newer request",
-                    "This browser has asked for something else since. Go on there, or try again here.",
-                ),
+                Decision::Denied => ("denied", Tone::Stop, "denied.heading", "denied.text"),
+                Decision::Reported => ("reported", Tone::Stop, "reported.heading", "reported.text"),
+                Decision::Mismatch => ("mismatch", Tone::Stop, "mismatch.heading", "mismatch.text"),
+                Decision::Expired => ("expired", Tone::Wait, "expired.heading", "expired.text"),
+                Decision::Superseded => {
+                    ("superseded", Tone::Wait, "superseded.heading", "superseded.text")
+                }
             },
-        };
-        Words { state, tone, heading, text }
+        }
+    }
+
+    fn words(&self) -> Words {
+        let (state, tone, heading, text) = self.told();
+        let again = matches!(self.end, End::Refused(Decision::Mismatch | Decision::Expired));
+        Words { state, tone, heading: self.t.say(heading), text: self.t.say(text), again }
+    }
+
+    /// What the button of the way back says.
+    fn onward(&self) -> String {
+        self.t.say_with("continue.to", "to", self.to)
+    }
+
+    /// Whether another page was the first to have the way back, and has taken it.
+    const fn was_sent(&self) -> bool {
+        self.back.is_some() && self.leaves() && !self.fresh
     }
 
     /// What it was passed by, if it was.
     fn passed(&self) -> Option<Passed> {
         match self.end {
-            End::SignedIn(passed) => Some(Passed::by(passed.proof, passed.acr)),
-            End::Elsewhere | End::Lapsed | End::Refused(_) | End::NotEnrolled => None,
+            End::SignedIn(passed) => Some(Passed::by(self.t, passed.proof, passed.acr)),
+            End::Approved | End::Elsewhere | End::Lapsed | End::Refused(_) | End::NotEnrolled => {
+                None
+            }
         }
     }
 
@@ -205,7 +203,8 @@ impl Over<'_> {
     /// Whether the way back is taken without being asked: where a new try would help, the person chooses.
     const fn leaves(&self) -> bool {
         match self.end {
-            End::SignedIn(_) => true,
+            _ if !self.retry => true,
+            End::SignedIn(_) | End::Approved => true,
             End::Refused(decision) => match decision {
                 Decision::Approved
                 | Decision::Cancelled
@@ -226,35 +225,50 @@ struct Passed {
 }
 
 impl Passed {
-    fn by(proof: Proof, acr: &'static str) -> Self {
-        let words = match proof {
-            Proof::Push(_) => "number match on an enrolled authenticator",
-            Proof::Both(..) => "number match on an enrolled authenticator, and a code",
-            Proof::BothByRecoveryCode(..) => {
-                "number match on an enrolled authenticator, and a recovery code"
-            }
-            Proof::Totp(_) => "time-based code",
-            Proof::RecoveryCode(_) => "recovery code",
-        };
+    fn by(t: Language, proof: Proof, acr: &'static str) -> Self {
+        let words = t.say(match proof {
+            Proof::Push(_) => "passed.push",
+            Proof::Both(..) => "passed.both",
+            Proof::BothByRecoveryCode(..) => "passed.both_by_recovery",
+            Proof::Totp(_) => "passed.totp",
+            Proof::RecoveryCode(_) => "passed.recovery",
+        });
         Self { words, acr, amr: receipt::amr(proof).join(" ") }
     }
 }
 
-impl Waiting<'_> {
-    /// The number digit by digit, for those who hear it.
-    fn spelled(&self) -> String {
-        self.number.chars().flat_map(|digit| [digit, ' ']).collect()
+impl Home<'_> {
+    fn submit(&self) -> String {
+        self.t.say_with("home.submit", "user", self.user)
     }
 }
 
-/// Seconds rounded up to ten: the text stands still while the page does.
-pub(crate) const fn round(left: Duration) -> u64 {
-    left.as_millis().div_ceil(10_000) as u64 * 10
+impl Waiting<'_> {
+    fn spelled(&self) -> String {
+        spelled(self.number)
+    }
+
+    /// How long it is valid, rounded up to ten seconds: the text stands still while the page does.
+    fn about(&self) -> String {
+        let seconds = self.ms.div_ceil(10_000) * 10;
+        self.t.say_with("waiting.about", "seconds", &seconds.to_string())
+    }
+}
+
+impl Code<'_> {
+    fn spelled(&self) -> String {
+        spelled(self.number)
+    }
+}
+
+/// A number digit by digit, for those who hear it.
+fn spelled(number: &str) -> String {
+    number.chars().map(String::from).collect::<Vec<_>>().join(" ")
 }
 
 /// For who opens an enrolment link in a browser. What makes the link work never leaves the browser.
-pub(crate) async fn enrol() -> Result<Response, Failure> {
-    html(&Enrol)
+pub(crate) async fn enrol(headers: HeaderMap) -> Result<Response, Failure> {
+    html(&Enrol { t: Language::of(None, &headers) })
 }
 
 /// The method of a form, as HTML writes it.
@@ -266,8 +280,8 @@ const fn method(form: &ReturnForm) -> &'static str {
 }
 
 /// For a browser that was sent here by something that can't be answered.
-pub(crate) fn refused(status: StatusCode, why: &'static str) -> Response {
-    let page = NotTaken { why }.render().unwrap_or_else(|_| why.to_owned());
+pub(crate) fn refused(t: Language, status: StatusCode, why: &'static str) -> Response {
+    let page = NotTaken { t, why }.render().unwrap_or_else(|_| why.to_owned());
     (status, Html(page)).into_response()
 }
 
@@ -329,53 +343,38 @@ impl From<Error> for Failure {
 }
 
 impl Failure {
-    const fn words(self) -> (StatusCode, Sorry) {
-        let (status, heading, text) = match self {
-            Self::Gone => (
-                StatusCode::NOT_FOUND,
-                "No sign-in here",
-                "This sign-in has ended, or it belongs to another browser. Go back to where you came from and \
-                 sign in again.",
-            ),
-            Self::Foreign => (
-                StatusCode::FORBIDDEN,
-                "Not from this page",
-                "This request wasn't sent by a page of this server. Go back and try again.",
-            ),
-            Self::BadForm => (
-                StatusCode::BAD_REQUEST,
-                "That didn't work",
-                "The form couldn't be read. Go back and try again.",
-            ),
-            Self::Unusable => (
-                StatusCode::CONFLICT,
-                "No authenticator",
-                "There is no authenticator to answer with yet. Speak to your administrator.",
-            ),
-            Self::Busy => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "One moment",
-                "The server can't answer right now. Reload this page in a few seconds.",
-            ),
-            Self::Internal => (
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "That went wrong",
-                "Nobody was signed in. Go back and try again.",
-            ),
-        };
-        (status, Sorry { heading, text })
+    const fn told(self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::Gone => (StatusCode::NOT_FOUND, "gone.heading", "gone.text"),
+            Self::Foreign => (StatusCode::FORBIDDEN, "foreign.heading", "foreign.text"),
+            Self::BadForm => (StatusCode::BAD_REQUEST, "bad_form.heading", "bad_form.text"),
+            Self::Unusable => (StatusCode::CONFLICT, "not_enrolled.heading", "not_enrolled.text"),
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy.heading", "busy.text"),
+            Self::Internal => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "internal.heading", "internal.text")
+            }
+        }
     }
-}
 
-impl IntoResponse for Failure {
-    fn into_response(self) -> Response {
-        let (status, sorry) = self.words();
-        let page = sorry.render().unwrap_or_else(|_| sorry.text.to_owned());
+    /// The page that says so.
+    pub(crate) fn page(self, t: Language) -> Response {
+        let (status, heading, text) = self.told();
+        let page = Sorry { t, heading, text }.render();
+        let page = page.unwrap_or_else(|_| t.say(text).to_owned());
         let mut response = (status, Html(page)).into_response();
         if self == Self::Busy {
             let seconds = http::HeaderValue::from_static("2");
             response.headers_mut().insert(RETRY_AFTER, seconds);
         }
+        response
+    }
+}
+
+impl IntoResponse for Failure {
+    /// What the fence replaces by the page: it knows what language the browser speaks.
+    fn into_response(self) -> Response {
+        let mut response = self.told().0.into_response();
+        response.extensions_mut().insert(self);
         response
     }
 }

@@ -4,22 +4,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use app::Error;
-use app::sign_ins::{Asked, ReturnForm, Shown};
+use app::sign_ins::{Asked, ReturnForm, Shown, Waits};
 use axum::Form;
-use axum::extract::{FromRequest as _, Request, State};
+use axum::extract::{FromRequest as _, Query, Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
+use data_encoding::HEXLOWER;
 use domain::challenge::Method;
 use http::header::{CONTENT_SECURITY_POLICY, SET_COOKIE};
 use http::{HeaderValue, StatusCode};
+use ports::BoxFuture;
+use statement::sha256;
 use tracing::Instrument as _;
 
 use crate::page::{self, Failure, html};
 use crate::visitor::{Arrival, Visitor};
-use crate::{Pages, fence};
+use crate::{Pages, fence, qr};
 
 /// How long a page's wait for a change is held. Short, because a browser opens only six connections to a
 /// server: further tabs wait for the first ones.
 const HOLD: Duration = Duration::from_secs(10);
+
+/// After what time a page looks again while too many wait to be told.
+const UNTOLD: Duration = Duration::from_secs(1);
 
 #[derive(serde::Deserialize)]
 struct NameForm {
@@ -39,26 +45,32 @@ pub(crate) async fn show(
     let Arrival { visitor, set_cookie } = arrival;
     let shown = advance(&pages, &visitor).await?;
     let to = asker(&pages, &visitor).await?;
-    let user = &visitor.sign_in.called();
+    let (t, user) = (visitor.language, &visitor.sign_in.called());
     let mut earned = None;
     let mut response = match shown {
-        Shown::Unnamed => html(&page::Who { to: &to, path: &visitor.path, rejected: false })?,
-        Shown::Waiting { asked, left } => html(&page::Waiting {
+        Shown::Unnamed => html(&page::Who { t, to: &to, path: &visitor.path, rejected: false })?,
+        Shown::Waiting { asked, left } => waiting(&page::Waiting {
+            t,
             to: &to,
             user,
             path: &visitor.path,
             number: asked.number.as_str(),
-            seconds: page::round(left),
+            qr: qr::number(asked.number.as_str()),
+            seen: &tag(&asked),
+            ms: left.as_millis(),
             takes_codes: takes_codes(&asked),
         })?,
-        Shown::Over { end, form, device_cookie } => {
+        Shown::Over { end, form, device_cookie, fresh } => {
             earned = device_cookie.map(|value| visitor.set_device_cookie(&pages, &value));
             let page = page::Over {
+                t,
                 to: &to,
                 user,
                 path: &visitor.path,
                 end: &end,
                 back: form.as_ref(),
+                fresh,
+                retry: visitor.sign_in.can_retry(),
                 home: pages.demo.is_some(),
             };
             let mut response = html(&page)?;
@@ -79,23 +91,66 @@ fn leaving(form: &ReturnForm) -> Option<HeaderValue> {
     HeaderValue::from_str(&fence::csp_leaving_to(&form.action)).ok()
 }
 
+/// A page that waits, by our script where there is one.
+fn waiting(page: &impl askama::Template) -> Result<Response, Failure> {
+    let mut response = html(page)?;
+    response.headers_mut().insert(CONTENT_SECURITY_POLICY, fence::CSP_WAITING);
+    Ok(response)
+}
+
+/// Names a challenge in its page's own requests. Short, and not its id: addresses hold a handle and nothing else
+/// that is worth anything.
+fn tag(asked: &Asked) -> String {
+    HEXLOWER.encode(&sha256(&[b"countersign/page-challenge/v1\0", asked.id.as_bytes()])[..8])
+}
+
 /// Answers when the challenge changes, or soon; then the page shows how things stand.
 pub(crate) async fn wait(
     State(pages): State<Arc<Pages>>,
     visitor: Visitor,
 ) -> Result<Response, Failure> {
     let mut call = (pages.call)();
-    let change = pages.app.watch_sign_in(&mut call, &visitor.sign_in).await?;
-    if let Some(change) = change {
-        let mut stopping = pages.stopping.clone();
-        // whichever comes first, the page is looked at again
-        tokio::select! {
-            () = change => {}
-            () = tokio::time::sleep(HOLD) => {}
-            _ = stopping.wait_for(|stopping| *stopping) => {}
-        }
+    if let Some(waits) = pages.app.watch_sign_in(&mut call, &visitor.sign_in).await? {
+        hold(&pages, waits).await;
     }
     Ok(back(&visitor))
+}
+
+/// Which challenge the page shows.
+#[derive(serde::Deserialize)]
+pub(crate) struct Seen {
+    seen: String,
+}
+
+/// The same for the script: 204 while the page shows how things stand, 200 once it doesn't.
+pub(crate) async fn state(
+    State(pages): State<Arc<Pages>>,
+    visitor: Visitor,
+    Query(Seen { seen }): Query<Seen>,
+) -> Result<StatusCode, Failure> {
+    let mut call = (pages.call)();
+    let mut waits = pages.app.watch_sign_in(&mut call, &visitor.sign_in).await?;
+    if let Some(held) = waits.take_if(|waits| tag(&waits.asked) == seen) {
+        hold(&pages, held).await;
+        let mut call = (pages.call)();
+        waits = pages.app.watch_sign_in(&mut call, &visitor.sign_in).await?;
+    }
+    let stands = waits.is_some_and(|waits| tag(&waits.asked) == seen);
+    Ok(if stands { StatusCode::NO_CONTENT } else { StatusCode::OK })
+}
+
+/// Until the next change, the end of the challenge's time, or soon.
+async fn hold(pages: &Pages, waits: Waits) {
+    let (change, most) = match waits.change {
+        Some(change) => (change, HOLD),
+        None => (Box::pin(std::future::pending()) as BoxFuture<'static, ()>, UNTOLD),
+    };
+    let mut stopping = pages.stopping.clone();
+    tokio::select! {
+        () = change => {}
+        () = tokio::time::sleep(most.min(waits.left)) => {}
+        _ = stopping.wait_for(|stopping| *stopping) => {}
+    }
 }
 
 /// The form for a code: a page of its own, which doesn't reload while somebody types.
@@ -113,11 +168,13 @@ async fn code_page(
 ) -> Result<Response, Failure> {
     match advance(pages, visitor).await? {
         Shown::Waiting { asked, .. } if takes_codes(&asked) => {
-            let mut response = html(&page::Code {
+            let mut response = waiting(&page::Code {
+                t: visitor.language,
                 to: &asker(pages, visitor).await?,
                 user: &visitor.sign_in.called(),
                 path: &visitor.path,
                 number: asked.number.as_str(),
+                seen: &tag(&asked),
                 rejected,
             })?;
             if rejected {
@@ -156,7 +213,8 @@ pub(crate) async fn name(
         return Ok(back(&visitor));
     }
     let to = asker(&pages, &visitor).await?;
-    let mut response = html(&page::Who { to: &to, path: &visitor.path, rejected: true })?;
+    let who = page::Who { t: visitor.language, to: &to, path: &visitor.path, rejected: true };
+    let mut response = html(&who)?;
     *response.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
     Ok(response)
 }

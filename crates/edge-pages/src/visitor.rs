@@ -13,6 +13,7 @@ use http::request::Parts;
 use http_limits::ClientAddr;
 
 use crate::browser::{Browser, device_cookie};
+use crate::language::Language;
 use crate::page::Failure;
 use crate::{Pages, browser};
 
@@ -24,6 +25,8 @@ pub(crate) struct Visitor {
     /// Path of the sign-in's page.
     pub(crate) path: Arc<str>,
     pub(crate) context: RequestContext,
+    /// What its pages speak.
+    pub(crate) language: Language,
 }
 
 /// A [`Visitor`] on the page that binds: the first browser to open it becomes the sign-in's own.
@@ -96,7 +99,8 @@ impl Visitor {
             user_agent: user_agent(headers),
             device_cookie: device_cookie(headers, pages.secure_cookies, sign_in.integration()),
         };
-        Self { sign_in, path: handle.path().into(), context }
+        let language = Language::of(sign_in.languages(), headers);
+        Self { sign_in, path: handle.path().into(), context, language }
     }
 
     /// The `Set-Cookie` of what an approval earned this browser.

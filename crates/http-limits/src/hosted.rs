@@ -4,6 +4,9 @@ use app::sign_ins::ReturnForm;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 
+/// What hosted pages speak, as language tags; the first unless somebody says otherwise.
+pub const LANGUAGES: [&str; 2] = ["en", "de"];
+
 /// A page for a person whose request another edge answers. As a response it holds plain text; the edge of hosted
 /// pages turns it into the page.
 #[derive(Clone, Debug)]

@@ -18,6 +18,6 @@ pub use cidr::{BadCidr, Cidr};
 pub use client::{ClientAddr, PeerUid};
 pub use code::Code;
 pub use front::{Front, RequestIds, front};
-pub use hosted::HostedPage;
+pub use hosted::{HostedPage, LANGUAGES};
 pub use problem::{PROBLEM_JSON, Problem};
 pub use quota::{MAX_PER_MINUTE, Quota, Standing};

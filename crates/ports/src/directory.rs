@@ -1,6 +1,7 @@
 //! The directory: tenants, integrations, users, devices, factors, tickets.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::audit::Entry;
 use domain::directory::{
@@ -46,6 +47,8 @@ pub enum Change {
     CreateUser(User),
     /// Whether a user is for emergencies. What was asked for of theirs that takes a second person is done.
     SetBreakGlass(UserId, bool),
+    /// How long a user's challenges on hosted pages live; whole seconds.
+    SetTtl(UserId, Duration),
     /// A new ticket; open and claimed ones of the same user are cancelled.
     CreateTicket(Ticket),
     /// A device claims an open ticket that hasn't expired.

@@ -32,6 +32,8 @@ pub enum MacKey {
     UnknownUser,
     /// Places, as the guard remembers them.
     Place,
+    /// What leads to a challenge's hosted page, and what its browser brings back from there.
+    Return,
 }
 
 /// A sealed value that doesn't open: changed, moved, or sealed under a key that is gone.

@@ -45,6 +45,10 @@ impl Ask {
         Self { method: Method::POST, body: Some(body), ..Self::get(path) }
     }
 
+    fn put(path: impl Into<String>, body: Value) -> Self {
+        Self { method: Method::PUT, ..Self::post(path, body) }
+    }
+
     fn delete(path: impl Into<String>) -> Self {
         Self { method: Method::DELETE, ..Self::get(path) }
     }
@@ -254,7 +258,11 @@ fn new_integration(new: NewIntegration) -> Value {
         scopes.extend(challenges.filter(|name| !scopes.contains(name)));
         body["scopes"] = names(scopes);
     }
-    for (name, values) in [("redirect_uris", new.redirect_uri), ("tenant_ids", new.directory_id)] {
+    for (name, values) in [
+        ("redirect_uris", new.redirect_uri),
+        ("return_urls", new.return_url),
+        ("tenant_ids", new.directory_id),
+    ] {
         if !values.is_empty() {
             body[name] = names(values);
         }
@@ -278,8 +286,15 @@ fn new_integration(new: NewIntegration) -> Value {
 
 fn about_user(user: User) -> Ask {
     match user {
-        User::Create { name, break_glass } => {
-            Ask::post("/users", json!({"name": name, "break_glass": break_glass}))
+        User::Create { name, break_glass, ttl_s } => {
+            let mut body = json!({"name": name, "break_glass": break_glass});
+            if let Some(seconds) = ttl_s {
+                body["ttl_s"] = seconds.into();
+            }
+            Ask::post("/users", body)
+        }
+        User::Update { user, ttl_s } => {
+            Ask::put(format!("/users/{}", encode(&user)), json!({"ttl_s": ttl_s}))
         }
         User::List(Listing { limit, cursor }) => Ask::get("/users")
             .with("limit", limit.map(|limit| limit.to_string()))

@@ -330,9 +330,6 @@ impl Command {
             Self::Migrate(_) => {
                 Some("`migrate` comes in a later version; the server migrates its store by itself")
             }
-            Self::Admin(Admin { noun: Noun::Integration(Integration::Create(new)), .. }) => {
-                new.later()
-            }
             _ => None,
         }
     }

@@ -164,7 +164,7 @@ impl Core {
     /// The operators' routes, for somebody with this user id on this machine.
     pub fn admin(&self, uid: u32) -> Router {
         let (_, never) = watch::channel(false);
-        let rest = Rest::new(Arc::clone(&self.app), Arc::new(clock::call), never);
+        let rest = Rest::new(Arc::clone(&self.app), Arc::new(clock::call), Arc::default(), never);
         admin_router(rest).layer(axum::Extension(Operator { uid }))
     }
 
@@ -232,12 +232,13 @@ impl Node {
         let socket = AdminSocket::bind(&config.data)?;
         let (stop, stopping) = watch::channel(false);
         let calls: Arc<dyn Fn() -> Call + Send + Sync> = Arc::new(clock::call);
-        let rest = Rest::new(Arc::clone(&app), Arc::clone(&calls), stopping.clone())
+        let sign_ins = Arc::new(SignIns::new());
+        let shared = Arc::clone(&sign_ins);
+        let rest = Rest::new(Arc::clone(&app), Arc::clone(&calls), shared, stopping.clone())
             .with_quota(config.quota.map(Quota::new));
         let origins = authenticator.iter().flat_map(|site| site.origins.clone()).collect();
         let limits = Limits { origins, ..Limits::of(u32::try_from(held).unwrap_or(u32::MAX)) };
         let gateway = Gateway::new(Arc::clone(&app), Arc::clone(&calls), limits, stopping.clone());
-        let sign_ins = Arc::new(SignIns::new());
         let oidc = Oidc::new(Arc::clone(&app), Arc::clone(&calls), Arc::clone(&sign_ins));
         let fetcher = Arc::new(Fetcher::new().map_err(StartError::Trust)?);
         let (shared, documents) = (Arc::clone(&sign_ins), Arc::new(Documents(fetcher)));

@@ -199,6 +199,7 @@ impl Fixture {
             first_factor: true,
             cookie: Some(self.bytes()),
             familiarity: Familiarity::Own,
+            returns: true,
         }
     }
 
@@ -223,7 +224,7 @@ fn integration(rng: &mut StdRng, tenant: TenantId, clock: &TestClock) -> Integra
         id: IntegrationId::from_bytes(id),
         tenant,
         name: format!("vpn {:02x}{:02x}{:02x}", id[0], id[1], id[2]),
-        protocol: domain::protocol::Protocol::Api,
+        protocol: domain::protocol::Protocol::default(),
         purposes: vec![Purpose::SignIn],
         methods: Methods::ALL,
         scopes: vec![Scope::Challenges, Scope::EventsRead],
@@ -241,6 +242,7 @@ fn user(rng: &mut StdRng, tenant: TenantId, clock: &TestClock) -> User {
         name: format!("alice {:02x}{:02x}{:02x}", id[0], id[1], id[2]),
         epoch: 0,
         break_glass: false,
+        ttl: None,
         reset: None,
         created: clock.now(),
     }

@@ -59,6 +59,11 @@ pub struct CreateChallenge {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(max_items = 8)]
     pub details: Vec<Detail>,
+    /// To have a hosted page show the number: where that page sends the browser back to, to the letter one of those
+    /// that you registered. Redeem then asks for the `return_code` that comes back along.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, max_length = 512, example = "https://app.example.org/signed-in")]
+    pub return_url: Option<String>,
 }
 
 /// The browser that signs in.
@@ -162,6 +167,11 @@ pub struct CreatedChallenge {
     pub expires_at: String,
     /// The ways to pass: those that were asked for and are registered. Never what the user has.
     pub methods: Vec<Method>,
+    /// The page that shows the number, if you gave a `return_url`: lead the browser there. It belongs to the first browser
+    /// that opens it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub page_url: Option<String>,
 }
 
 /// A challenge as it stands. `approved` is not yet proof: redeem it.
@@ -199,6 +209,11 @@ pub struct RedeemChallenge {
     /// The browser session that the challenge was created with.
     #[schema(min_length = 22, max_length = 128, pattern = "^[A-Za-z0-9_-]+$")]
     pub browser_session: String,
+    /// What the hosted page's form gave to `return_url`, if the challenge has such a page. A missing or wrong one counts
+    /// as a wrong browser session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, min_length = 43, max_length = 43)]
+    pub return_code: Option<String>,
 }
 
 /// An approval, collected.
@@ -229,6 +244,11 @@ pub struct PutUser {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub break_glass: Option<bool>,
+    /// How many seconds their challenges on hosted pages live, for who needs more time to answer; where a first factor
+    /// was checked. Default: as it is; 90 for a new user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, minimum = 30, maximum = 300)]
+    pub ttl_s: Option<u32>,
 }
 
 /// A user.
@@ -247,6 +267,10 @@ pub struct User {
     /// Whether they are for emergencies: strangers never make their device ring, what they open themselves is
     /// never withheld, and each use is an alert.
     pub break_glass: bool,
+    /// How many seconds their challenges on hosted pages live, if that was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub ttl_s: Option<u32>,
     /// When they were made.
     #[schema(format = DateTime)]
     pub created_at: String,

@@ -6,6 +6,7 @@ use domain::challenge::{DEFAULT_TTL, MAX_TTL, MIN_TTL, Methods, Purpose};
 use domain::create::{self, Detail};
 use domain::directory::is_plain;
 use domain::guard::Place;
+use domain::protocol::Protocol;
 use ports::UserRef;
 use statement::{Timestamp, sha256};
 
@@ -31,6 +32,7 @@ pub(super) struct Wanted {
     pub(super) place: Place,
     pub(super) client: ClientPlace,
     pub(super) browser: Option<String>,
+    pub(super) returns: bool,
 }
 
 pub(super) fn check(
@@ -72,10 +74,12 @@ pub(super) fn check(
     if agent.is_some_and(|agent| agent.len() > MAX_AGENT) {
         return Err(Error::invalid("context.user_agent", "at most 2048 bytes"));
     }
+    check_return_url(&integration.protocol, request.return_url.as_deref())?;
+    let asked = create::request_hash(purpose, methods, first_factor, &request.details);
     let (place, client) = ClientPlace::look_up(places, request.context.ip);
     Ok(Wanted {
         session,
-        request: create::request_hash(purpose, methods, first_factor, &request.details),
+        request: returning(asked, request.return_url.as_deref()),
         first_factor,
         purpose,
         methods,
@@ -84,7 +88,25 @@ pub(super) fn check(
         place,
         client,
         browser: agent.map(reduce_agent),
+        returns: request.return_url.is_some(),
     })
+}
+
+fn check_return_url(protocol: &Protocol, url: Option<&str>) -> Result<(), Error> {
+    match (protocol, url) {
+        (_, None) => Ok(()),
+        (Protocol::Api(client), Some(url)) if client.return_urls.iter().any(|one| one == url) => {
+            Ok(())
+        }
+        (Protocol::Api(_) | Protocol::Oidc(_) | Protocol::Entra(_), Some(_)) => {
+            Err(Error::invalid("return_url", "must be, to the letter, one that is registered"))
+        }
+    }
+}
+
+/// What is asked for, with where its browser goes back to: with another page, or none, it is another thing.
+fn returning(asked: [u8; 32], url: Option<&str>) -> [u8; 32] {
+    url.map_or(asked, |url| sha256(&[&asked, url.as_bytes()]))
 }
 
 /// The hash under which a browser session is kept.

@@ -1,13 +1,13 @@
 //! What happens to a sign-in: asked, followed to its end, redeemed, handed back.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use domain::challenge::{Decision, State};
-use ports::{BoxFuture, UserRef};
+use ports::{BoxFuture, MacKey, StoreError, UserRef};
 
-use super::{Asked, End, Passed, ReturnForm, SignIn, Stage, Whom};
-use crate::{App, Call, Caller, CreateRequest, Error, RequestContext};
+use super::{Asked, End, Handle, Passed, Return, ReturnForm, SignIn, SignIns, Stage, Start, Whom};
+use crate::{App, Call, Caller, CreateRequest, Created, Error, RequestContext, Watch};
 
 /// A sign-in as its own browser is shown it.
 #[derive(Debug)]
@@ -29,10 +29,60 @@ pub enum Shown {
         form: Option<ReturnForm>,
         /// What the browser earned by this step: text for a cookie.
         device_cookie: Option<String>,
+        /// Whether the form was made just now: of several tabs one goes back by itself, and who comes back with the
+        /// browser's button isn't sent off again.
+        fresh: bool,
     },
 }
 
+/// A sign-in that waits for an answer.
+pub struct Waits {
+    /// What was asked.
+    pub asked: Asked,
+    /// For how long it is valid.
+    pub left: Duration,
+    /// Resolves at the next change; `None` if too many wait.
+    pub change: Option<BoxFuture<'static, ()>>,
+}
+
 impl App {
+    /// Shows a challenge that its integration has just made on a page of its own, which leads back to `back`. The same
+    /// challenge has the same page, whoever else asks for it. Answers with the page's path.
+    ///
+    /// # Errors
+    /// [`Error::Store`] if there are too many.
+    pub fn host_challenge(
+        &self,
+        call: &Call,
+        sign_ins: &SignIns,
+        caller: &Caller,
+        (created, called): (&Created, String),
+        back: Arc<dyn Return>,
+    ) -> Result<String, Error> {
+        let id = created.view.id;
+        let handle = self.vault.mac(MacKey::Return, &[b"page\0", id.as_bytes()]);
+        let handle = Handle::derived(handle);
+        // of one that is decided there is nothing to show
+        if let Some(number) = created.number.clone() {
+            let start = Start {
+                integration: caller.integration().id,
+                // nobody is asked again: the challenge is there
+                whom: Whom::NotEnrolled,
+                called,
+                first_factor: None,
+                purpose: None,
+                methods: None,
+                languages: None,
+                back: Some(back),
+            };
+            let asked = Asked { id, number, methods: created.methods };
+            if !sign_ins.show(call.now, &handle, start, asked) {
+                return Err(StoreError::Overloaded.into());
+            }
+        }
+        Ok(handle.path())
+    }
+
     /// Moves a sign-in on as far as it goes: opening it asks the person, once; an approval is redeemed, once;
     /// an end is handed to who started it. Not to be dropped half-way: an approval that was just redeemed
     /// would be lost.
@@ -64,22 +114,27 @@ impl App {
                 }
                 State::Decided(decided) => decided,
             };
-            let end = if decided.decision == Decision::Approved {
-                let (end, cookie) = self.collect(call, &caller, asked, context).await?;
-                device_cookie = cookie;
-                end
-            } else {
-                End::Refused(decided.decision)
+            let end = match decided.decision {
+                Decision::Approved if sign_in.given && view.lapsed => End::Lapsed,
+                Decision::Approved if sign_in.given => End::Approved,
+                Decision::Approved => {
+                    let (end, cookie) = self.collect(call, &caller, asked, context).await?;
+                    device_cookie = cookie;
+                    end
+                }
+                other => End::Refused(other),
             };
             *stage = Stage::Over(end, None);
         }
         let Stage::Over(end, form) = &mut *stage else {
             return Err(Error::NotFound);
         };
+        let mut fresh = false;
         if let (None, Some(back)) = (&form, &sign_in.start.back) {
             *form = Some(back.form(call, end).await?);
+            fresh = true;
         }
-        Ok(Shown::Over { end: end.clone(), form: form.clone(), device_cookie })
+        Ok(Shown::Over { end: end.clone(), form: form.clone(), device_cookie, fresh })
     }
 
     async fn ask(
@@ -95,14 +150,20 @@ impl App {
             Whom::Unnamed => (UserRef::Name(sign_in.called()), None),
             Whom::NotEnrolled => return Ok(Stage::Over(End::NotEnrolled, None)),
         };
+        // where nobody vouches for a first factor, a time of their own would tell that somebody exists
+        let ttl = match first_factor {
+            Some(_) => self.directory.user(caller.tenant(), user.clone()).await?,
+            None => None,
+        };
         let request = CreateRequest {
             user,
             context: context.clone(),
             first_factor,
             purpose: start.purpose,
             methods: start.methods,
-            ttl: None,
+            ttl: ttl.and_then(|record| record.user.ttl),
             details: Vec::new(),
+            return_url: None,
         };
         let created = match self.create_challenge(call, caller, request, None).await {
             Ok(created) => created,
@@ -124,7 +185,7 @@ impl App {
         asked: &Asked,
         context: &RequestContext,
     ) -> Result<(End, Option<String>), Error> {
-        match self.redeem(call, caller, asked.id, &context.browser_session).await {
+        match self.redeem(call, caller, asked.id, &context.browser_session, None).await {
             Ok(receipt) => {
                 let passed = Passed {
                     user: receipt.user,
@@ -141,7 +202,7 @@ impl App {
         }
     }
 
-    /// A wake-up for the next change of a sign-in's challenge; `None` if there is nothing to wait for.
+    /// The challenge that a sign-in waits for, with a wake-up for its next change; `None` if it waits for none.
     ///
     /// # Errors
     /// [`Error::NotFound`] if its integration is gone, [`Error::Store`].
@@ -149,10 +210,12 @@ impl App {
         &self,
         call: &mut Call,
         sign_in: &SignIn,
-    ) -> Result<Option<BoxFuture<'static, ()>>, Error> {
+    ) -> Result<Option<Waits>, Error> {
         let Some(asked) = sign_in.asked().await else { return Ok(None) };
         let caller = self.page_caller(sign_in.start.integration).await?;
-        Ok(self.watch_challenge(call, &caller, asked.id).await?.change)
+        let Watch { view, change } = self.watch_challenge(call, &caller, asked.id).await?;
+        let left = view.expires.since(call.now);
+        Ok((view.state == State::Pending).then_some(Waits { asked, left, change }))
     }
 
     /// Tries a code on a sign-in. Where nobody is asked, or no longer, it does nothing.
@@ -187,22 +250,20 @@ impl App {
 
 impl SignIn {
     async fn asked(&self) -> Option<Asked> {
-        match &*self.stage.lock().await {
-            Stage::Asked(asked) => Some(asked.clone()),
-            Stage::Fresh | Stage::Over(..) => None,
-        }
+        self.stage.lock().await.asked().cloned()
     }
 
     /// Makes room for another challenge, once one has ended without a sign-in.
     pub async fn retry(&self) {
         let mut stage = self.stage.lock().await;
         match &*stage {
+            _ if self.given => {}
             Stage::Over(End::Elsewhere | End::Lapsed | End::Refused(_) | End::NotEnrolled, _) => {
                 *stage = Stage::Fresh;
                 // it may have been the wrong name
                 *self.named.lock().unwrap_or_else(PoisonError::into_inner) = None;
             }
-            Stage::Over(End::SignedIn(_), _) | Stage::Fresh | Stage::Asked(_) => {}
+            Stage::Over(End::SignedIn(_) | End::Approved, _) | Stage::Fresh | Stage::Asked(_) => {}
         }
     }
 }

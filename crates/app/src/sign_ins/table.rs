@@ -1,12 +1,13 @@
 //! The table of sign-ins.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use statement::Timestamp;
 
-use super::{Handle, SIGN_IN_LIFE, SignIn, Stage, Start};
+use super::{Asked, Handle, SIGN_IN_LIFE, SignIn, Stage, Start};
 use crate::Call;
 
 /// How many sign-ins a process holds, some 500 bytes each and what their edge keeps. Beyond, new ones are
@@ -57,24 +58,38 @@ impl SignIns {
     /// Starts one; `None` if there are too many.
     pub fn start(&self, call: &mut Call, start: Start) -> Option<Handle> {
         let handle = Handle::draw(&mut *call.rng);
+        self.add(call.now, &handle, start, None).then_some(handle)
+    }
+
+    /// Shows a challenge that whoever asks for the sign-in has made, under the handle that belongs to it; `false` if
+    /// there are too many. One that is there already stays with its browser.
+    pub(crate) fn show(&self, now: Timestamp, handle: &Handle, start: Start, asked: Asked) -> bool {
+        self.find(now, handle).is_some() || self.add(now, handle, start, Some(asked))
+    }
+
+    fn add(&self, now: Timestamp, handle: &Handle, start: Start, given: Option<Asked>) -> bool {
         let sign_in = SignIn {
             start,
-            started: call.now,
+            started: now,
             bound: OnceLock::new(),
             named: Mutex::default(),
-            stage: futures_util::lock::Mutex::new(Stage::Fresh),
+            given: given.is_some(),
+            stage: futures_util::lock::Mutex::new(given.map_or(Stage::Fresh, Stage::Asked)),
         };
         let mut table = self.table();
-        table.drop_past(call.now);
+        table.drop_past(now);
         let unproven = usize::from(!sign_in.is_proven());
         if table.by_hash.len() >= MAX_SIGN_INS || table.unproven + unproven > MAX_UNPROVEN {
-            return None;
+            return false;
         }
-        table.unproven += unproven;
         let hash = handle.hash();
-        table.by_age.push_back((call.now, hash));
-        table.by_hash.insert(hash, Arc::new(sign_in));
-        Some(handle)
+        // of two requests that are one and the same, the first has made it
+        if let Entry::Vacant(place) = table.by_hash.entry(hash) {
+            place.insert(Arc::new(sign_in));
+            table.unproven += unproven;
+            table.by_age.push_back((now, hash));
+        }
+        true
     }
 
     /// The sign-in of a handle, while it lives.
@@ -124,6 +139,7 @@ mod tests {
             first_factor,
             purpose: None,
             methods: None,
+            languages: None,
             back: None,
         };
         sign_ins.start(call, start)

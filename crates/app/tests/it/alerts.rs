@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use app::{Caller, EventFilter, EventView};
+use app::{Caller, EventFilter, EventView, UserWish};
 use domain::audit::Event;
 use domain::challenge::Mode;
 use domain::guard::{AlertKind, Counts, Scope};
@@ -78,7 +78,13 @@ async fn each_use_of_a_break_glass_user_is_told_once() {
     let phone = world.enrolled("glass").await.device;
     let user = UserRef::Name("glass".to_owned());
     let mut call = world.call();
-    let put = world.app.put_user(&mut call, &OPERATOR, world.tenant, user, Some(true));
+    let put = world.app.put_user(
+        &mut call,
+        &OPERATOR,
+        world.tenant,
+        user,
+        UserWish { break_glass: Some(true), ttl: None },
+    );
     put.await.expect("for emergencies");
     let told = async || alerts(&world, AlertKind::BreakGlass).await.len();
 

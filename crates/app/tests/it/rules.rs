@@ -89,7 +89,7 @@ async fn an_integration_s_table_holds_for_it_alone() {
     let acme = world.app.create_tenant(&mut call, &OPERATOR, "acme").await.expect("a tenant");
     let new = NewIntegration {
         name: "mail".to_owned(),
-        protocol: domain::protocol::Protocol::Api,
+        protocol: domain::protocol::Protocol::default(),
         purposes: vec![Purpose::SignIn],
         methods: Methods::ALL,
         scopes: vec![Scope::Challenges],

@@ -3,7 +3,7 @@
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use app::{Actor, AnswerResult, Caller, Error, EventFilter, NewFactor};
+use app::{Actor, AnswerResult, Caller, Error, EventFilter, NewFactor, UserWish};
 use domain::audit::Event;
 use domain::challenge::{Decision, Method};
 use domain::guard::{AlertKind, EnrolmentDecision};
@@ -344,7 +344,15 @@ async fn to_make_a_user_for_emergencies_under_attack_takes_two() {
     world.enrolled("alice").await;
     let put = async |actor: &Actor, on: bool| {
         let (app, mut call) = (&world.app, world.call());
-        let put = app.put_user(&mut call, actor, world.tenant, alice(), Some(on)).await;
+        let put = app
+            .put_user(
+                &mut call,
+                actor,
+                world.tenant,
+                alice(),
+                UserWish { break_glass: Some(on), ttl: None },
+            )
+            .await;
         put.map(|(view, _)| view.user.break_glass)
     };
     assert_eq!(put(&OPERATOR, true).await, Ok(true), "calm");

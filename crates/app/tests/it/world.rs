@@ -129,7 +129,7 @@ impl World {
     ) -> Caller {
         let mut new = NewIntegration {
             name: name.to_owned(),
-            protocol: domain::protocol::Protocol::Api,
+            protocol: domain::protocol::Protocol::default(),
             purposes: vec![Purpose::SignIn],
             methods: Methods::ALL,
             scopes: vec![Scope::Challenges],
@@ -221,6 +221,7 @@ impl World {
             methods: None,
             ttl: None,
             details: Vec::new(),
+            return_url: None,
         }
     }
 
@@ -248,7 +249,7 @@ impl World {
         session: &str,
     ) -> Result<Receipt, Error> {
         let session = format!("{session:-<22}");
-        self.app.redeem(&mut self.call(), caller, id, &session).await
+        self.app.redeem(&mut self.call(), caller, id, &session, None).await
     }
 
     /// What the device shows: id and challenge bytes.

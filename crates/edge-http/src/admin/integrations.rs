@@ -4,7 +4,7 @@ use app::NewIntegration;
 use axum::extract::{Path, State};
 use domain::challenge::Methods;
 use domain::directory::{ApiKey, Integration, Scope, Tenant};
-use domain::protocol::{Cloud, EntraClient, OidcClient, Protocol, TokenAlgorithm};
+use domain::protocol::{ApiClient, Cloud, EntraClient, OidcClient, Protocol, TokenAlgorithm};
 use http::StatusCode;
 use http_limits::{Code, Json, Problem};
 use serde::{Deserialize, Serialize};
@@ -79,6 +79,8 @@ pub(super) struct Shown {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     redirect_uris: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    return_urls: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     tenant_ids: Vec<String>,
     purposes: Vec<rest::Purpose>,
     methods: Vec<rest::Method>,
@@ -96,11 +98,15 @@ impl From<&Integration> for Shown {
             kind: integration.protocol.name(),
             redirect_uris: match &integration.protocol {
                 Protocol::Oidc(client) => client.redirect_uris.clone(),
-                Protocol::Api | Protocol::Entra(_) => Vec::new(),
+                Protocol::Api(_) | Protocol::Entra(_) => Vec::new(),
+            },
+            return_urls: match &integration.protocol {
+                Protocol::Api(client) => client.return_urls.clone(),
+                Protocol::Oidc(_) | Protocol::Entra(_) => Vec::new(),
             },
             tenant_ids: match &integration.protocol {
                 Protocol::Entra(client) => client.directories.clone(),
-                Protocol::Api | Protocol::Oidc(_) => Vec::new(),
+                Protocol::Api(_) | Protocol::Oidc(_) => Vec::new(),
             },
             purposes: integration.purposes.iter().copied().map(shapes::purpose).collect(),
             methods: shapes::methods(integration.methods),
@@ -136,6 +142,8 @@ pub(super) struct New {
     kind: Option<String>,
     #[serde(default)]
     redirect_uris: Vec<String>,
+    #[serde(default)]
+    return_urls: Vec<String>,
     jwks: Option<serde_json::Value>,
     id_token_alg: Option<String>,
     #[serde(default)]
@@ -190,7 +198,7 @@ pub(super) async fn create(
          them",
     );
     let entra = matches!(protocol, Protocol::Entra(_));
-    let hosted = !matches!(protocol, Protocol::Api);
+    let hosted = !matches!(protocol, Protocol::Api(_));
     let new = NewIntegration {
         name: new.name,
         protocol,
@@ -225,9 +233,12 @@ fn read_protocol(new: &mut New) -> Result<Protocol, Problem> {
         || new.other_audience.is_some()
         || new.cloud.is_some()
         || new.fake.is_some();
+    let api = !new.return_urls.is_empty();
     match new.kind.as_deref() {
-        None | Some("api") if !oidc && !entra => Ok(Protocol::Api),
-        Some("oidc") if !entra => {
+        None | Some("api") if !oidc && !entra => {
+            Ok(Protocol::Api(ApiClient { return_urls: std::mem::take(&mut new.return_urls) }))
+        }
+        Some("oidc") if !entra && !api => {
             let name = new.id_token_alg.as_deref().unwrap_or("RS256");
             let id_token = TokenAlgorithm::from_name(name)
                 .ok_or_else(|| Problem::invalid("id_token_alg", "must be RS256 or ES256"))?;
@@ -237,7 +248,7 @@ fn read_protocol(new: &mut New) -> Result<Protocol, Problem> {
                 id_token,
             }))
         }
-        Some("entra") if !oidc => {
+        Some("entra") if !oidc && !api => {
             let name = new.cloud.as_deref().unwrap_or("global");
             let cloud = Cloud::from_name(name).ok_or_else(|| {
                 Problem::invalid("cloud", "must be global, us_gov, china or fake")

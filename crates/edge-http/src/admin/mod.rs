@@ -52,7 +52,7 @@ pub fn admin_router(state: Rest) -> Router {
         .route("/integrations/{integration}/links", get(l::list).post(l::create))
         .route("/integrations/{integration}/links/{subject}", delete(l::remove))
         .route("/users", get(p::list_users).post(p::create_user))
-        .route("/users/{user}", get(p::show_user))
+        .route("/users/{user}", get(p::show_user).put(p::update_user))
         .route("/users/{user}/contain", post(p::contain_user))
         .route("/users/{user}/clear", post(p::clear_user))
         .route("/tickets", get(p::list_tickets).post(p::create_ticket))

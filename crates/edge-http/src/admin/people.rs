@@ -48,6 +48,7 @@ pub(super) struct NewUser {
     name: String,
     #[serde(default)]
     break_glass: bool,
+    ttl_s: Option<u32>,
 }
 
 #[derive(Serialize)]
@@ -62,8 +63,9 @@ pub(super) async fn create_user(
 ) -> Result<(StatusCode, Json<CreatedUser>), Refused> {
     let mut call = state.call();
     let (actor, tenant) = (&admin.actor, admin.tenant.id);
-    let (view, made) =
-        state.app.make_user(&mut call, actor, tenant, &new.name, new.break_glass).await?;
+    let wish = rest::PutUser { break_glass: Some(new.break_glass), ttl_s: new.ttl_s };
+    let wish = shapes::user_wish(&wish);
+    let (view, made) = state.app.make_user(&mut call, actor, tenant, &new.name, wish).await?;
     if !made {
         return Err(Problem::from(Code::NameTaken).into());
     }
@@ -78,6 +80,8 @@ pub(super) struct ShownUser {
     enrolled: bool,
     methods: Vec<rest::Method>,
     break_glass: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ttl_s: Option<u32>,
     created_at: String,
 }
 
@@ -89,6 +93,7 @@ impl From<rest::User> for ShownUser {
             enrolled: user.enrolled,
             methods: user.methods,
             break_glass: user.break_glass,
+            ttl_s: user.ttl_s,
             created_at: user.created_at,
         }
     }
@@ -101,6 +106,20 @@ pub(super) async fn show_user(
 ) -> Result<Json<ShownUser>, Refused> {
     let user = shapes::operators_user_ref(&user)?;
     let view = state.app.user(admin.tenant.id, user).await?;
+    Ok(Json(shapes::user(view).into()))
+}
+
+/// Changes a user who is there; nobody is made by a slip of the pen.
+pub(super) async fn update_user(
+    State(state): State<Rest>,
+    admin: Admin,
+    Path(user): Path<String>,
+    Json(asked): Json<rest::PutUser>,
+) -> Result<Json<ShownUser>, Refused> {
+    let (mut call, tenant) = (state.call(), admin.tenant.id);
+    let found = state.app.user(tenant, shapes::operators_user_ref(&user)?).await?;
+    let (id, wish) = (ports::UserRef::Id(found.user.id), shapes::user_wish(&asked));
+    let (view, _) = state.app.put_user(&mut call, &admin.actor, tenant, id, wish).await?;
     Ok(Json(shapes::user(view).into()))
 }
 

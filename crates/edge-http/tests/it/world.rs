@@ -100,7 +100,8 @@ impl World {
             rng: Box::new(StdRng::seed_from_u64(seeds.fetch_add(1, Ordering::SeqCst))),
         });
         let (shutdown, stopping) = watch::channel(false);
-        let state = Rest::new(Arc::clone(&app), Arc::clone(&call), stopping).with_quota(quota);
+        let state = Rest::new(Arc::clone(&app), Arc::clone(&call), Arc::default(), stopping)
+            .with_quota(quota);
         let fronted = |router| {
             front(
                 router,

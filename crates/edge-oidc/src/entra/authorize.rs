@@ -137,6 +137,7 @@ async fn start(
         }),
         purpose: None,
         methods: Some(methods),
+        languages: params.get("ui_locales").map(str::to_owned),
         back: Some(Arc::new(returning)),
     };
     let busy = || Refused::Back(sender.back.clone(), No::Unavailable, "too many sign-ins".into());

@@ -67,6 +67,7 @@ async fn whoever_is_named_by_nobody_is_asked_and_rings_nobody() {
         first_factor: Some(app::FirstFactor { method: "password".to_owned(), at: call.now }),
         purpose: None,
         methods: None,
+        languages: None,
         back: None,
     };
     let path = world.signins.start(&mut call, start).expect("room").path();

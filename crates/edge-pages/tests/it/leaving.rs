@@ -69,6 +69,7 @@ fn start(world: &World, whom: Whom, back: Arc<Asker>) -> String {
         first_factor: Some(FirstFactor { method: "password".to_owned(), at: call.now }),
         purpose: None,
         methods: None,
+        languages: None,
         back: Some(back),
     };
     world.signins.start(&mut call, start).expect("room").path()

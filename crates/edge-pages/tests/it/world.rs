@@ -92,7 +92,7 @@ impl World {
         let tenant = app.find_tenant(None).await.expect("the default tenant").id;
         let new = NewIntegration {
             name: "Intranet".to_owned(),
-            protocol: domain::protocol::Protocol::Api,
+            protocol: domain::protocol::Protocol::default(),
             purposes: vec![Purpose::SignIn],
             methods: Methods::ALL,
             scopes: vec![Scope::Challenges],

@@ -218,7 +218,7 @@ impl World {
     pub(crate) async fn integration(&self) -> Caller {
         let new = NewIntegration {
             name: "Payroll".to_owned(),
-            protocol: domain::protocol::Protocol::Api,
+            protocol: domain::protocol::Protocol::default(),
             purposes: vec![Purpose::SignIn],
             methods: Methods::ALL,
             scopes: vec![Scope::Challenges],
@@ -253,6 +253,7 @@ impl World {
             methods: None,
             ttl: None,
             details: Vec::new(),
+            return_url: None,
         };
         let created = self.app.create_challenge(&mut self.call(), caller, request, None).await;
         created.expect("a challenge")

@@ -172,8 +172,8 @@ pub struct NewIntegration {
     /// Where the stand-in of the cloud `fake` is
     #[arg(long, value_name = "URL")]
     pub fake: Option<String>,
-    /// Comes with the hosted protocols
-    #[arg(long, value_name = "URL", hide = true)]
+    /// Where a hosted page may send browsers back to, exactly; only for the kind api
+    #[arg(long, value_name = "URL")]
     pub return_url: Vec<String>,
     /// Ways to pass that it allows [default: all]
     #[arg(long, value_name = "METHOD", value_delimiter = ',')]
@@ -184,13 +184,6 @@ pub struct NewIntegration {
     /// Tell it which users exist, instead of giving it decoys
     #[arg(long)]
     pub reveal_users: bool,
-}
-
-impl NewIntegration {
-    /// What this asks for that comes in a later version.
-    pub(super) fn later(&self) -> Option<&'static str> {
-        (!self.return_url.is_empty()).then_some("`--return-url` comes in a later version")
-    }
 }
 
 /// `admin integration key`.
@@ -262,6 +255,18 @@ pub enum User {
         /// withheld, and each use is an alert
         #[arg(long)]
         break_glass: bool,
+        /// How many seconds their challenges on hosted pages live, for who needs more time [default: 90]
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(30..=300))]
+        ttl_s: Option<u32>,
+    },
+    /// Change one
+    Update {
+        /// Name or id
+        #[arg(value_parser = user_ref)]
+        user: String,
+        /// How many seconds their challenges on hosted pages live
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(30..=300))]
+        ttl_s: u32,
     },
     /// List all
     List(Listing),

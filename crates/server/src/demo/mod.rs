@@ -39,7 +39,7 @@ pub async fn set_up(app: &App) -> Result<(), app::Error> {
     let tenant = app.find_tenant(None).await?.id;
     let new = NewIntegration {
         name: INTEGRATION.to_owned(),
-        protocol: domain::protocol::Protocol::Api,
+        protocol: domain::protocol::Protocol::default(),
         purposes: vec![Purpose::SignIn],
         methods: Methods::ALL,
         scopes: vec![Scope::Challenges],

@@ -332,7 +332,7 @@ mod tests {
         let mut call = clock::call();
         let new = NewIntegration {
             name: "vpn".to_owned(),
-            protocol: domain::protocol::Protocol::Api,
+            protocol: domain::protocol::Protocol::default(),
             purposes: vec![Purpose::SignIn],
             methods: Methods::ALL,
             scopes: vec![Scope::Challenges],
@@ -360,6 +360,7 @@ mod tests {
                 methods: None,
                 ttl: None,
                 details: Vec::new(),
+                return_url: None,
             };
             let created = app.create_challenge(&mut call, &caller, request, None).await.unwrap();
             app.cancel_challenge(&mut call, &caller, created.view.id).await.unwrap();

@@ -121,7 +121,7 @@ async fn set_up(app: &App) -> Known {
     let tenant = app.find_tenant(None).await.unwrap().id;
     let new = NewIntegration {
         name: "Payroll".to_owned(),
-        protocol: domain::protocol::Protocol::Api,
+        protocol: domain::protocol::Protocol::default(),
         purposes: vec![Purpose::SignIn],
         methods: Methods::ALL,
         scopes: vec![Scope::Challenges],
@@ -184,6 +184,7 @@ async fn ask(app: &App, known: &Known, seeds: [u64; 2]) -> Created {
         methods: None,
         ttl: None,
         details: vec![detail],
+        return_url: None,
     };
     app.create_challenge(&mut call(seeds), &caller, request, None).await.unwrap()
 }

@@ -87,7 +87,7 @@ async fn signs_in(now: Clock) {
         scopes: vec![Scope::Challenges],
         verifies_first_factor: false,
         reveal_users: false,
-        protocol: domain::protocol::Protocol::Api,
+        protocol: domain::protocol::Protocol::default(),
     };
     let made = app.create_integration(&mut call(now), &OPERATOR, tenant, new).await.unwrap();
     let caller = app.authenticate(&call(now), made.key.reveal()).await.unwrap();
@@ -103,6 +103,7 @@ async fn signs_in(now: Clock) {
         methods: None,
         ttl: None,
         details: Vec::new(),
+        return_url: None,
     };
     let created = app.create_challenge(&mut call(now), &caller, request, None).await.unwrap();
     let card = phone.prompt().await.unwrap();

@@ -49,6 +49,7 @@ pub async fn directory_suite(make: impl AsyncFn() -> Backend) {
         people::recovery_codes_take_the_old_ones_place,
         people::a_reset_takes_everything,
         people::a_user_is_for_emergencies_when_told,
+        people::a_user_has_the_time_they_were_given,
         people::changes_of_nobody_are_refused,
         people::a_change_and_its_entries_are_one,
     );

@@ -240,6 +240,7 @@ pub(super) async fn changes_of_nobody_are_refused(mut world: World) {
     let id: UserId = nobody.id;
     for change in [
         Change::SetBreakGlass(id, true),
+        Change::SetTtl(id, Duration::from_secs(60)),
         Change::CreateTicket(world.fixture.ticket(&nobody)),
         Change::PutTotp(id, world.fixture.totp()),
         Change::LockTotp(id),
@@ -270,4 +271,17 @@ pub(super) async fn a_user_is_for_emergencies_when_told(world: World) {
         world.apply(Change::SetBreakGlass(user, on), Event::UserChanged).await;
         assert_eq!(world.own().await.user.break_glass, on, "seen at once");
     }
+}
+
+pub(super) async fn a_user_has_the_time_they_were_given(mut world: World) {
+    let user = world.fixture.user.id;
+    for seconds in [300, 30] {
+        let ttl = Duration::from_secs(seconds);
+        world.apply(Change::SetTtl(user, ttl), Event::UserChanged).await;
+        assert_eq!(world.own().await.user.ttl, Some(ttl), "seen at once");
+    }
+    let made = User { ttl: Some(Duration::from_secs(120)), ..world.fixture.user() };
+    world.apply(Change::CreateUser(made.clone()), Event::UserCreated).await;
+    let found = world.backend.directory.user(made.tenant, UserRef::Id(made.id)).await;
+    assert_eq!(found.expect("the store works").map(|found| found.user.clone()), Some(made));
 }

@@ -1,2 +1,0 @@
-// Presses the button that leads back to who asked; without scripts a person does.
-document.querySelector("form#return[data-leave]")?.submit();
