@@ -11,7 +11,10 @@ const CSS: &str = include_str!("../templates/style.css");
 
 const JS: &str = include_str!("../templates/page.js");
 
+const ENROL_JS: &str = include_str!("../templates/enrol.js");
+
 static CSS_PATH: LazyLock<String> = LazyLock::new(|| path(CSS, "css"));
+static ENROL_PATH: LazyLock<String> = LazyLock::new(|| path(ENROL_JS, "js"));
 static JS_PATH: LazyLock<String> = LazyLock::new(|| path(JS, "js"));
 
 fn path(content: &str, suffix: &str) -> String {
@@ -24,9 +27,14 @@ pub(crate) fn css_path() -> &'static str {
     &CSS_PATH
 }
 
-/// Where the script is.
+/// Where the sign-in's script is.
 pub(crate) fn js_path() -> &'static str {
     &JS_PATH
+}
+
+/// Where the script of the enrolment page is.
+pub(crate) fn enrol_path() -> &'static str {
+    &ENROL_PATH
 }
 
 /// The style sheet.
@@ -34,9 +42,14 @@ pub(crate) async fn css() -> impl IntoResponse {
     kept("text/css; charset=utf-8", CSS)
 }
 
-/// The script.
+/// The sign-in's script.
 pub(crate) async fn js() -> impl IntoResponse {
     kept("text/javascript; charset=utf-8", JS)
+}
+
+/// The script of the enrolment page.
+pub(crate) async fn enrol_js() -> impl IntoResponse {
+    kept("text/javascript; charset=utf-8", ENROL_JS)
 }
 
 fn kept(kind: &'static str, content: &'static str) -> impl IntoResponse {

@@ -28,6 +28,12 @@ pub(crate) const CSP_WAITING: HeaderValue = HeaderValue::from_static(
      trusted-types 'none'",
 );
 
+/// The policy of the enrolment page: our own script, which has the link's secret and can send it nowhere.
+pub(crate) const CSP_ENROL: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; form-action 'self'; \
+     base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
+);
+
 /// The policy of the page that leads to `action`. Chromium holds redirects after a form to `form-action` too, and a
 /// relying party sends its browser on to wherever the person came from: so beside its own origin any https one
 /// is allowed there. The script is our own file, and no text becomes code or markup in it.

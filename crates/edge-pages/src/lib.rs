@@ -76,7 +76,8 @@ pub fn router(pages: Pages) -> Router {
         .route("/sign-in/{handle}/retry", post(sign_in::retry))
         .route("/enrol", get(page::enrol))
         .route(assets::css_path(), get(assets::css))
-        .route(assets::js_path(), get(assets::js));
+        .route(assets::js_path(), get(assets::js))
+        .route(assets::enrol_path(), get(assets::enrol_js));
     if demo {
         router = router.route("/", get(demo::home)).route("/sign-in", post(demo::start));
     }

@@ -6,9 +6,10 @@ use askama::Template;
 use axum::response::{Html, IntoResponse, Response};
 use domain::challenge::{Decision, Proof};
 use domain::receipt;
-use http::header::RETRY_AFTER;
+use http::header::{CONTENT_SECURITY_POLICY, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
 
+use crate::fence::CSP_ENROL;
 use crate::language::Language;
 use crate::qr::Drawn;
 
@@ -268,7 +269,9 @@ fn spelled(number: &str) -> String {
 
 /// For who opens an enrolment link in a browser. What makes the link work never leaves the browser.
 pub(crate) async fn enrol(headers: HeaderMap) -> Result<Response, Failure> {
-    html(&Enrol { t: Language::of(None, &headers) })
+    let mut response = html(&Enrol { t: Language::of(None, &headers) })?;
+    response.headers_mut().insert(CONTENT_SECURITY_POLICY, CSP_ENROL);
+    Ok(response)
 }
 
 /// The method of a form, as HTML writes it.

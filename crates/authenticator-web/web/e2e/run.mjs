@@ -1,10 +1,10 @@
-// Runs the page in a real Chromium against `countersign demo`.
+// Runs people's ways in a real Chromium against `countersign demo`; `node e2e/run.mjs sign-in` only those of a name.
 //
 //   COUNTERSIGN   the program (default: target/release/countersign of this tree)
 //   CHROMIUM      the browser (default: /usr/bin/chromium)
 //   ARTEFACTS     where screenshots go (default: target/web-artefacts)
 import { spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
@@ -21,10 +21,11 @@ const environment = {
 };
 mkdirSync(environment.ARTEFACTS, { recursive: true });
 try {
-  const outfile = join(out, "e2e.mjs");
+  const walks = readdirSync(here).filter((name) => name.endsWith(".e2e.ts"));
   await build({
-    entryPoints: [join(here, "page.e2e.ts")],
-    outfile,
+    entryPoints: walks.map((name) => join(here, name)),
+    outdir: out,
+    outExtension: { ".js": ".mjs" },
     bundle: true,
     platform: "node",
     format: "esm",
@@ -32,7 +33,11 @@ try {
     define: { ROOT: JSON.stringify(root) },
     logLevel: "warning",
   });
-  const args = ["--test", "--test-reporter=spec", outfile];
+  const wanted = process.argv.slice(2);
+  const files = walks.filter((name) => wanted.length === 0 || wanted.some((part) => name.includes(part)));
+  const built = files.map((name) => join(out, name.replace(/\.ts$/, ".mjs")));
+  // one after the other: two browsers and two servers at once are more than a small machine has time for
+  const args = ["--test", "--test-concurrency=1", "--test-reporter=spec", ...built];
   const { status } = spawnSync(process.execPath, args, { stdio: "inherit", env: environment });
   process.exitCode = status ?? 1;
 } finally {

@@ -12,9 +12,14 @@ use tower::ServiceExt as _;
 
 use crate::world::{USER, World};
 
-async fn dressed(page: HostedPage) -> (StatusCode, http::HeaderMap, String) {
+/// `page` as a browser that likes `language` gets it.
+pub(crate) async fn dressed(
+    page: HostedPage,
+    language: Option<&str>,
+) -> (StatusCode, http::HeaderMap, String) {
     let router = Router::new().route("/", get(move || async { page }));
-    let request = Request::get("/").body(Body::empty()).expect("valid");
+    let request = Request::get("/").header("accept-language", language.unwrap_or("en"));
+    let request = request.body(Body::empty()).expect("valid");
     let response = edge_pages::dress(router).oneshot(request).await.expect("answers");
     let (parts, body) = response.into_parts();
     let body = body.collect().await.expect("whole").to_bytes();
@@ -24,7 +29,7 @@ async fn dressed(page: HostedPage) -> (StatusCode, http::HeaderMap, String) {
 #[tokio::test]
 async fn a_refusal_is_a_page_that_leads_nowhere() {
     let page = HostedPage::Refused { status: StatusCode::BAD_REQUEST, why: "a <reason>" };
-    let (status, headers, text) = dressed(page).await;
+    let (status, headers, text) = dressed(page, None).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
     assert!(text.contains("a &#60;reason&#62;") && !text.contains("<form"));
     assert!(
@@ -40,7 +45,7 @@ async fn a_form_that_leaves_at_once_is_the_only_one() {
         action: "https://rp.example/cb".to_owned(),
         fields: vec![("error".to_owned(), "\"<".to_owned())],
     };
-    let (status, headers, text) = dressed(HostedPage::Leave(form)).await;
+    let (status, headers, text) = dressed(HostedPage::Leave(form), None).await;
     assert_eq!(status, StatusCode::OK);
     assert_eq!(text.matches("<form").count(), 1);
     assert!(text.contains("id=\"return\"") && text.contains("value=\"&#34;&#60;\""));
@@ -59,6 +64,7 @@ async fn what_is_no_page_stays_as_it_is() {
 #[tokio::test]
 async fn whoever_is_named_by_nobody_is_asked_and_rings_nobody() {
     let world = World::new().await;
+    world.gives_time(std::time::Duration::from_secs(300)).await;
     let mut call = world.call();
     let start = Start {
         integration: world.integration,
@@ -82,7 +88,12 @@ async fn whoever_is_named_by_nobody_is_asked_and_rings_nobody() {
         assert!(page.status.is_client_error(), "{bad}");
     }
     browser.post(&format!("{path}/name"), &format!("user={USER}")).await.leads_to(&path);
-    browser.get(&path).await.is_pending();
+    let page = browser.get(&path).await;
+    page.is_pending();
+    assert!(
+        page.body.contains("about 90 seconds"),
+        "a time of their own would tell that they exist"
+    );
     let card = world.card().await;
     assert!(!card.first_factor, "whatever the edge said of a first factor");
     // the name was wrong: another one may be given

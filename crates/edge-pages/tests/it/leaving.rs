@@ -44,6 +44,7 @@ impl Return for Asker {
             let nth = self.made.fetch_add(1, Ordering::SeqCst);
             let told = match end {
                 End::SignedIn(passed) => format!("{} {}", passed.name, passed.acr),
+                End::Approved => "approved".to_owned(),
                 End::Elsewhere => "elsewhere".to_owned(),
                 End::Lapsed => "lapsed".to_owned(),
                 End::Refused(decision) => decision.name().to_owned(),
@@ -92,7 +93,7 @@ fn leads_back(page: &Page, told: &str, by_itself: bool) {
     assert!(policy.contains("form-action 'self' https://rp.example https:;"), "{policy}");
     assert!(policy.contains("default-src 'none'; script-src 'self';"), "{policy}");
     assert_eq!(page.headers["cache-control"], "no-store");
-    assert_eq!(page.body.contains("<script src=\"/assets/"), by_itself);
+    assert_eq!(page.body.matches("<script src=\"/assets/").count(), 1);
     assert_eq!(page.body.contains(" data-leave>"), by_itself);
 }
 
@@ -105,15 +106,18 @@ async fn an_approval_leads_back_by_one_form_that_stays_the_same() {
         let mut browser = world.browser();
         let page = browser.get(&path).await;
         let number = page.is_pending();
-        assert!(!page.body.contains("id=\"return\"") && !page.body.contains("<script"));
+        assert!(!page.body.contains("id=\"return\""));
         world.approve(&number).await;
         let page = browser.get(&path).await;
         let told = format!("0 {USER} urn:countersign:acr:number-match");
         leads_back(&page, &told, true);
         assert!(page.body.contains(&format!("method=\"{written}\"")));
-        leads_back(&browser.get(&path).await, &told, true);
+        // another tab, or the back button: the form is there, and nothing presses it
+        let again = browser.get(&path).await;
+        leads_back(&again, &told, false);
+        assert!(again.body.contains("was sent on already"), "{}", again.body);
         browser.post(&format!("{path}/retry"), "").await.leads_to(&path);
-        leads_back(&browser.get(&path).await, &told, true);
+        leads_back(&browser.get(&path).await, &told, false);
         assert_eq!(back.made.load(Ordering::SeqCst), 1);
         let stranger = world.browser().get(&path).await;
         assert_eq!(stranger.status, StatusCode::NOT_FOUND);
@@ -162,6 +166,7 @@ async fn every_other_end_leads_back_too_and_where_a_new_try_helps_it_is_offered(
         }
         let page = browser.get(&path).await;
         leads_back(&page, &format!("{nth} {}", decision.name()), by_itself);
+        leads_back(&browser.get(&path).await, &format!("{nth} {}", decision.name()), false);
         assert!(page.body.contains("Try again"));
         browser.post(&format!("{path}/retry"), "").await.leads_to(&path);
     }

@@ -23,8 +23,10 @@ async fn the_first_browser_is_bound_and_shown_the_number() {
     assert_eq!(page.body.matches(&number).count(), 1);
     assert!(!format!("{:?}", page.headers).contains(&number), "in no header");
     let refresh = format!("<meta http-equiv=\"refresh\" content=\"1;url={path}/wait\">");
-    assert!(page.body.contains(&refresh));
-    assert!(!page.body.contains("<script"));
+    assert!(page.body.contains(&format!("<noscript>{refresh}</noscript>")));
+    let spelled: Vec<String> = number.chars().map(String::from).collect();
+    let heard = format!("<output id=\"number\" aria-label=\"{}\">", spelled.join(" "));
+    assert!(page.body.contains(&heard), "each digit by itself");
 
     let card = world.card().await;
     let shown = String::from_utf8_lossy(&card.document);
@@ -65,7 +67,7 @@ async fn another_browser_is_told_what_a_stranger_is_told() {
     let unknown = format!("/sign-in/{}", "A".repeat(43));
 
     for browser in [&mut other, &mut known] {
-        for suffix in ["", "/wait", "/code"] {
+        for suffix in ["", "/wait", "/code", "/state?seen=x"] {
             let refused = browser.get(&format!("{path}{suffix}")).await;
             let missing = browser.get(&format!("{unknown}{suffix}")).await;
             assert_eq!(refused.status, StatusCode::NOT_FOUND);
@@ -268,4 +270,17 @@ async fn forms_come_from_our_own_pages() {
         page.leads_to(&path);
         assert_eq!(browser.get(&path).await.state(), Some("cancelled"));
     }
+}
+
+#[tokio::test]
+async fn a_user_s_own_time_holds_where_a_first_factor_was_checked() {
+    let world = World::new().await;
+    world.gives_time(Duration::from_secs(300)).await;
+    let mut browser = world.browser();
+    let path = browser.start().await;
+    assert!(browser.get(&path).await.body.contains("about 300 seconds"));
+    world.clock.advance(Duration::from_secs(299));
+    browser.get(&path).await.is_pending();
+    world.clock.advance(Duration::from_secs(1));
+    assert_eq!(browser.get(&path).await.state(), Some("expired"));
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use app::sign_ins::SignIns;
 use app::{
     Actor, Answer, AnswerResult, App, Call, Claim, Connected, Login, NewIntegration, Ports,
-    Settings, TicketProof, TicketRequest,
+    Settings, TicketProof, TicketRequest, UserWish,
 };
 use axum::Router;
 use axum::body::Body;
@@ -196,6 +196,14 @@ impl World {
 
     pub(crate) async fn approve(&self, number: &str) {
         self.answer(AnswerDecision::Approve, number).await;
+    }
+
+    /// Says how long the user's challenges live.
+    pub(crate) async fn gives_time(&self, ttl: std::time::Duration) {
+        let (user, wish) =
+            (UserRef::Name(USER.to_owned()), UserWish { break_glass: None, ttl: Some(ttl) });
+        let put = self.app.put_user(&mut self.call(), &OPERATOR, self.tenant, user, wish).await;
+        put.expect("the user");
     }
 
     /// A challenge as it was stored.

@@ -14,6 +14,7 @@ mod demo;
 mod device;
 mod disk;
 mod entra;
+mod hosted;
 mod likeness;
 mod load;
 mod oidc;
