@@ -3,12 +3,12 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { createServer, type Server } from "node:http";
+import { createServer, type Server as HttpServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { createInterface } from "node:readline";
 import type { Demo } from "./demo.ts";
 
-async function listen(server: Server): Promise<string> {
+async function listen(server: HttpServer): Promise<string> {
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
@@ -25,14 +25,14 @@ export interface Brought {
 /** A program whose browsers sign in on hosted pages. */
 export class Shop {
   readonly #demo: Demo;
-  readonly #server: Server;
+  readonly #server: HttpServer;
   readonly #key: string;
   readonly #url: string;
   #times = 0;
   #session = "";
   last: Brought = { challenge: null, code: null, times: 0 };
 
-  private constructor(demo: Demo, server: Server, key: string, url: string) {
+  private constructor(demo: Demo, server: HttpServer, key: string, url: string) {
     [this.#demo, this.#server, this.#key, this.#url] = [demo, server, key, url];
     server.on("request", (request, response) => {
       const { pathname, searchParams } = new URL(request.url ?? "/", url);
@@ -120,6 +120,31 @@ export class FakeEntra {
   async stop(): Promise<void> {
     const ended = once(this.#child, "exit");
     this.#child.kill("SIGINT");
+    await ended;
+  }
+}
+
+/** `countersign serve` on a folder of its own, with nothing beside it. */
+export class Server {
+  readonly #child: ChildProcess;
+  readonly url: string;
+
+  private constructor(child: ChildProcess, url: string) {
+    [this.#child, this.url] = [child, url];
+  }
+
+  static async start(folder: string): Promise<Server> {
+    const admin = { ...process.env, COUNTERSIGN__ADMIN__LISTEN: "127.0.0.1:0" };
+    const args = ["serve", "--data", `${folder}/data`, "--listen", "127.0.0.1:0"];
+    const child = spawn(process.env.COUNTERSIGN ?? "", args, { stdio: ["ignore", "pipe", "ignore"], env: admin });
+    assert.ok(child.stdout);
+    const [line] = (await once(createInterface({ input: child.stdout }), "line")) as [string];
+    return new Server(child, line.replace("listening on ", ""));
+  }
+
+  async stop(): Promise<void> {
+    const ended = once(this.#child, "exit");
+    this.#child.kill("SIGTERM");
     await ended;
   }
 }

@@ -9,7 +9,7 @@ import type { Browser, BrowserContext, BrowserContextOptions, Locator, Page } fr
 import { accessible, complaints, DESKTOP, fits, launch, PHONE, profile, SMALL, shoot, watch } from "./browser.ts";
 import { Demo } from "./demo.ts";
 import { readCode } from "./picture.ts";
-import { FakeEntra, Shop } from "./relying.ts";
+import { FakeEntra, Server, Shop } from "./relying.ts";
 
 let demo: Demo;
 let shop: Shop;
@@ -325,6 +325,31 @@ step("Entra: nobody answers, and the person goes back", async () => {
   await button("Continue to Entra", tab).click();
   await verdict(false, /Not let in/);
   await demo.admin("user", "update", "demo", "--ttl-s", "90");
+});
+
+step("an enrolment link that a browser opens is drawn for a phone", async () => {
+  // where there is no web authenticator that would take it
+  const server = await Server.start(folder);
+  const link = `${server.url}/enrol#v1.${"a".repeat(22)}.${"B".repeat(43)}`;
+  for (const [locale, title, name] of [
+    ["en-GB", "This link is for your authenticator", "QR code of the enrolment link"],
+    ["de-DE", "Dieser Link ist für Ihren Authenticator", "QR-Code des Einrichtungslinks"],
+  ] as const) {
+    const context = await open({ ...DESKTOP, locale });
+    const page = await context.newPage();
+    await page.goto(link);
+    await heading(title, page).waitFor();
+    assert.equal(await readCode(browser, page.getByRole("img", { name })), link);
+    await accessible(page, `enrol-page-${locale.slice(0, 2)}`);
+    await page.setViewportSize(SMALL.viewport);
+    await fits(page);
+    await accessible(page, `enrol-page-${locale.slice(0, 2)}-320`);
+    await page.goto(`${server.url}/enrol`);
+    await page.reload();
+    assert.equal(await page.getByRole("img", { name }).count(), 0, "no link, no code");
+    await context.close();
+  }
+  await server.stop();
 });
 
 step("no page complained, and nobody else was asked", () => {

@@ -116,3 +116,17 @@ async fn another_browser_never_sees_the_number_or_the_way_back() {
     assert!(stranger.reply.status == 404 && stranger.form().is_none());
     assert!(browser.open(&page.path).await.form().is_some());
 }
+
+#[tokio::test]
+async fn the_page_speaks_what_the_relying_party_wants() {
+    let party = Party::new("oidc-locales").await;
+    for (wanted, spoken) in [("fr de-AT en", "de"), ("en de", "en"), ("fr", "en")] {
+        let params = party.params(&[("ui_locales", wanted)]);
+        let page = party.browser().open(&Party::authorize(&params)).await;
+        page.waits();
+        assert!(page.text.contains(&format!("<html lang=\"{spoken}\">")), "{wanted}");
+    }
+    let pushed = party.push(&[("ui_locales", "de")]).await;
+    let page = party.browser().open(&pushed).await;
+    assert!(page.text.contains("<html lang=\"de\">"));
+}
