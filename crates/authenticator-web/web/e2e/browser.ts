@@ -74,7 +74,10 @@ export function profile(folder: string, options: BrowserContextOptions, more: st
 /** A picture of the whole page, for people to look at. */
 export async function shoot(page: Page, name: string): Promise<void> {
   // a view that is still arriving would look washed out
-  await page.evaluate(() => Promise.all(document.getAnimations().map(({ finished }) => finished)));
+  await page.evaluate(() => {
+    const ends = (one: Animation) => one.effect?.getComputedTiming().iterations !== Number.POSITIVE_INFINITY;
+    return Promise.all(document.getAnimations().filter(ends).map(({ finished }) => finished));
+  });
   await page.screenshot({ path: join(process.env.ARTEFACTS ?? "", `${name}.png`), fullPage: true });
 }
 

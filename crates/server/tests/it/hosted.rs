@@ -29,7 +29,7 @@ impl Scene {
     async fn new(name: &str) -> Self {
         let world = World::new(name).await;
         let more = ["--return-url", BACK, "--return-url", "http://127.0.0.1:9/back"];
-        let key = world.integration("shop", &[], &more).await;
+        let key = world.integration("boutique", &[], &more).await;
         Self { world, key }
     }
 
