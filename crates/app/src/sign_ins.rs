@@ -5,6 +5,7 @@ mod step;
 mod table;
 
 use std::fmt;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -176,6 +177,8 @@ pub struct SignIn {
     named: std::sync::Mutex<Option<String>>,
     /// Whether whoever started it made its challenge: it is neither asked again nor redeemed here.
     given: bool,
+    /// Whether a page has gone back by itself.
+    left: AtomicBool,
     /// Where it stands. Held across a step, so that tabs take turns.
     stage: Mutex<Stage>,
 }

@@ -40,8 +40,8 @@ pub(crate) const CSP_ENROL: HeaderValue = HeaderValue::from_static(
 pub(crate) fn csp_leaving_to(action: &str) -> String {
     let origin = Origin::of(action).0;
     format!(
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
-         form-action 'self' {origin} https:; base-uri 'none'; frame-ancestors 'none'; \
+        "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; \
+         img-src 'self' data:; form-action 'self' {origin} https:; base-uri 'none'; frame-ancestors 'none'; \
          require-trusted-types-for 'script'; trusted-types 'none'"
     )
 }

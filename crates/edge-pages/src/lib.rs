@@ -74,6 +74,7 @@ pub fn router(pages: Pages) -> Router {
         .route("/sign-in/{handle}/name", post(sign_in::name))
         .route("/sign-in/{handle}/cancel", post(sign_in::cancel))
         .route("/sign-in/{handle}/retry", post(sign_in::retry))
+        .route("/sign-in/{handle}/leave", post(sign_in::leave))
         .route("/enrol", get(page::enrol))
         .route(assets::css_path(), get(assets::css))
         .route(assets::js_path(), get(assets::js))

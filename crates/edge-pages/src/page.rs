@@ -72,7 +72,7 @@ pub(crate) struct Over<'a> {
     pub(crate) end: &'a End,
     /// What takes the browser back to who asked.
     pub(crate) back: Option<&'a ReturnForm>,
-    /// Whether this page is the first to have it.
+    /// Whether no page has taken it yet.
     pub(crate) fresh: bool,
     /// Whether a new try can be made here.
     pub(crate) retry: bool,
@@ -181,7 +181,7 @@ impl Over<'_> {
         self.t.say_with("continue.to", "to", self.to)
     }
 
-    /// Whether another page was the first to have the way back, and has taken it.
+    /// Whether another page has taken the way back.
     const fn was_sent(&self) -> bool {
         self.back.is_some() && self.leaves() && !self.fresh
     }

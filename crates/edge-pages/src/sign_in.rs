@@ -243,6 +243,11 @@ pub(crate) async fn retry(visitor: Visitor) -> Response {
     back(&visitor)
 }
 
+/// Whether the script may send the form that leads back: 204 once, 409 from then on.
+pub(crate) async fn leave(visitor: Visitor) -> StatusCode {
+    if visitor.sign_in.leave() { StatusCode::NO_CONTENT } else { StatusCode::CONFLICT }
+}
+
 fn back(visitor: &Visitor) -> Response {
     Redirect::to(&visitor.path).into_response()
 }

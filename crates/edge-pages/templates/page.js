@@ -1,23 +1,33 @@
-// A page works without this. With it, a page that waits leaves at once, counts down, and copies its number.
+// Pages work without this: it leaves at once, counts down, and copies the number.
 "use strict";
 const find = (what) => document.querySelector(what);
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
-// what leads back to who asked; its fields may have any name, also that of a method
+// the way back to who asked: of several tabs the server lets one go
 const form = find("form#return[data-leave]");
-if (form) HTMLFormElement.prototype.submit.call(form);
+const leave = async () => {
+  const ask = form.dataset.leave;
+  const { status } = ask ? await fetch(ask, { method: "POST" }) : { status: 204 };
+  if (status === 409) location.reload();
+  if (status !== 204) return;
+  // a field of it may be called submit
+  HTMLFormElement.prototype.submit.call(form);
+};
+if (form) leave();
 
 const main = find("main[data-wait]");
+let stays = true;
+addEventListener("submit", () => (stays = false));
 const follow = async () => {
-  for (;;) {
+  while (stays) {
     let status = 0;
     try {
       const signal = AbortSignal.timeout(20000);
       ({ status } = await fetch(main.dataset.wait, { cache: "no-store", signal }));
     } catch {
-      // the network is away, or the browser slept
+      // no network, or the browser slept
     }
-    if (status === 200 || status === 404) return location.replace(main.dataset.page);
+    if (stays && (status === 200 || status === 404)) return location.replace(main.dataset.page);
     await sleep(status === 204 ? 50 : 1000);
   }
 };
@@ -42,10 +52,10 @@ if (copy && navigator.clipboard) {
       await navigator.clipboard.writeText(find("#number").textContent);
       find("#copied").textContent = copy.dataset.done;
     } catch {
-      // it can still be selected
+      // there is still the mouse
     }
   });
 }
 
-// one that the back button brings out of the browser's memory shows what was
+// out of the browser's memory comes what was
 addEventListener("pageshow", ({ persisted }) => persisted && location.reload());

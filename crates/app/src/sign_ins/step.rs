@@ -1,5 +1,6 @@
 //! What happens to a sign-in: asked, followed to its end, redeemed, handed back.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -29,8 +30,7 @@ pub enum Shown {
         form: Option<ReturnForm>,
         /// What the browser earned by this step: text for a cookie.
         device_cookie: Option<String>,
-        /// Whether the form was made just now: of several tabs one goes back by itself, and who comes back with the
-        /// browser's button isn't sent off again.
+        /// Whether no page has taken the way back yet, see [`SignIn::leave`].
         fresh: bool,
     },
 }
@@ -129,11 +129,10 @@ impl App {
         let Stage::Over(end, form) = &mut *stage else {
             return Err(Error::NotFound);
         };
-        let mut fresh = false;
         if let (None, Some(back)) = (&form, &sign_in.start.back) {
             *form = Some(back.form(call, end).await?);
-            fresh = true;
         }
+        let fresh = !sign_in.left.load(Ordering::SeqCst);
         Ok(Shown::Over { end: end.clone(), form: form.clone(), device_cookie, fresh })
     }
 
@@ -253,6 +252,14 @@ impl SignIn {
         self.stage.lock().await.asked().cloned()
     }
 
+    /// Takes the way back, for a page that is about to go by itself; `false` if another one has. So of several tabs
+    /// one goes, and who comes back with the browser's button isn't sent off again. People may press the button as often
+    /// as they like: what the form holds works once.
+    #[must_use]
+    pub fn leave(&self) -> bool {
+        !self.left.swap(true, Ordering::SeqCst)
+    }
+
     /// Makes room for another challenge, once one has ended without a sign-in.
     pub async fn retry(&self) {
         let mut stage = self.stage.lock().await;
@@ -260,6 +267,7 @@ impl SignIn {
             _ if self.given => {}
             Stage::Over(End::Elsewhere | End::Lapsed | End::Refused(_) | End::NotEnrolled, _) => {
                 *stage = Stage::Fresh;
+                self.left.store(false, Ordering::SeqCst);
                 // it may have been the wrong name
                 *self.named.lock().unwrap_or_else(PoisonError::into_inner) = None;
             }

@@ -3,6 +3,7 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use statement::Timestamp;
@@ -74,6 +75,7 @@ impl SignIns {
             bound: OnceLock::new(),
             named: Mutex::default(),
             given: given.is_some(),
+            left: AtomicBool::new(false),
             stage: futures_util::lock::Mutex::new(given.map_or(Stage::Fresh, Stage::Asked)),
         };
         let mut table = self.table();

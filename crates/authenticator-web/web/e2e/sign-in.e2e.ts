@@ -239,7 +239,8 @@ step("in German, for who prefers it", async () => {
 });
 
 step("a page of REST leads back once, and the back button sends nothing again", async () => {
-  await tab.goto(await shop.page("demo"));
+  const url = await shop.page("demo");
+  await tab.goto(url);
   await main("pending").waitFor();
   await tab.getByText("Signing in to Web shop as demo").waitFor();
   await approve(await number());
@@ -248,6 +249,8 @@ step("a page of REST leads back once, and the back button sends nothing again", 
   assert.equal(await shop.redeem(null), "403 wrong_session");
   assert.equal(await shop.redeem(), "200");
   await tab.goBack();
+  // browsers skip a page that left by itself: whoever still comes there is told
+  await tab.goto(url);
   await heading("Approved", tab).waitFor();
   await tab.getByText("This browser was sent on already").waitFor();
   await accessible(tab, "sign-in-sent");

@@ -91,10 +91,13 @@ fn leads_back(page: &Page, told: &str, by_itself: bool) {
     assert!(page.body.contains(&format!("action=\"{ACTION}\"")));
     let policy = page.headers["content-security-policy"].to_str().expect("ASCII");
     assert!(policy.contains("form-action 'self' https://rp.example https:;"), "{policy}");
-    assert!(policy.contains("default-src 'none'; script-src 'self';"), "{policy}");
+    assert!(
+        policy.contains("default-src 'none'; script-src 'self'; connect-src 'self';"),
+        "{policy}"
+    );
     assert_eq!(page.headers["cache-control"], "no-store");
     assert_eq!(page.body.matches("<script src=\"/assets/").count(), 1);
-    assert_eq!(page.body.contains(" data-leave>"), by_itself);
+    assert_eq!(page.body.contains(" data-leave=\"/sign-in/"), by_itself);
 }
 
 #[tokio::test]
@@ -112,6 +115,12 @@ async fn an_approval_leads_back_by_one_form_that_stays_the_same() {
         let told = format!("0 {USER} urn:countersign:acr:number-match");
         leads_back(&page, &told, true);
         assert!(page.body.contains(&format!("method=\"{written}\"")));
+        // a page that was loaded and never shown has taken nothing
+        leads_back(&browser.get(&path).await, &told, true);
+        let leave = format!("{path}/leave");
+        assert_eq!(world.browser().post(&leave, "").await.status, StatusCode::NOT_FOUND);
+        assert_eq!(browser.post(&leave, "").await.status, StatusCode::NO_CONTENT);
+        assert_eq!(browser.post(&leave, "").await.status, StatusCode::CONFLICT);
         // another tab, or the back button: the form is there, and nothing presses it
         let again = browser.get(&path).await;
         leads_back(&again, &told, false);
@@ -166,6 +175,7 @@ async fn every_other_end_leads_back_too_and_where_a_new_try_helps_it_is_offered(
         }
         let page = browser.get(&path).await;
         leads_back(&page, &format!("{nth} {}", decision.name()), by_itself);
+        browser.post(&format!("{path}/leave"), "").await;
         leads_back(&browser.get(&path).await, &format!("{nth} {}", decision.name()), false);
         assert!(page.body.contains("Try again"));
         browser.post(&format!("{path}/retry"), "").await.leads_to(&path);
