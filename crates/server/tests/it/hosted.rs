@@ -1,7 +1,6 @@
 //! Challenges of REST with a page of their own, over real sockets: the number, who sees it, and the way back.
 
 use authenticator_native::{AnswerOutcome, Choice, Decision};
-use http::Method;
 use serde_json::{Value, json};
 use server::demo::phone::Phone;
 
@@ -305,7 +304,7 @@ async fn a_user_has_the_time_that_they_were_given() {
     let rest = &scene.world.rest;
     let put = async |seconds: u32| {
         let body = json!({ "ttl_s": seconds });
-        rest.send(&key, &Method::PUT.to_string(), "/v1/users/name:slow", &body).await
+        rest.send(&key, "PUT", "/v1/users/name:slow", &body).await
     };
     assert_eq!(put(240).await.json()["ttl_s"], 240);
     for bad in [29, 301] {
