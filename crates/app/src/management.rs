@@ -46,7 +46,7 @@ pub struct NewKey {
 pub struct UserWish {
     /// Whether they are for emergencies.
     pub break_glass: Option<bool>,
-    /// How long their challenges on hosted pages live.
+    /// How long their hosted sign-ins wait; 30 to 300 s.
     pub ttl: Option<Duration>,
 }
 

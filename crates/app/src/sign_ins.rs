@@ -18,7 +18,7 @@ use rand::CryptoRng;
 use statement::{ChallengeId, IntegrationId, Timestamp, UserId, sha256};
 use subtle::ConstantTimeEq as _;
 
-pub use self::step::{Shown, Waits};
+pub use self::step::{Hosting, Shown, Waits};
 pub use self::table::{MAX_SIGN_INS, SignIns};
 use crate::{Call, Error, FirstFactor};
 
@@ -276,9 +276,9 @@ impl SignIn {
         !self.given
     }
 
-    /// Whether somebody vouches for it: for a first factor, or by a challenge of their own.
+    /// Whether somebody vouches for a first factor.
     const fn is_proven(&self) -> bool {
-        self.given || self.start.first_factor.is_some()
+        self.start.first_factor.is_some()
     }
 
     fn is_past(&self, now: Timestamp) -> bool {

@@ -190,7 +190,7 @@ pub enum Cause {
     BreakGlass,
     /// For emergencies no longer.
     NoBreakGlass,
-    /// Their challenges on hosted pages live for another time.
+    /// Their hosted sign-ins wait for another time.
     Ttl,
 }
 

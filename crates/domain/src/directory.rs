@@ -186,7 +186,7 @@ pub struct User {
     pub epoch: u32,
     /// Whether they are for emergencies: never rung by strangers, never refused, each use an alert.
     pub break_glass: bool,
-    /// How long their challenges on hosted pages live, for who needs more time; the default if absent.
+    /// How long their hosted sign-ins wait, for who needs more time; the default if absent.
     pub ttl: Option<Duration>,
     /// When their factors were last reset.
     pub reset: Option<Timestamp>,

@@ -59,10 +59,14 @@ pub(crate) async fn create_challenge(
     let called = called(&asked.body.user);
     let request = read(asked.body)?;
     let return_url = request.return_url.clone();
+    let first_factor = request.first_factor.clone();
     let mut call = state.call();
     let created = state.app.create_challenge(&mut call, &caller, request, key).await?;
     let page_url = match return_url {
-        Some(url) => Some(hosted::page(&state, &call, &caller, (&created, called), url)?),
+        Some(url) => {
+            let shown = hosted::Shown { created: &created, called, first_factor };
+            Some(hosted::page(&state, &call, &caller, shown, url)?)
+        }
         None => None,
     };
     let status = if created.merged {

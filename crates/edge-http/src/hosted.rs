@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use app::sign_ins::{End, Return, ReturnForm, ReturnMethod};
-use app::{App, Call, Caller, Created, Error};
+use app::sign_ins::{End, Hosting, Return, ReturnForm, ReturnMethod};
+use app::{App, Call, Caller, Created, Error, FirstFactor};
 use ports::BoxFuture;
 use statement::ChallengeId;
 
@@ -16,6 +16,16 @@ struct Returning {
     url: String,
 }
 
+/// What a page shows.
+pub(crate) struct Shown<'a> {
+    /// The challenge.
+    pub(crate) created: &'a Created,
+    /// What it calls the user.
+    pub(crate) called: String,
+    /// What the integration checked.
+    pub(crate) first_factor: Option<FirstFactor>,
+}
+
 /// The address of the page of a challenge that was made with a return address.
 ///
 /// # Errors
@@ -24,12 +34,17 @@ pub(crate) fn page(
     state: &Rest,
     call: &Call,
     caller: &Caller,
-    (created, called): (&Created, String),
+    shown: Shown<'_>,
     url: String,
 ) -> Result<String, Error> {
+    let Shown { created, called, first_factor } = shown;
+    let vouched = caller.integration().verifies_first_factor;
+    let always = || FirstFactor { method: "integration".to_owned(), at: call.now };
+    let first_factor = first_factor.or_else(|| vouched.then(always));
     let app = Arc::clone(&state.app);
     let back = Arc::new(Returning { app, challenge: created.view.id, url });
-    let path = state.app.host_challenge(call, &state.sign_ins, caller, (created, called), back)?;
+    let hosting = Hosting { created, called, first_factor, back };
+    let path = state.app.host_challenge(call, &state.sign_ins, caller, hosting)?;
     Ok(format!("{}{path}", state.app.public_url()))
 }
 

@@ -47,7 +47,7 @@ pub enum Change {
     CreateUser(User),
     /// Whether a user is for emergencies. What was asked for of theirs that takes a second person is done.
     SetBreakGlass(UserId, bool),
-    /// How long a user's challenges on hosted pages live; whole seconds.
+    /// How long a user's hosted sign-ins wait; whole seconds.
     SetTtl(UserId, Duration),
     /// A new ticket; open and claimed ones of the same user are cancelled.
     CreateTicket(Ticket),

@@ -244,8 +244,8 @@ pub struct PutUser {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub break_glass: Option<bool>,
-    /// How many seconds their challenges on hosted pages live, for who needs more time to answer; where a first factor
-    /// was checked. Default: as it is; 90 for a new user.
+    /// How many seconds their sign-ins by OpenID Connect and Entra wait, for who needs more time to answer; where a
+    /// first factor was checked. Default: as it is; 90 for a new user.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, minimum = 30, maximum = 300)]
     pub ttl_s: Option<u32>,
@@ -267,7 +267,7 @@ pub struct User {
     /// Whether they are for emergencies: strangers never make their device ring, what they open themselves is
     /// never withheld, and each use is an alert.
     pub break_glass: bool,
-    /// How many seconds their challenges on hosted pages live, if that was said.
+    /// How many seconds their sign-ins by OpenID Connect and Entra wait, if that was said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub ttl_s: Option<u32>,

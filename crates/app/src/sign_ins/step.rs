@@ -8,7 +8,7 @@ use domain::challenge::{Decision, State};
 use ports::{BoxFuture, MacKey, StoreError, UserRef};
 
 use super::{Asked, End, Handle, Passed, Return, ReturnForm, SignIn, SignIns, Stage, Start, Whom};
-use crate::{App, Call, Caller, CreateRequest, Created, Error, RequestContext, Watch};
+use crate::{App, Call, Caller, CreateRequest, Created, Error, FirstFactor, RequestContext, Watch};
 
 /// A sign-in as its own browser is shown it.
 #[derive(Debug)]
@@ -45,9 +45,21 @@ pub struct Waits {
     pub change: Option<BoxFuture<'static, ()>>,
 }
 
+/// A challenge that its integration wants shown.
+pub struct Hosting<'a> {
+    /// What it made.
+    pub created: &'a Created,
+    /// What the page calls the user.
+    pub called: String,
+    /// What it vouches for.
+    pub first_factor: Option<FirstFactor>,
+    /// What leads back.
+    pub back: Arc<dyn Return>,
+}
+
 impl App {
-    /// Shows a challenge that its integration has just made on a page of its own, which leads back to `back`. The same
-    /// challenge has the same page, whoever else asks for it. Answers with the page's path.
+    /// Shows a challenge that its integration has just made on a page of its own. The same challenge has the same
+    /// page, whoever else asks for it. Answers with the page's path.
     ///
     /// # Errors
     /// [`Error::Store`] if there are too many.
@@ -56,9 +68,9 @@ impl App {
         call: &Call,
         sign_ins: &SignIns,
         caller: &Caller,
-        (created, called): (&Created, String),
-        back: Arc<dyn Return>,
+        hosting: Hosting<'_>,
     ) -> Result<String, Error> {
+        let Hosting { created, called, first_factor, back } = hosting;
         let id = created.view.id;
         let handle = self.vault.mac(MacKey::Return, &[b"page\0", id.as_bytes()]);
         let handle = Handle::derived(handle);
@@ -69,7 +81,7 @@ impl App {
                 // nobody is asked again: the challenge is there
                 whom: Whom::NotEnrolled,
                 called,
-                first_factor: None,
+                first_factor,
                 purpose: None,
                 methods: None,
                 languages: None,

@@ -1,2 +1,2 @@
--- How long a user's challenges on hosted pages live; the default where it is NULL.
+-- How long a user's hosted sign-ins wait; the default where it is NULL.
 ALTER TABLE users ADD COLUMN ttl_s INTEGER;

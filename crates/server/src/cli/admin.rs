@@ -255,7 +255,7 @@ pub enum User {
         /// withheld, and each use is an alert
         #[arg(long)]
         break_glass: bool,
-        /// How many seconds their challenges on hosted pages live, for who needs more time [default: 90]
+        /// How many seconds their sign-ins by OpenID Connect and Entra wait, for who needs more time [default: 90]
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(30..=300))]
         ttl_s: Option<u32>,
     },
@@ -264,7 +264,7 @@ pub enum User {
         /// Name or id
         #[arg(value_parser = user_ref)]
         user: String,
-        /// How many seconds their challenges on hosted pages live
+        /// How many seconds their sign-ins by OpenID Connect and Entra wait
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(30..=300))]
         ttl_s: u32,
     },

@@ -126,6 +126,11 @@ async fn the_page_s_own_browser_brings_back_what_redeem_needs() {
     assert!(!is_sent_by_itself(&again));
     assert_eq!(again.leads_back(), form);
 
+    // what an older page sends again, by the back button, changes nothing
+    for (button, fields) in [("cancel", &[][..]), ("code", &[("code", "000000")]), ("retry", &[])] {
+        own.press(&format!("{}/{button}", hosted.page), fields).await;
+        assert_eq!(own.open(&hosted.page).await.leads_back(), form, "{button}");
+    }
     assert_eq!(scene.redeem(&hosted.id, SESSION, None).await.outcome(), "403 wrong_session");
     let wrong = format!("{}A", &brought[..brought.len() - 1]);
     let wrong = if wrong == brought { "B".repeat(43) } else { wrong };
