@@ -22,7 +22,7 @@ const follow = async () => {
   while (stays) {
     let status = 0;
     try {
-      const signal = AbortSignal.timeout(20000);
+      const signal = AbortSignal.timeout?.(20000);
       ({ status } = await fetch(main.dataset.wait, { cache: "no-store", signal }));
     } catch {
       // no network, or the browser slept
