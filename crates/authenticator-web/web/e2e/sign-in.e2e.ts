@@ -201,6 +201,23 @@ step("an answer comes while somebody looks for a code", async () => {
   await main("approved").waitFor();
 });
 
+step("on one phone the number is carried over by copy and paste", async () => {
+  await phone.grantPermissions(["clipboard-read", "clipboard-write"]);
+  const site = await phone.newPage();
+  await signIn(site);
+  await button("Copy the number", site).click();
+  await site.getByText("Copied", { exact: true }).waitFor();
+  await app.bringToFront();
+  await card();
+  await app.getByLabel("Number on the sign-in page").focus();
+  await app.keyboard.press("ControlOrMeta+V");
+  await button("Approve").click();
+  await heading("Approved").waitFor();
+  await button("Done").click();
+  await main("approved", site).waitFor();
+  await site.close();
+});
+
 step("without scripts the page reloads itself", async () => {
   const plain = await open({ ...SMALL, locale: "en-GB", javaScriptEnabled: false });
   const page = await plain.newPage();
