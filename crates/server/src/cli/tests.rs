@@ -151,10 +151,12 @@ fn completions_offer_what_help_shows() {
     let mut offered = visible(&Cli::command());
     clap_complete::generate(Shell::Bash, &mut offered, "countersign", &mut script);
     let script = String::from_utf8(script).unwrap();
-    for word in ["tenant", "backup", "--return-url"] {
+    for word in ["tenant", "backup", "--other-audience"] {
         assert!(!script.contains(word), "{word}");
     }
-    for word in ["ticket", "--verifies-first-factor", "--checkpoint", "--data", "--json"] {
+    for word in
+        ["ticket", "--verifies-first-factor", "--return-url", "--checkpoint", "--data", "--json"]
+    {
         assert!(script.contains(word), "{word}");
     }
 }
