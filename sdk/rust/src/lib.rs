@@ -134,7 +134,17 @@ struct Redeemed {
 /// A browser session to bind a sign-in to: 256 random bits.
 #[must_use]
 pub fn new_session() -> String {
-    BASE64URL_NOPAD.encode(&rand::rng().random::<[u8; 32]>())
+    BASE64URL_NOPAD.encode(&rng().random::<[u8; 32]>())
+}
+
+#[expect(clippy::disallowed_methods, reason = "the client's one source of randomness")]
+fn rng() -> impl rand::CryptoRng {
+    rand::rng()
+}
+
+#[expect(clippy::disallowed_methods, reason = "the client's one clock")]
+fn now() -> jiff::Timestamp {
+    jiff::Timestamp::now()
 }
 
 /// One integration's way to a server. Clone it or share it; connections are kept.
@@ -187,7 +197,7 @@ impl Countersign {
         start: &Start,
     ) -> Result<Challenge, Error> {
         let first_factor = start.first_factor.as_ref();
-        let at = jiff::Timestamp::now().to_string();
+        let at = now().to_string();
         let details: Vec<Value> = start
             .details
             .iter()

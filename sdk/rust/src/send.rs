@@ -7,7 +7,7 @@ use reqwest::{Method, StatusCode, header};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::{Body, Countersign, Error, POLL_S, new_session};
+use crate::{Body, Countersign, Error, POLL_S, new_session, rng};
 
 /// Before a request is given up: what a poll takes, and a slow connection.
 const TIMEOUT: Duration = Duration::from_secs(POLL_S + 10);
@@ -53,7 +53,7 @@ impl Countersign {
                 Err(error) if left == 0 => return Err(error.into()),
                 Err(_) => {}
             }
-            let jitter = rand::rng().random_range(0.5..1.5);
+            let jitter = rng().random_range(0.5..1.5);
             tokio::time::sleep(pause.mul_f64(jitter)).await;
             pause *= 2;
         }

@@ -133,6 +133,7 @@ fn endpoint(name: &str, url: &str) -> Endpoint {
         },
         secret: SecretSource::Inline(Zeroizing::new(SECRET.to_owned())),
         types: vec![Event::UserCreated],
+        integration: None,
         allow_private: true,
         ca_file: None,
     }
