@@ -84,7 +84,7 @@ const STAGES: &[Stage] = &[
     Stage {
         name: "external",
         from: Mode::Normal,
-        needs: &["node", "npm", "apache2", "python3"],
+        needs: &["node", "npm", "apache2", "python3", "curl", "jq", "openssl"],
         run: external,
     },
     stage("canary", Mode::Fast, |bench| canary::scan(&bench.logs)),
@@ -240,6 +240,9 @@ fn external(bench: &Bench<'_>) -> Result<(), String> {
         "tests/clients/requirements.txt",
     ]);
     finish_as(&mut pip, "pip install")?;
+    // what the commands of the documentation call
+    let programs = ["build", "-p", "server", "-p", "authenticator-cli", "--locked"];
+    finish(&mut bench.cargo_command(&programs), &programs.join(" "))?;
     let args = ["test", "-p", "server", "--test", "it", "--locked", "--", "external", "--ignored"];
     let mut command = bench.cargo_command(&args);
     command.env("COUNTERSIGN_TEST_PYTHON", python);

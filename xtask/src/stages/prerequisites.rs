@@ -22,6 +22,9 @@ const PROGRAMS: &[Program] = &[
     Program { name: "chromium", debian: "chromium fonts-dejavu-core", serves: false },
     // the module brings the server along
     Program { name: "apache2", debian: "libapache2-mod-auth-openidc", serves: true },
+    Program { name: "curl", debian: "curl", serves: false },
+    Program { name: "jq", debian: "jq", serves: false },
+    Program { name: "openssl", debian: "openssl", serves: false },
     Program { name: "node", debian: "nodejs", serves: false },
     Program { name: "npm", debian: "npm", serves: false },
     Program { name: "python3", debian: "python3-venv", serves: false },

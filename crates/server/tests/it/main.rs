@@ -13,6 +13,7 @@ mod crash_loop;
 mod demo;
 mod device;
 mod disk;
+mod docs;
 mod entra;
 mod hosted;
 mod likeness;
