@@ -6,9 +6,11 @@ use std::time::Duration;
 use domain::answer::{Crossed, Meaning};
 use domain::attempts::Counter;
 use domain::audit::{Cause, Entry, Event, Shadow, Told};
-use domain::challenge::{Challenge, Collect, Decided, Decision, Proof, State};
+use domain::challenge::{Challenge, Collect, Decided, Decision, Method, Proof, State};
 use domain::directory::{Device, UserRecord};
-use domain::guard::{self, Alert, AlertKind, Raised, Reason, Release, Severity};
+use domain::guard::{
+    self, Alert, AlertKind, Charge, Familiarity, Raised, Reason, Release, Severity,
+};
 use ports::{Change, DirectoryError, Effect, HotUser, Settle, Settled, StoreError, UserRef};
 use statement::{AnswerDecision, ChallengeId};
 
@@ -283,13 +285,18 @@ impl App {
         let (tenant, integration) = (challenge.tenant, challenge.integration);
         let policy = self.policy(tenant, integration);
         let now = guard::seconds(call.now);
-        let (has_code, break_glass) = (!needs_totp(user), user.user.break_glass);
+        // without a way to pass one on this challenge, a code can't be asked for
+        let has_code = !needs_totp(user) && challenge.methods.has(Method::Totp);
+        let break_glass = user.user.break_glass;
         let mut weighed = Weighed { told: Told { has_code, ..Told::at(now) }, shadow: None };
         for _ in 0..crate::live::MAX_TRIES {
             let mut cell = hot.cell.clone();
             cell.memory = cell.memory.at(policy, now);
             let Some(opened) = cell.open.iter_mut().find(|open| open.id == challenge.id) else {
-                return Ok(Some(weighed));
+                // decided meanwhile, or one of a flood that gave way long ago: as from somewhere unknown
+                let charge = Charge { familiarity: Familiarity::Unknown, ..Charge::default() };
+                let reason = cell.memory.withholds(policy, &charge, has_code, break_glass, now);
+                return Ok(reason.is_none().then_some(weighed));
             };
             let (memory, charge) = (&cell.memory, &opened.charge);
             let reason = memory.withholds(policy, charge, has_code, break_glass, now);

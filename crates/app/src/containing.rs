@@ -42,7 +42,7 @@ impl App {
     /// Says that an attack is over: failures are forgotten, what is familiar stays.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::ReasonRequired`], [`Error::Invalid`], [`Error::Store`].
+    /// [`Error::NotFound`], [`Error::Invalid`], [`Error::Store`].
     pub async fn clear_user(
         &self,
         call: &mut Call,
@@ -51,8 +51,8 @@ impl App {
         user: UserRef,
         why: Option<String>,
     ) -> Result<Standing, Error> {
-        let why = reason(why)?.ok_or(Error::ReasonRequired)?;
-        let step = (Event::UserCleared, Some(why));
+        let why = reason(why)?;
+        let step = (Event::UserCleared, why);
         self.step_in(call, actor, (tenant, user), step, |memory, _, _| memory.clear()).await
     }
 

@@ -229,9 +229,10 @@ impl App {
         let shown = |challenge: &Arc<Challenge>| {
             !challenge.is_past(call.now)
                 && challenge.reaches_devices()
+                && hot.cell.shows(challenge.id)
                 && (silent || challenge.mode == Mode::Ring)
         };
-        Ok(hot.live.into_iter().filter(shown).collect())
+        Ok(hot.live.iter().filter(|challenge| shown(challenge)).map(Arc::clone).collect())
     }
 
     /// Where a challenge stands that a device was shown.

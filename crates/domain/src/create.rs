@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use statement::{ChallengeId, IntegrationId, Timestamp, sha256};
 
-use crate::challenge::{Challenge, Methods, Mode, Purpose};
+use crate::challenge::{Challenge, Methods, Purpose};
 use crate::guard::{self, Verdict};
 
-/// How many challenges of one user are remembered for merging. Above it the newest decoy is forgotten; it still
-/// expires by itself. Above the most that can be real by the default policy, so that there is a decoy to forget.
-/// All count, and the oldest stay: a user who has none but decoys is merged like any other.
+/// How many challenges of one user are remembered for merging. Above it the oldest but the very first is forgotten
+/// that no device shows; it still expires by itself. More than are ever shown by the default policy. All count: a user
+/// who has none but decoys is merged like any other.
 pub const MAX_REMEMBERED: usize = 48;
 /// At most this many details.
 pub const MAX_DETAILS: usize = 8;
@@ -92,7 +92,7 @@ pub fn plan(
     }
     let supersedes = live().filter(same_session).map(|challenge| challenge.id).collect();
     // decoys are not in the cell: nobody can answer them
-    let beside = cell.open.iter().filter(|open| {
+    let beside = cell.open.iter().filter(|open| !open.charge.displaced).filter(|open| {
         live().any(|challenge| challenge.id == open.id && !same_session(&challenge))
     });
     let beside = beside.map(|open| &open.charge);
@@ -101,7 +101,8 @@ pub fn plan(
     let verdict = guard::judge_create(policy, &memory, beside, facts, now_s);
     let stay = live().filter(|challenge| !same_session(challenge));
     let surplus = (stay.clone().count() + 1).saturating_sub(MAX_REMEMBERED);
-    let decoys = stay.rev().filter(|challenge| challenge.mode == Mode::Decoy);
-    let forgets = decoys.take(surplus).map(|challenge| challenge.id).collect();
+    // the first may be the one that rings: it stays for everybody, so that nobody can tell
+    let hidden = stay.skip(1).filter(|challenge| !cell.shows(challenge.id));
+    let forgets = hidden.take(surplus).map(|challenge| challenge.id).collect();
     Plan::New { verdict, supersedes, forgets }
 }

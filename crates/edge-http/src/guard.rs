@@ -51,7 +51,7 @@ pub(crate) async fn contain_user(
     request_body = rest::ClearUser,
     responses(
         (status = 200, description = "How alarmed the guard is now", body = rest::Standing),
-        (status = 409, description = "`reason_required`; `in_progress`, `already_done`", body = rest::Problem),
+        (status = 409, description = "`in_progress`, `already_done`", body = rest::Problem),
     ),
     security(("key" = ["guard:write"]))
 )]

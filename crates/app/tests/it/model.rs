@@ -536,7 +536,8 @@ async fn settle_in(
             world.approve(&devices[user * 2], &created).await;
         }
     }
-    world.pass(Duration::from_secs(3 * 24 * 60 * 60));
+    // all together stay within the time that the guard tells apart, which ends in 2105
+    world.pass(Duration::from_secs(2 * 24 * 60 * 60));
 }
 
 async fn sequence(world: &World, apps: &[Caller], seed: u64) -> Tally {

@@ -7,7 +7,7 @@ use statement::{ChallengeId, DeviceId, IntegrationId, Timestamp};
 
 use super::alert::{Alert, AlertKind, Severity};
 use super::decay::Seconds;
-use super::judge::{Charge, Facts, Verdict};
+use super::judge::{Charge, Facts, Verdict, gives_way};
 use super::memory::Memory;
 use super::policy::Policy;
 use super::sources::Asker;
@@ -16,6 +16,9 @@ use crate::directory::MAX_DEVICES;
 
 /// How long after an approval its device may ask for a new TOTP secret.
 pub const REBIND_WINDOW: Duration = Duration::from_secs(10 * 60);
+
+/// How many challenges that gave way are kept, for whoever has them on their screen.
+const MAX_DISPLACED: usize = 16;
 
 /// The first bytes of a device id: enough to tell the few devices of one user apart.
 pub type DeviceTag = [u8; 4];
@@ -59,7 +62,7 @@ pub struct Opened {
 pub struct Cell {
     /// What went wrong, and which places are familiar.
     pub memory: Memory,
-    /// Open challenges. Taking one out is what makes applying its outcome happen once.
+    /// Open challenges, oldest first. Taking one out is what makes applying its outcome happen once.
     pub open: Vec<Opened>,
     /// The highest answer counter settled per device (its low 32 bits), at most one per active device.
     pub counters: Vec<(DeviceTag, u32)>,
@@ -110,7 +113,28 @@ impl Cell {
         self.memory = self.memory.at(policy, now);
         let (charge, alerts) = self.memory.opened(policy, facts, verdict, now);
         self.open.push(Opened { id, integration, charge, asker, withheld: false, by: None });
+        self.displace(policy);
         (self, alerts)
+    }
+
+    /// Lets an older challenge give way to the newest, where there are more than are shown.
+    fn displace(&mut self, policy: &Policy) {
+        let Some((newest, older)) = self.open.split_last() else { return };
+        let older = older.iter().map(|open| open.charge);
+        let Some(at) = gives_way(policy, older, newest.charge) else { return };
+        self.open[at].charge.displaced = true;
+        let mut displaced = self.open.iter().filter(|open| open.charge.displaced);
+        if displaced.clone().count() > MAX_DISPLACED
+            && let Some(id) = displaced.next().map(|open| open.id)
+        {
+            self.open.retain(|open| open.id != id);
+        }
+    }
+
+    /// Whether the app shows a live challenge.
+    #[must_use]
+    pub fn shows(&self, id: ChallengeId) -> bool {
+        self.opened(id).is_some_and(|open| !open.charge.displaced)
     }
 
     /// Applies the outcome of an open challenge, once; `None` if it was applied before.
@@ -123,7 +147,7 @@ impl Cell {
         outage: bool,
     ) -> Option<(Self, Opened, Vec<Alert>)> {
         let at = self.open.iter().position(|open| open.id == id)?;
-        let opened = self.open.swap_remove(at);
+        let opened = self.open.remove(at);
         if let (Decision::Approved, Some(Proof::Push(device))) = (decided.decision, decided.proof) {
             self.approved = Some((device_tag(device), decided.at));
         }
@@ -139,7 +163,7 @@ impl Cell {
     /// Takes out a challenge that never came to be, and what it cost.
     pub fn undo(&mut self, policy: &Policy, id: ChallengeId) {
         if let Some(at) = self.open.iter().position(|open| open.id == id) {
-            let Opened { charge, .. } = self.open.swap_remove(at);
+            let Opened { charge, .. } = self.open.remove(at);
             self.memory.undo(policy, &charge);
         }
     }

@@ -1,5 +1,7 @@
 //! What follows from what is remembered: whether a request rings, and whether an approval is given out.
 
+use std::cmp::Reverse;
+
 use serde::{Deserialize, Serialize};
 
 use super::alert::{Alert, AlertKind, Severity, told_when_asked};
@@ -75,6 +77,8 @@ pub struct Charge {
     pub factor: f32,
     /// Whether a first factor was vouched for.
     pub first_factor: bool,
+    /// Whether it gave way to newer ones: the app no longer shows it. Whoever has it on their screen may answer.
+    pub displaced: bool,
 }
 
 /// What the guard says of a request.
@@ -155,11 +159,20 @@ pub fn judge_create<'a>(
     let mut reasons = vec![reason, from(familiarity)];
     let mut alerts = Vec::new();
     if mode != Mode::Decoy {
-        if collides(beside, facts, familiarity) {
+        if collides(beside.clone(), facts, familiarity) {
             reasons.push(Reason::Collision);
         }
         if facts.around.outage {
             reasons.push(Reason::Outage);
+        }
+        let newest = Charge {
+            origin: facts.origin,
+            familiarity,
+            first_factor: facts.first_factor,
+            ..Charge::default()
+        };
+        if gives_way(policy, beside.copied(), newest).is_some() {
+            reasons.push(Reason::LiveBound);
         }
     }
     if facts.break_glass && told_when_asked(facts.first_factor, mode) {
@@ -201,9 +214,6 @@ fn mode<'a>(
     if !facts.enrolled {
         return (Mode::Decoy, Reason::NotEnrolled);
     }
-    if is_full(policy, beside.clone(), facts, familiarity) {
-        return (Mode::Decoy, Reason::LiveBound);
-    }
     if !facts.methods.has(Method::Push) {
         return (Mode::Silent, Reason::PushNotOffered);
     }
@@ -224,32 +234,43 @@ fn mode<'a>(
     (Mode::Ring, if most.is_some() { Reason::MoreFamiliar } else { Reason::Clear })
 }
 
-/// Whether the user has as many live challenges as such a request may find. Each place has its own share, and
-/// known places theirs, so that no flood uses up the person's.
-fn is_full<'a>(
+/// Which of a user's older live challenges gives way to the newest: nobody's flood keeps a person's own
+/// request out of the app. Each place has its share, and strangers give way among themselves; of more than are shown
+/// the oldest of the fullest network goes. What rings stays.
+#[must_use]
+pub fn gives_way(
     policy: &Policy,
-    beside: impl Iterator<Item = &'a Charge> + Clone,
-    facts: &Facts,
-    familiarity: Familiarity,
-) -> bool {
-    let count = |limit: f32, counts: &dyn Fn(&Charge) -> bool| {
-        beside.clone().filter(|other| counts(other)).count() >= Policy::count(limit)
+    older: impl Iterator<Item = Charge>,
+    newest: Charge,
+) -> Option<usize> {
+    let older: Vec<Charge> = older.collect();
+    if older.is_empty() {
+        return None;
+    }
+    let (place, known) = (newest.origin.context(), newest.familiarity.is_known());
+    let oldest = |limit: f32, counts: &dyn Fn(&Charge) -> bool| {
+        let counted = || older.iter().filter(|other| !other.displaced && counts(other));
+        if counted().count() < Policy::count(limit) {
+            return None;
+        }
+        let crowd = |charge: &Charge| {
+            counted().filter(|other| other.origin.network == charge.origin.network).count()
+        };
+        let all = older.iter().enumerate();
+        let silent = all.filter(|(_, other)| !other.displaced && !other.rang && counts(other));
+        let rank = |(at, other): &(usize, &Charge)| {
+            (other.familiarity.is_known(), Reverse(crowd(other)), other.at, *at)
+        };
+        silent.min_by_key(rank).map(|(at, _)| at)
     };
-    if !facts.first_factor {
-        return count(policy.live_without_first_factor, &|other| !other.first_factor);
+    if !newest.first_factor {
+        return oldest(policy.live_without_first_factor, &|other| !other.first_factor);
     }
-    let place = facts.origin.context();
     let same = |other: &Charge| other.first_factor && other.origin.context() == place;
-    if familiarity.is_known() {
-        // nobody else can make a place known, so there are few: each has room for one, whatever happens at others
-        let first = !beside.clone().any(same);
-        return count(policy.live_per_place, &same)
-            || !first && count(policy.live_known, &|other| other.familiarity.is_known());
-    }
-    count(policy.live_per_place, &same)
-        || count(policy.live_elsewhere, &|other| {
-            other.first_factor && !other.familiarity.is_known()
-        })
+    oldest(policy.live_per_place, &same).or_else(|| {
+        let limit = if known { policy.live_known } else { policy.live_elsewhere };
+        oldest(limit, &|other| other.first_factor && other.familiarity.is_known() == known)
+    })
 }
 
 /// Why the guard keeps it silent.
@@ -333,6 +354,7 @@ impl Memory {
             at: now,
             factor,
             first_factor: facts.first_factor,
+            displaced: false,
         };
         if !counts {
             return (charge, Vec::new());

@@ -25,7 +25,9 @@ pub use bound::{Bound, Derived, Fixed, Odds, REFERENCE, Way, derive, reference, 
 pub use cell::{Cell, DeviceTag, Opened, REBIND_WINDOW, device_tag, seconds};
 pub use decay::{Seconds, fade};
 pub use evidence::{Counts, Evidence, Raised, source_name};
-pub use judge::{Around, Charge, EnrolmentDecision, Facts, Release, Verdict, judge_create};
+pub use judge::{
+    Around, Charge, EnrolmentDecision, Facts, Release, Verdict, gives_way, judge_create,
+};
 pub use memory::Memory;
 pub use origin::{Familiarity, Origin, Place, SourceKey, Tag};
 pub use places::{MAX_NETWORKS, MAX_PLACES};

@@ -239,6 +239,7 @@ impl Memory {
             at: now,
             factor: 1.0,
             first_factor: true,
+            displaced: false,
         };
         self.approved(policy, &charge, now);
         charge

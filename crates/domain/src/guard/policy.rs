@@ -159,7 +159,8 @@ policy! {
 
     surge_half_life_s: 2400.0 "s" in 600.0..14400.0, "How fast an organisation's unresolved rings fade.";
     surge_users: 6.0 "users" in 3.0..100.0, "Users rung from unknown places without success that are normal in any organisation.";
-    surge_share: 0.03 "share" in 0.01..0.5, "The normal share of them among those who succeeded.";
+    surge_share: 0.03 "share" in 0.01..0.5, "The normal share of them among those who succeeded, at least; above it what was usual here in the last weeks, half as much again.";
+    surge_share_most: 0.15 "share" in 0.01..0.9, "The most that may become normal.";
     surge_sigma: 3.5 "deviations" in 1.0..10.0, "How far above normal (Poisson) is a surge.";
     surge_silent: 0.3 "users" in 0.0..1.0, "What a request counts during a surge that didn't ring: more would keep a surge alive that is over.";
     surge_hot_s: 1800.0 "s" in 300.0..14400.0, "How long unknown places are silent after a surge.";
@@ -195,6 +196,10 @@ impl Policy {
         if self.alert_at_once < self.alert_at {
             let knob = named("alert_at_once");
             return Err(wrong(knob, self.alert_at_once, self.alert_at, knob.max));
+        }
+        if self.surge_share_most < self.surge_share {
+            let knob = named("surge_share_most");
+            return Err(wrong(knob, self.surge_share_most, self.surge_share, knob.max));
         }
         if self.nowhere_alert_at < self.nowhere_silent_at {
             let knob = named("nowhere_alert_at");

@@ -80,7 +80,9 @@ impl Reason {
     pub const fn clause(self) -> &'static str {
         match self {
             Self::NotEnrolled => "the user is unknown or has no factor",
-            Self::LiveBound => "the user already had as many live challenges as are allowed",
+            Self::LiveBound => {
+                "the user had as many live challenges as the app shows: an older one gave way"
+            }
             Self::AnotherRings => "another challenge of the user was ringing",
             Self::NoFirstFactor => "the caller did not vouch for a first factor",
             Self::PushNotOffered => "the caller did not ask for push",

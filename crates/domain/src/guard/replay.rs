@@ -274,7 +274,8 @@ impl<'r> Step<'r, '_> {
         let policy = self.policy();
         // what the session superseded makes room, but has not been applied when the request is judged
         let gone: Vec<ChallengeId> = user.waiting.iter().map(|ended| ended.id).collect();
-        let beside = user.cell.open.iter().filter(|open| !gone.contains(&open.id));
+        let beside = user.cell.open.iter().filter(|open| !open.charge.displaced);
+        let beside = beside.filter(|open| !gone.contains(&open.id));
         let memory = user.cell.memory.at(policy, now);
         let verdict = judge_create(policy, &memory, beside.map(|open| &open.charge), &facts, now);
         self.flush(user, superseded);

@@ -119,12 +119,8 @@ const ALERT_LIFE_S: Seconds = 12 * 60 * 60;
 /// How long an outage is believed after its last evidence.
 const OUTAGE_S: Seconds = 300;
 
-/// Users who must have left an integration's requests unanswered before it believes what others say of a source:
-/// one, who has faded for less than a half-life.
-const OWN_WORD: f32 = 0.5;
-
-/// Under which key is kept what one integration says of a source. That brings the source to the brink elsewhere,
-/// never beyond it: an address that one integration asserts proves nothing at another.
+/// Under which key is kept what one integration says of a source. Elsewhere that is believed where it is half of the
+/// evidence, or where three say so: an address that one integration asserts proves nothing at another.
 const fn here(key: SourceKey, integration: u64) -> SourceKey {
     // an odd constant: none maps to zero but zero itself
     key ^ integration.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 1
@@ -149,12 +145,15 @@ impl Sources {
         let outage = now < self.outage_until;
         let [address_hot, network_hot] = self.scopes(policy, from).map(|(table, key, limit)| {
             let Some(key) = key else { return false };
-            let beyond = table
-                .get(policy, key, now)
-                .is_some_and(|source| source.is_spray(limit) || source.is_crowded(limit));
-            // when nobody's phone rings, time-outs say nothing new
-            table.get(policy, here(key, from.integration), now).is_some_and(|source| {
-                now < source.hot_until || beyond && source.unanswered() >= OWN_WORD && !outage
+            let (mut spray, mut many) = (false, false);
+            if let Some(all) = table.get(policy, key, now) {
+                (spray, many) = (all.is_spray(limit), all.is_said_by_many());
+            }
+            table.get(policy, here(key, from.integration), now).map_or(many && spray, |own| {
+                let alone = own.is_spray(limit) || own.is_crowded(limit);
+                let believed = spray && (many || own.is_half_a_spray(limit));
+                // when nobody's phone rings, time-outs say nothing new
+                now < own.hot_until || (alone || believed) && !outage
             })
         });
         let organisation_hot = self.surge.is_hot(policy, from.integration, outage, now);
@@ -192,14 +191,14 @@ impl Sources {
         for (at, (table, key, limit)) in self.scopes(policy, from).into_iter().enumerate() {
             let Some(key) = key else { continue };
             let own = table.entry(policy, here(key, from.integration), now);
-            reserved.is_new_here[at] = own.asked(from.user, now);
-            let others = own.unanswered() >= 1.0 + OWN_WORD;
+            reserved.is_new_here[at] = own.asked(from.user, from.integration, now);
+            let own_spray = own.is_half_a_spray(limit);
             let source = table.entry(policy, key, now);
-            reserved.is_new[at] = source.asked(from.user, now);
+            reserved.is_new[at] = source.asked(from.user, from.integration, now);
             if !source.is_spray(limit) || outage {
                 continue;
             }
-            if others {
+            if own_spray || source.is_said_by_many() {
                 let own = table.entry(policy, here(key, from.integration), now);
                 own.hot_until = now + Policy::seconds(policy.source_hot_s);
             }

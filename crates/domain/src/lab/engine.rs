@@ -11,7 +11,7 @@ use crate::attempts::{Attempts, Budgets, Lane};
 use crate::challenge::{Decision, Method, Methods, Mode, Purpose};
 use crate::guard::{
     Alert, Asker, Charge, EnrolmentDecision, Facts, Memory, Policy, Reason, Scope, Seconds,
-    Sources, judge_create, seconds,
+    Sources, gives_way, judge_create, seconds,
 };
 
 /// Longest name or id, in bytes.
@@ -168,7 +168,8 @@ impl Lab {
             }
             Op::Pull { user } => {
                 let live = self.users.get(&user).into_iter().flat_map(|user| &user.live);
-                Said::Pending(live.map(|live| live.id.clone()).collect())
+                let shown = live.filter(|live| !live.charge.displaced);
+                Said::Pending(shown.map(|live| live.id.clone()).collect())
             }
             Op::User { user, factors, break_glass } => {
                 let user = self.users.entry(user).or_default();
@@ -363,6 +364,7 @@ impl Lab {
             around: self.sources.around(policy, &asker, now),
         };
         let beside = user.live.iter().map(|live| &live.charge);
+        let beside = beside.filter(|charge| !charge.displaced);
         let verdict = judge_create(policy, &user.memory, beside, &facts, now);
         let mut alerts = name_all(&caller, verdict.alerts.clone());
         let decision = match verdict.mode {
@@ -382,6 +384,10 @@ impl Lab {
             self.ids.insert(id.clone(), Known::Live(caller.user.clone()));
             self.expiries.push(Reverse((expires, self.opened, id.clone())));
             self.opened += 1;
+            let older = user.live.iter().map(|live| live.charge);
+            if let Some(at) = gives_way(policy, older, charge) {
+                user.live[at].charge.displaced = true;
+            }
             let (id, withheld) = (id.clone(), false);
             user.live.push(Live { id, caller, asker, purpose, expires, charge, withheld });
         }

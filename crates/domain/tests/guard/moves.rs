@@ -54,21 +54,9 @@ pub(crate) struct Limits {
     pub(crate) at_office: bool,
     /// From one other address only.
     pub(crate) one_address: bool,
-    /// Requests that live at once; the most of them without address.
-    pub(crate) live: usize,
-    pub(crate) live_nowhere: usize,
-    /// Whether they guess codes.
-    pub(crate) guesses: bool,
 }
 
-pub(crate) const UNBOUNDED: Limits = Limits {
-    at_home: false,
-    at_office: true,
-    one_address: false,
-    live: usize::MAX,
-    live_nowhere: usize::MAX,
-    guesses: true,
-};
+pub(crate) const UNBOUNDED: Limits = Limits { at_home: false, at_office: true, one_address: false };
 
 /// One move. Strangers never approve and never have a valid code.
 #[derive(Clone, Debug)]
@@ -176,7 +164,7 @@ pub(crate) fn moves() -> impl Strategy<Value = Move> {
 pub(crate) struct Play {
     pub(crate) world: World,
     limits: Limits,
-    pub(crate) theirs: Vec<(String, u64, bool)>,
+    pub(crate) theirs: Vec<(String, u64)>,
     /// When the person last signed in at home: after a month without, it is no longer known.
     at_home: u64,
 }
@@ -223,16 +211,10 @@ impl Play {
     /// A stranger asks; what they see says nothing, so they go on whatever it is.
     fn ask(&mut self, caller: &Caller, purpose: Purpose, ttl: u64) {
         let now = self.world.t;
-        self.theirs.retain(|(_, expires, _)| *expires > now);
-        let nowhere = caller.place.ip.is_none();
-        let of_nowhere = self.theirs.iter().filter(|(_, _, nowhere)| *nowhere).count();
-        let full = self.theirs.len() >= self.limits.live
-            || nowhere && of_nowhere >= self.limits.live_nowhere;
-        if !full {
-            let judged = self.world.push_for(caller, purpose, ttl);
-            if matches!(judged.decision, Word::Ring | Word::Silent) {
-                self.theirs.push((judged.id, now + ttl, nowhere));
-            }
+        self.theirs.retain(|(_, expires)| *expires > now);
+        let judged = self.world.push_for(caller, purpose, ttl);
+        if matches!(judged.decision, Word::Ring | Word::Silent) {
+            self.theirs.push((judged.id, now + ttl));
         }
     }
 
@@ -293,7 +275,7 @@ impl Play {
                     self.theirs.remove(usize::from(at));
                 }
             }
-            Move::Guess { spot, on, count } if self.may(spot) && self.limits.guesses => {
+            Move::Guess { spot, on, count } if self.may(spot) => {
                 let caller = self.placed(spot);
                 let on = on.and_then(|at| self.theirs.get(usize::from(at))).cloned();
                 for _ in 0..count {

@@ -312,14 +312,61 @@ fn an_integration_that_lies_heats_an_address_and_the_organisation_for_itself_alo
     world.pass(MINUTE);
     let there = world.push(&office(40, VPN));
     assert_eq!(rang(&there), 0, "{:?}", there.reasons);
-    // another integration is believed by what it sees itself
-    let first = world.push(&office(41, MAIL));
-    assert_eq!(rang(&first), 1, "{:?}", first.reasons);
-    world.pass(2 * MINUTE);
-    let second = world.push(&office(42, MAIL));
-    assert!(says(&second, Reason::AddressHot), "{:?}", second.reasons);
-    let elsewhere = world.push(&from(&user(43), MAIL, ip(8, 8)));
+    // another integration is believed by what it sees itself: half of the evidence
+    for n in 41..44 {
+        let judged = world.push(&office(n, MAIL));
+        assert_eq!(rang(&judged), 1, "{:?}", judged.reasons);
+        world.pass(MINUTE);
+    }
+    let judged = world.push(&office(44, MAIL));
+    assert!(says(&judged, Reason::AddressHot), "{:?}", judged.reasons);
+    let elsewhere = world.push(&from(&user(53), MAIL, ip(8, 8)));
     assert_eq!(rang(&elsewhere), 1, "{:?}", elsewhere.reasons);
+}
+
+/// Everybody's first morning behind one address, while another integration says what it likes of that address.
+#[test]
+fn a_shared_address_is_a_crowd_s_whatever_a_liar_says_of_it() {
+    let mut world = World::new();
+    let office = |n: usize, integration| from(&user(n), integration, ip(7, 7));
+    for n in 0..60 {
+        world.push(&office(n, "liar"));
+        world.pass(1_000);
+    }
+    world.pass(MINUTE);
+    let mut rings = 0;
+    let mut asked: Vec<String> = Vec::new();
+    for n in 100..300 {
+        let judged = world.push(&office(n, VPN));
+        rings += rang(&judged);
+        asked.push(judged.id);
+        world.pass(2_000);
+        // each answers within ten seconds
+        if asked.len() > 4 {
+            world.outcome(&asked.remove(0), Decision::Approved);
+        }
+    }
+    assert!(rings >= 190, "{rings} rings");
+}
+
+/// Two a second behind one address, where one in ten never answers.
+#[test]
+fn a_busy_first_morning_behind_one_address_rings() {
+    let mut world = World::new();
+    let (mut rings, mut asked) = (0, Vec::new());
+    for n in 0..2_000 {
+        let judged = world.push(&from(&user(n), VPN, ip(7, 7)));
+        rings += rang(&judged);
+        asked.push((n, judged.id));
+        world.pass(500);
+        if asked.len() > 20 {
+            let (n, id) = asked.remove(0);
+            if n % 10 > 0 {
+                world.outcome(&id, Decision::Approved);
+            }
+        }
+    }
+    assert!(rings >= 1_900, "{rings} rings");
 }
 
 #[test]

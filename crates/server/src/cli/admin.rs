@@ -292,7 +292,7 @@ pub enum User {
         user: String,
         /// Why; goes into the audit
         #[arg(long, value_name = "TEXT")]
-        reason: String,
+        reason: Option<String>,
     },
 }
 

@@ -22,9 +22,9 @@ pub struct ContainUser {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClearUser {
-    /// Why; required and audited.
+    /// Why; goes into the audit.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(required = true, nullable = false, max_length = 200)]
+    #[schema(nullable = false, max_length = 200)]
     pub reason: Option<String>,
 }
 

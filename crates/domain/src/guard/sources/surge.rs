@@ -1,13 +1,21 @@
 //! An organisation under a spray from everywhere: more people than usual don't answer what rings from places that
 //! nobody knows.
 
+use std::collections::{HashMap, VecDeque};
+
 use super::super::alert::{Alert, AlertKind, Scope, Severity};
 use super::super::decay::{Seconds, fade};
 use super::super::policy::Policy;
 use super::{ALERT_LIFE_S, MAX_INTEGRATIONS, UserTag};
 
-/// Requests that are told apart: far above every threshold that a share of successes doesn't raise.
-const MAX_REQUESTS: usize = 512;
+/// Requests that are told apart: what a million people ask for from unknown places while answers may still come.
+const MAX_REQUESTS: usize = 16_384;
+/// How long a request is remembered, so that a late success takes it back: longer than any challenge lives.
+const LIFE_S: Seconds = 600;
+/// How fast what is usual in this organisation is learned and forgotten.
+const USUAL_HALF_LIFE_S: Seconds = 7 * 24 * 60 * 60;
+/// How far above what is usual is still normal.
+const USUAL_FACTOR: f32 = 1.5;
 
 /// What one integration says of users who don't answer.
 #[derive(Clone, Copy, Debug, Default)]
@@ -15,50 +23,45 @@ struct Said {
     integration: u64,
     /// What those requests count of which no answer is expected any more, fading.
     asked: f32,
-    /// What those count that may still be answered, when they were last looked at.
+    /// What those count that may still be answered.
     pending: f32,
     /// How long unknown places are silent there.
     hot_until: Seconds,
 }
 
+/// A request from an unknown place without success.
+#[derive(Clone, Copy, Debug)]
+struct Request {
+    /// Whose; zero is nobody's any more.
+    user: UserTag,
+    /// Who said so: a place in `said`.
+    by: u16,
+    /// What it counts.
+    weight: f32,
+    /// When it came.
+    since: Seconds,
+    /// Since when no answer is expected any more; zero while one is.
+    counted: Seconds,
+}
+
 /// Requests from unknown places without success, and sums over a whole organisation.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Surge {
     at: Seconds,
-    /// Whose, in turn; zero is nobody's.
-    users: [UserTag; MAX_REQUESTS],
-    /// When each came, and what it counts.
-    requests: [(Seconds, f32); MAX_REQUESTS],
-    /// Who said so: a place in `said`.
-    by: [u16; MAX_REQUESTS],
-    next: usize,
-    /// The first of them that may still be answered.
-    young: usize,
+    /// In the order in which they came.
+    requests: VecDeque<Request>,
+    /// The number of the first of them, and of the first that may still be answered.
+    first: u64,
+    young: u64,
+    /// The request of a user, by number.
+    of: HashMap<UserTag, u64>,
     /// By integration, in the order in which they were met.
     said: Vec<Said>,
     /// Users who succeeded from unknown places, fading.
     passed: f32,
+    /// How many don't answer and how many succeed on ordinary days, fading slowly: what is usual here.
+    usual: [f32; 2],
     alerted_until: Seconds,
-}
-
-impl Default for Surge {
-    fn default() -> Self {
-        Self {
-            at: 0,
-            users: [0; MAX_REQUESTS],
-            requests: [(0, 0.0); MAX_REQUESTS],
-            by: [0; MAX_REQUESTS],
-            next: 0,
-            young: 0,
-            said: Vec::new(),
-            passed: 0.0,
-            alerted_until: 0,
-        }
-    }
-}
-
-const fn after(slot: usize) -> usize {
-    (slot + 1) % MAX_REQUESTS
 }
 
 impl Surge {
@@ -73,23 +76,67 @@ impl Surge {
             said.asked *= kept;
         }
         self.passed *= kept;
+        let kept = fade(elapsed, USUAL_HALF_LIFE_S);
+        self.usual = self.usual.map(|sum| sum * kept);
         self.at = now;
         let answer = Policy::seconds(policy.answer_s);
-        while self.young != self.next {
-            let (since, weight) = self.requests[self.young];
-            let age = now.saturating_sub(since);
-            if age < answer {
+        while let Some(request) = self.get(self.young).copied() {
+            if now.saturating_sub(request.since) < answer {
                 break;
             }
-            self.count_in(self.young, weight * fade(age - answer, half_life));
-            self.young = after(self.young);
+            if request.counted == 0 {
+                self.count(policy, self.young, request.since + answer);
+            }
+            self.young += 1;
+        }
+        while self.requests.front().is_some_and(|first| now.saturating_sub(first.since) > LIFE_S) {
+            self.drop_first();
+        }
+        if self.young == self.first + self.requests.len() as u64 {
+            // nothing is pending: no rounding error stays
+            self.said.iter_mut().for_each(|said| said.pending = 0.0);
         }
     }
 
-    /// Adds what a request counts to what its integration said, or takes it away.
-    fn count_in(&mut self, slot: usize, weight: f32) {
-        if let Some(said) = self.said.get_mut(usize::from(self.by[slot])) {
-            said.asked = (said.asked + weight).max(0.0);
+    fn get(&self, number: u64) -> Option<&Request> {
+        self.requests.get(usize::try_from(number.checked_sub(self.first)?).ok()?)
+    }
+
+    fn get_mut(&mut self, number: u64) -> Option<&mut Request> {
+        self.requests.get_mut(usize::try_from(number.checked_sub(self.first)?).ok()?)
+    }
+
+    fn said_by(&mut self, by: u16) -> Option<&mut Said> {
+        self.said.get_mut(usize::from(by))
+    }
+
+    /// Moves a request from those that may be answered to those that count, since `when`.
+    fn count(&mut self, policy: &Policy, number: u64, when: Seconds) {
+        let aged = self.at.saturating_sub(when);
+        let left = fade(aged, Policy::seconds(policy.surge_half_life_s));
+        let Some(request) = self.get_mut(number) else { return };
+        request.counted = when.max(1);
+        let Request { by, weight, .. } = *request;
+        if let Some(said) = self.said_by(by) {
+            said.pending = (said.pending - weight).max(0.0);
+            said.asked += weight * left;
+        }
+        self.learn(0, weight);
+    }
+
+    fn drop_first(&mut self) {
+        let number = self.first;
+        let Some(gone) = self.requests.pop_front() else { return };
+        self.first += 1;
+        if self.of.get(&gone.user) == Some(&number) {
+            self.of.remove(&gone.user);
+        }
+    }
+
+    /// On ordinary days what happens becomes what is usual.
+    fn learn(&mut self, which: usize, weight: f32) {
+        if self.said.iter().all(|said| self.at >= said.hot_until) {
+            self.usual[which] += weight;
         }
     }
 
@@ -126,54 +173,11 @@ impl Surge {
         if 2.0 * own >= total { total } else { total - (2.0 * most - total).max(0.0) }
     }
 
-    /// What of a request in a slot still counts, and whether it is young.
-    fn counted(&self, policy: &Policy, slot: usize) -> (f32, bool) {
-        let (since, weight) = self.requests[slot];
-        let behind = (slot + MAX_REQUESTS - self.young) % MAX_REQUESTS;
-        let young = behind < (self.next + MAX_REQUESTS - self.young) % MAX_REQUESTS;
-        let aged = self.at.saturating_sub(since).saturating_sub(Policy::seconds(policy.answer_s));
-        let half_life = Policy::seconds(policy.surge_half_life_s);
-        (if young { weight } else { weight * fade(aged, half_life) }, young)
-    }
-
-    fn slot(&self, user: UserTag) -> Option<usize> {
-        self.users.iter().position(|other| *other == user)
-    }
-
-    fn note(
-        &mut self,
-        policy: &Policy,
-        (user, integration): (UserTag, u64),
-        weight: f32,
-        now: Seconds,
-    ) -> bool {
-        // somebody who is asked again is one
-        if self.slot(user).is_some() {
-            return false;
-        }
-        self.users[self.next] = user;
-        self.requests[self.next] = (now, weight);
-        self.by[self.next] = self.place(integration);
-        self.next = after(self.next);
-        if self.next == self.young {
-            // more at once than are told apart
-            self.count_in(self.young, self.counted(policy, self.young).0);
-            self.young = after(self.young);
-        }
-        self.users[self.next] = 0;
-        self.requests[self.next] = (0, 0.0);
-        true
-    }
-
-    /// What a request counts. What is silent because of the surge is weak evidence that it goes on: people don't
-    /// find it either.
-    const fn weight(policy: &Policy, rang: bool) -> f32 {
-        if rang { 1.0 } else { policy.surge_silent }
-    }
-
-    /// More than what is usual: a share of those who succeed, far above its chance deviation.
+    /// More than what is usual here, far above its chance deviation.
     fn limit(&self, policy: &Policy, users: f32) -> f32 {
-        let normal = policy.surge_share * self.passed;
+        let [asked, passed] = self.usual;
+        let usual = USUAL_FACTOR * asked / (asked + passed).max(1.0);
+        let normal = usual.clamp(policy.surge_share, policy.surge_share_most) * self.passed;
         // IEEE rounds a square root exactly: the same everywhere
         users + normal + policy.surge_sigma * normal.sqrt()
     }
@@ -187,16 +191,6 @@ impl Surge {
         now: Seconds,
     ) -> bool {
         self.bring_to(policy, now);
-        for said in &mut self.said {
-            said.pending = 0.0;
-        }
-        let mut slot = self.young;
-        while slot != self.next {
-            if let Some(said) = self.said.get_mut(usize::from(self.by[slot])) {
-                said.pending += self.requests[slot].1;
-            }
-            slot = after(slot);
-        }
         // so many at once who haven't answered yet that more must wait, if only for seconds
         let all = self.evidence(integration, |said| said.asked + said.pending);
         let crowded = all >= self.limit(policy, 2.0 * policy.surge_users);
@@ -224,8 +218,24 @@ impl Surge {
     ) -> (bool, bool) {
         self.bring_to(policy, now);
         let counts = rang || now < self.hot_until(integration);
-        let who = (user, integration);
-        let is_new = counts && self.note(policy, who, Self::weight(policy, rang), now);
+        // somebody who is asked again is one
+        let is_new = counts && !self.of.contains_key(&user);
+        if is_new {
+            if self.requests.len() >= MAX_REQUESTS {
+                // more at once than are told apart: the first to go no longer counts unless it did
+                self.forget_number(policy, self.first);
+                self.drop_first();
+                self.young = self.young.max(self.first);
+            }
+            let by = self.place(integration);
+            // what is silent because of the surge is weak evidence that it goes on: people don't find it either
+            let weight = if rang { 1.0 } else { policy.surge_silent };
+            self.of.insert(user, self.first + self.requests.len() as u64);
+            self.requests.push_back(Request { user, by, weight, since: now, counted: 0 });
+            if let Some(said) = self.said_by(by) {
+                said.pending += weight;
+            }
+        }
         (is_new, self.is_beyond(policy, integration))
     }
 
@@ -241,8 +251,8 @@ impl Surge {
         integration: u64,
         now: Seconds,
     ) -> Option<Alert> {
-        let place = usize::from(self.place(integration));
-        if let Some(said) = self.said.get_mut(place) {
+        let place = self.place(integration);
+        if let Some(said) = self.said_by(place) {
             said.hot_until = now + Policy::seconds(policy.surge_hot_s);
         }
         let is_new = now >= self.alerted_until;
@@ -257,11 +267,9 @@ impl Surge {
     /// A user refused: no answer is expected any more.
     pub(super) fn failed(&mut self, policy: &Policy, user: UserTag, now: Seconds) {
         self.bring_to(policy, now);
-        let Some(slot) = self.slot(user) else { return };
-        if let (weight, true) = self.counted(policy, slot) {
-            self.count_in(slot, weight);
-            // it stays, counted, so that a later success takes it back
-            self.requests[slot].1 = 0.0;
+        let Some(&number) = self.of.get(&user) else { return };
+        if self.get(number).is_some_and(|request| request.counted == 0) {
+            self.count(policy, number, now);
         }
     }
 
@@ -269,20 +277,29 @@ impl Surge {
     pub(super) fn passed(&mut self, policy: &Policy, user: UserTag, now: Seconds) {
         self.forget(policy, user, now);
         self.passed += 1.0;
+        self.learn(1, 1.0);
     }
 
     /// What a user was asked is no sign of a surge.
     pub(super) fn forget(&mut self, policy: &Policy, user: UserTag, now: Seconds) {
         self.bring_to(policy, now);
-        if user == 0 {
-            return;
+        if let Some(number) = self.of.remove(&user) {
+            self.forget_number(policy, number);
         }
-        if let Some(slot) = self.slot(user) {
-            if let (weight, false) = self.counted(policy, slot) {
-                self.count_in(slot, -weight);
-            }
-            self.users[slot] = 0;
-            self.requests[slot].1 = 0.0;
+    }
+
+    fn forget_number(&mut self, policy: &Policy, number: u64) {
+        let at = self.at;
+        let Some(request) = self.get_mut(number) else { return };
+        let Request { by, weight, counted, .. } = *request;
+        (request.weight, request.counted) = (0.0, counted.max(1));
+        let left = fade(at.saturating_sub(counted), Policy::seconds(policy.surge_half_life_s));
+        let Some(said) = self.said_by(by) else { return };
+        if counted == 0 {
+            said.pending = (said.pending - weight).max(0.0);
+        } else {
+            said.asked = (said.asked - weight * left).max(0.0);
+            self.usual[0] = (self.usual[0] - weight).max(0.0);
         }
     }
 }

@@ -27,11 +27,12 @@ pub(super) struct Limit {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Source {
     at: Seconds,
-    /// Users who were asked without success, newest first in turn; zero is nobody.
+    /// Users who were asked without success; zero is nobody.
     users: [UserTag; MAX_USERS],
     /// When, as the low bits of the second, while an answer may still come: until then it is no evidence.
     asked_at: [u16; MAX_USERS],
-    next: u8,
+    /// Which integrations said so, as bits: one of them can set no more than one.
+    said_by: u8,
     /// How many they are of whom no answer is expected any more, fading.
     failing: f32,
     /// Users who succeeded, fading; and which ones lately, as bits.
@@ -76,6 +77,7 @@ impl Source {
         }
         if elapsed > half_life {
             self.users = [0; MAX_USERS];
+            self.said_by = 0;
         }
         self.at = now;
     }
@@ -92,17 +94,17 @@ impl Source {
         self.users.iter().position(|other| *other == user)
     }
 
-    /// Notes a request; says whether the user wasn't counted yet.
-    pub(super) fn asked(&mut self, user: UserTag, now: Seconds) -> bool {
+    /// Notes a request that an integration says came from here; says whether the user is counted from now on. Of more
+    /// at once than are told apart the first are enough to tell a spray from a busy morning.
+    pub(super) fn asked(&mut self, user: UserTag, integration: u64, now: Seconds) -> bool {
+        self.said_by |= 1 << (integration & 7);
         if self.slot(user).is_some() {
             return false;
         }
-        let at = usize::from(self.next);
-        // more at once than are told apart: who has to make room counts
-        self.expect_no_more(at, 1.0);
+        let settled = || self.asked_at.iter().position(|at| *at == STALE);
+        let Some(at) = self.slot(0).or_else(settled) else { return false };
         self.users[at] = user;
         self.asked_at[at] = low(now);
-        self.next = (self.next + 1) % 16;
         true
     }
 
@@ -154,7 +156,7 @@ impl Source {
     }
 
     /// How many users haven't answered, whether or not they still may.
-    pub(super) fn unanswered(&self) -> f32 {
+    fn unanswered(&self) -> f32 {
         let pending = self.asked_at.iter().filter(|at| **at != STALE).count();
         #[expect(clippy::cast_precision_loss, reason = "at most sixteen")]
         let pending = pending as f32;
@@ -168,6 +170,16 @@ impl Source {
     /// Whether so many didn't answer that it is a spray.
     pub(super) fn is_spray(&self, limit: Limit) -> bool {
         self.is_beyond(self.failing, limit.users, limit.ratio)
+    }
+
+    /// Whether it is halfway there.
+    pub(super) fn is_half_a_spray(&self, limit: Limit) -> bool {
+        self.is_beyond(self.failing, limit.users / 2.0, limit.ratio / 2.0)
+    }
+
+    /// Whether enough integrations say so that no single one is believed.
+    pub(super) const fn is_said_by_many(&self) -> bool {
+        self.said_by.count_ones() >= 3
     }
 
     /// Whether so many haven't answered yet that more must wait: it may be a spray, or everybody's first morning.
