@@ -5,7 +5,9 @@ use std::sync::Arc;
 use domain::challenge::{Challenge, Collect, Decided, Decision, Method, State};
 use ports::{BoxFuture, LedgerRecord, Settled};
 use statement::{ChallengeId, Timestamp};
+use subtle::ConstantTimeEq as _;
 
+use crate::create::session_hash;
 use crate::settle::plain;
 use crate::{App, Call, Caller, Error};
 
@@ -94,6 +96,27 @@ impl App {
     ) -> Result<Watch, Error> {
         let change = self.courier.wait(id);
         let view = self.challenge(call, caller, id).await?;
+        let change = change.filter(|_| view.state == State::Pending);
+        Ok(Watch { view, change })
+    }
+
+    /// Like [`App::watch_challenge`], for whoever holds the browser session that it was created for.
+    ///
+    /// # Errors
+    /// As [`App::challenge`]; [`Error::NotFound`] with another session too, which isn't counted.
+    pub async fn watch_session(
+        &self,
+        call: &mut Call,
+        caller: &Caller,
+        id: ChallengeId,
+        browser_session: &str,
+    ) -> Result<Watch, Error> {
+        let session = session_hash(browser_session).map_err(|_| Error::NotFound)?;
+        let change = self.courier.wait(id);
+        let (challenge, view) = self.own_challenge(call, caller, id).await?;
+        if !bool::from(challenge.session.ct_eq(&session)) {
+            return Err(Error::NotFound);
+        }
         let change = change.filter(|_| view.state == State::Pending);
         Ok(Watch { view, change })
     }

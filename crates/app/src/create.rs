@@ -5,12 +5,12 @@ mod check;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::audit::{Entry, Event, Judgement};
+use domain::audit::{Cause, Entry, Event, Judgement};
 use domain::challenge::{Challenge, Decision, Methods, Mode, Purpose, State};
 use domain::cookie::{CookieId, DeviceCookie};
 use domain::create::{Detail, Plan, Slot};
 use domain::directory::UserRecord;
-use domain::guard::{self, Alert, Around, Asker, Facts, Verdict, seconds};
+use domain::guard::{self, Alert, Around, Asker, Facts, Familiarity, Verdict, seconds};
 use domain::number::Number;
 use ports::{
     Hint, HotChange, HotError, HotUser, MacKey, Open, Opened, Replay, ReplayKey, SealFor,
@@ -73,6 +73,9 @@ pub struct CreateRequest {
     pub details: Vec<Detail>,
     /// Where the browser goes back to from the challenge's hosted page, if it is to have one.
     pub return_url: Option<String>,
+    /// The number, if whoever asks shows one of their own: only integrations that are registered so, and those
+    /// always. It never reaches a device.
+    pub number: Option<Number>,
 }
 
 /// A challenge as its caller gets it: the only place where the number appears.
@@ -93,8 +96,8 @@ pub struct Created {
 }
 
 /// Who is asked: somebody, or the stand-in of an unknown name.
-struct Target {
-    id: UserId,
+pub(crate) struct Target {
+    pub(crate) id: UserId,
     name: String,
     record: Option<Arc<UserRecord>>,
 }
@@ -117,16 +120,36 @@ impl App {
             return Ok(created);
         }
         self.meet(caller).await?;
+        self.check_brought(caller, request.number.as_ref())?;
         let target = self.target(caller, &request.user).await?;
         let cookie = self.valid_cookie(call.now, caller, &target, &request.context);
         for _ in 0..MAX_TRIES {
             let hot = self.load_user(call, caller.tenant(), target.id).await?;
-            let attempt = Attempt { caller, wanted: &wanted, target: &target, cookie, replay };
+            let (wanted, target, brought) = (&wanted, &target, request.number.as_ref());
+            let attempt = Attempt { caller, wanted, target, cookie, replay, brought };
             if let Some(created) = self.try_create(call, &attempt, hot).await? {
                 return Ok(created);
             }
         }
         Err(StoreError::Overloaded.into())
+    }
+
+    /// Whether a number comes with the request exactly where one must, of as many digits as one drawn here.
+    fn check_brought(&self, caller: &Caller, number: Option<&Number>) -> Result<(), Error> {
+        let integration = caller.integration();
+        match (number, integration.protocol.brings_number()) {
+            (None, false) => Ok(()),
+            (Some(_), false) => Err(Error::invalid("number", "is drawn here")),
+            (number, true) => {
+                // whoever brings one has no browser that could be familiar
+                let rules = self.rules(integration.tenant, Some(integration.id));
+                let digits = rules.digits_for(Familiarity::Nowhere);
+                if number.is_some_and(|number| number.len() == digits) {
+                    return Ok(());
+                }
+                Err(Error::invalid("number", format!("must be {digits} digits")))
+            }
+        }
     }
 
     async fn replayed(
@@ -169,7 +192,7 @@ impl App {
         Ok(Created { view, number, digits, methods, merged, replayed: true })
     }
 
-    async fn target(&self, caller: &Caller, user: &UserRef) -> Result<Target, Error> {
+    pub(crate) async fn target(&self, caller: &Caller, user: &UserRef) -> Result<Target, Error> {
         let tenant = caller.tenant();
         let reveal = caller.integration().reveal_users;
         match (self.directory.user(tenant, user.clone()).await?, user) {
@@ -285,7 +308,7 @@ impl App {
         &self,
         hot: &HotUser,
         ids: &[ChallengeId],
-    ) -> Result<Vec<(Arc<Challenge>, Option<domain::challenge::Decided>)>, Error> {
+    ) -> Result<Vec<Superseded>, Error> {
         let older: Vec<Arc<Challenge>> =
             hot.live.iter().filter(|c| ids.contains(&c.id)).map(Arc::clone).collect();
         if older.is_empty() {
@@ -304,6 +327,13 @@ impl App {
         Ok(ended.collect())
     }
 
+    /// The numbers of a user's challenges that stay open.
+    fn taken(&self, hot: &HotUser, superseded: &[Superseded], now: Timestamp) -> Vec<Number> {
+        let gone = |id: &ChallengeId| superseded.iter().any(|(c, _)| c.id == *id);
+        let stays = hot.live.iter().filter(|c| !c.is_past(now) && !gone(&c.id));
+        self.numbers_of(stays).into_iter().map(|(_, number)| number).collect()
+    }
+
     async fn open_new(
         &self,
         call: &mut Call,
@@ -311,11 +341,13 @@ impl App {
         hot: HotUser,
         new: New<'_>,
     ) -> Result<Option<Created>, Error> {
-        let Attempt { caller, wanted, target, replay, .. } = *attempt;
-        let New { verdict, shadow, superseded, forgets, facts, asker, mut seat } = new;
-        let gone = |id: &ChallengeId| superseded.iter().any(|(c, _)| c.id == *id);
-        let stays = hot.live.iter().filter(|c| !c.is_past(call.now) && !gone(&c.id));
-        let taken: Vec<Number> = self.numbers_of(stays).into_iter().map(|(_, n)| n).collect();
+        let Attempt { caller, wanted, target, replay, brought, .. } = *attempt;
+        let New { mut verdict, mut shadow, superseded, forgets, facts, asker, mut seat } = new;
+        let taken = self.taken(&hot, &superseded, call.now);
+        let cause = brought.map(|brought| cause_of(brought, &taken));
+        if cause == Some(Cause::NumberTaken) {
+            (verdict.mode, shadow) = (Mode::Decoy, None);
+        }
         let (challenge, number) = self.make(call, attempt, &verdict, &taken);
         let challenge = Arc::new(challenge);
         let policy = self.policy(caller.tenant(), caller.integration().id);
@@ -349,7 +381,7 @@ impl App {
         let judged = judgement(&facts, &verdict, wanted.ttl);
         let is_shadowed = shadow.is_some();
         let audit = created_entry(attempt, &challenge, &verdict, judged)
-            .with(|public| public.shadow = shadow);
+            .with(|public| (public.shadow, public.cause) = (shadow, cause.map(String::from)));
         let (opens, rider) = (Arc::clone(&challenge), committed.rider);
         let open = Open { challenge: opens, replay, audit, alerts, rider };
         if seat.keep(self.ledger.open(open)).await? == Opened::Replayed {
@@ -382,7 +414,7 @@ impl App {
         verdict: &Verdict,
         taken: &[Number],
     ) -> (Challenge, Number) {
-        let Attempt { caller, wanted, target, cookie, .. } = *attempt;
+        let Attempt { caller, wanted, target, cookie, brought, .. } = *attempt;
         let integration = caller.integration();
         let parts: [&[u8]; 2] = [integration.tenant.as_bytes(), target.id.as_bytes()];
         let shard = self.vault.mac(MacKey::Shard, &parts);
@@ -390,7 +422,7 @@ impl App {
         let id = ChallengeId::new(call.now, shard, call.random());
         let expires = call.now.plus(wanted.ttl);
         let rules = self.rules(integration.tenant, Some(integration.id));
-        let digits = rules.digits_for(verdict.familiarity);
+        let digits = brought.map_or_else(|| rules.digits_for(verdict.familiarity), Number::len);
         let document = Document {
             id,
             integration,
@@ -409,7 +441,8 @@ impl App {
         }
         .encode();
         let (signing_key, signature) = self.vault.sign_challenge(&document);
-        let number = Number::draw(&mut *call.rng, digits, taken);
+        let draw = || Number::draw(&mut *call.rng, digits, taken);
+        let number = brought.cloned().unwrap_or_else(draw);
         let seal_for = SealFor::Number(integration.tenant, id);
         let challenge = Challenge {
             id,
@@ -437,11 +470,14 @@ impl App {
     }
 }
 
+/// An older challenge, and what it ended as.
+type Superseded = (Arc<Challenge>, Option<domain::challenge::Decided>);
+
 /// A challenge that is to be made, with what it stands on.
 struct New<'a> {
     verdict: Verdict,
     shadow: Option<Beside>,
-    superseded: Vec<(Arc<Challenge>, Option<domain::challenge::Decided>)>,
+    superseded: Vec<Superseded>,
     forgets: Vec<ChallengeId>,
     facts: Facts,
     asker: Asker,
@@ -456,6 +492,7 @@ struct Attempt<'a> {
     target: &'a Target,
     cookie: Option<CookieId>,
     replay: Option<ReplayKey>,
+    brought: Option<&'a Number>,
 }
 
 fn created_entry(
@@ -481,12 +518,15 @@ fn created_entry(
         })
 }
 
+/// What the log says of a number that came with the request. One that another open challenge has can't be typed:
+/// it would answer either. Nor is it refused: that would tell what the other's number is.
+fn cause_of(brought: &Number, taken: &[Number]) -> Cause {
+    let is_taken = taken.iter().any(|one| one.matches(brought.as_str()));
+    if is_taken { Cause::NumberTaken } else { Cause::NumberByClient }
+}
+
 /// A cell with what superseded challenges came to.
-fn without(
-    policy: &guard::Policy,
-    cell: guard::Cell,
-    superseded: &[(Arc<Challenge>, Option<domain::challenge::Decided>)],
-) -> guard::Cell {
+fn without(policy: &guard::Policy, cell: guard::Cell, superseded: &[Superseded]) -> guard::Cell {
     superseded.iter().fold(cell, |cell, (older, decided)| {
         let applied = decided.and_then(|d| cell.clone().settle(policy, older.id, &d, false));
         applied.map_or(cell, |(cell, ..)| cell)

@@ -1,6 +1,6 @@
 //! The sign-in log, and one plain sentence per challenge.
 
-use domain::audit::{Entry, Event, Private, Public};
+use domain::audit::{Cause, Entry, Event, Private, Public};
 use domain::challenge::{Challenge, Decision, Mode, State};
 use domain::guard::Reason;
 use ports::{AuditFilter, AuditRow, StoreError, UserRef};
@@ -158,6 +158,15 @@ impl App {
             sentence.push_str(&format!("; refused answers: {refused}"));
         }
         sentence.push('.');
+        let cause = created.and_then(|row| row.public.cause.as_deref());
+        if cause == Some(Cause::NumberByClient.name()) {
+            sentence.push_str(" The number was chosen by the client.");
+        } else if cause == Some(Cause::NumberTaken.name()) {
+            sentence.push_str(
+                " The number was chosen by the client, and is that of another open request: that is why nobody \
+                 can approve it.",
+            );
+        }
         if let Some(from) = created.and_then(|row| asked_from(row.private.as_ref()?)) {
             sentence.push_str(&from);
         }

@@ -30,6 +30,7 @@ mod shadow;
 pub mod sign_ins;
 mod sweep;
 mod tickets;
+mod user_codes;
 mod waiting;
 
 use std::sync::Arc;

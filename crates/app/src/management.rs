@@ -148,8 +148,8 @@ impl App {
             reveal_users: new.reveal_users,
             created: call.now,
         };
-        // a directory proves itself by its hints: its secret is dead from the start, and nobody is told it
-        let dead = matches!(integration.protocol, Protocol::Entra(_)).then_some(call.now);
+        // its secret is dead from the start, and nobody is told it
+        let dead = integration.protocol.has_no_secret().then_some(call.now);
         let (text, key) = draw_key(call, integration.id, dead);
         let scopes: Vec<&str> = integration.scopes.iter().map(|scope| scope.name()).collect();
         let created = Entry::new(tenant, Event::IntegrationCreated)

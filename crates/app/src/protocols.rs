@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use data_encoding::BASE64URL_NOPAD;
 use domain::audit::{Entry, Event};
+use domain::challenge::Method;
 use domain::protocol::{
-    self, ApiClient, Cloud, EntraClient, MAX_DIRECTORIES, MAX_URIS, OidcClient, Protocol,
-    TokenAlgorithm,
+    self, ApiClient, CibaClient, Cloud, EntraClient, KeycloakRealm, MAX_DIRECTORIES, MAX_URIS,
+    OidcClient, Protocol, TokenAlgorithm,
 };
 use ports::{
     Change, DirectoryError, NewTokenKey, Replay, ReplayKey, StoreError, TokenKey, UserRef,
@@ -38,6 +39,11 @@ pub(crate) fn check(new: &NewIntegration) -> Result<(), Error> {
             check_oidc(client)
         }
         Protocol::Entra(client) => check_entra(client),
+        Protocol::Ciba(_) | Protocol::KeycloakCiba(_) if !new.methods.has(Method::Push) => {
+            Err(Error::invalid("methods", "push: whoever asks so can take nothing else"))
+        }
+        Protocol::Ciba(client) => check_ciba(client),
+        Protocol::KeycloakCiba(realm) => check_keycloak(realm),
     }
 }
 
@@ -52,6 +58,34 @@ fn check_api(client: &ApiClient) -> Result<(), Error> {
     Ok(())
 }
 
+/// Where this server will post to by itself. Which addresses it really leads to is looked at each time.
+fn check_outgoing(field: &'static str, url: &str, allow_private: bool) -> Result<(), Error> {
+    protocol::check_return_uri(url).map_err(|error| Error::invalid(field, error.to_string()))?;
+    if url.starts_with("http://") && !allow_private {
+        let why = "must be https; plain http only to this machine, where that is allowed";
+        return Err(Error::invalid(field, why));
+    }
+    Ok(())
+}
+
+fn check_ciba(client: &CibaClient) -> Result<(), Error> {
+    if let Some(url) = &client.notification_url {
+        check_outgoing("notification_url", url, client.allow_private)?;
+    }
+    client.jwks.as_deref().map_or(Ok(()), check_jwks)
+}
+
+fn check_keycloak(realm: &KeycloakRealm) -> Result<(), Error> {
+    check_outgoing("callback_url", &realm.callback_url, realm.allow_private)?;
+    if realm.keys_url().is_none() {
+        let why = "must end in /ext/ciba/auth/callback: the realm's keys are looked for beside it";
+        return Err(Error::invalid("callback_url", why));
+    }
+    // only compared, never sent to
+    protocol::check_return_uri(&realm.issuer)
+        .map_err(|error| Error::invalid("issuer", error.to_string()))
+}
+
 fn check_oidc(client: &OidcClient) -> Result<(), Error> {
     if client.redirect_uris.is_empty() || client.redirect_uris.len() > MAX_URIS {
         return Err(Error::invalid("redirect_uris", format!("between 1 and {MAX_URIS}")));
@@ -60,18 +94,20 @@ fn check_oidc(client: &OidcClient) -> Result<(), Error> {
         protocol::check_return_uri(uri)
             .map_err(|error| Error::invalid("redirect_uris", error.to_string()))?;
     }
-    if let Some(jwks) = &client.jwks {
-        let keys = serde_json::from_str::<serde_json::Value>(jwks).ok();
-        let keys = keys.as_ref().and_then(|set| set["keys"].as_array());
-        // a shared secret or a private key has no business here
-        let public = |key: &serde_json::Value| {
-            matches!(key["kty"].as_str(), Some("RSA" | "EC" | "OKP")) && key["d"].is_null()
-        };
-        let good = keys.is_some_and(|keys| !keys.is_empty() && keys.iter().all(public));
-        if jwks.len() > MAX_JWKS || !good {
-            let why = "must be a JSON Web Key Set of public keys, at most 8 KiB";
-            return Err(Error::invalid("jwks", why));
-        }
+    client.jwks.as_deref().map_or(Ok(()), check_jwks)
+}
+
+fn check_jwks(jwks: &str) -> Result<(), Error> {
+    let keys = serde_json::from_str::<serde_json::Value>(jwks).ok();
+    let keys = keys.as_ref().and_then(|set| set["keys"].as_array());
+    // a shared secret or a private key has no business here
+    let public = |key: &serde_json::Value| {
+        matches!(key["kty"].as_str(), Some("RSA" | "EC" | "OKP")) && key["d"].is_null()
+    };
+    let good = keys.is_some_and(|keys| !keys.is_empty() && keys.iter().all(public));
+    if jwks.len() > MAX_JWKS || !good {
+        let why = "must be a JSON Web Key Set of public keys, at most 8 KiB";
+        return Err(Error::invalid("jwks", why));
     }
     Ok(())
 }
@@ -115,8 +151,10 @@ impl App {
         protocol: &Protocol,
     ) -> Result<(), Error> {
         match protocol {
-            Protocol::Api(_) => Ok(()),
-            Protocol::Oidc(_) | Protocol::Entra(_) => self.ensure_token_keys(call).await,
+            Protocol::Api(_) | Protocol::KeycloakCiba(_) => Ok(()),
+            Protocol::Oidc(_) | Protocol::Entra(_) | Protocol::Ciba(_) => {
+                self.ensure_token_keys(call).await
+            }
         }
     }
 

@@ -20,7 +20,7 @@ use subtle::ConstantTimeEq as _;
 
 pub use self::step::{Hosting, Shown, Waits};
 pub use self::table::{MAX_SIGN_INS, SignIns};
-use crate::{Call, Error, FirstFactor};
+use crate::{Call, Error, FirstFactor, Receipt};
 
 /// How long a sign-in lives: as long as the first factor that it stands on.
 pub const SIGN_IN_LIFE: Duration = crate::FIRST_FACTOR_LIFE;
@@ -165,6 +165,18 @@ pub struct Passed {
     pub acr: &'static str,
     /// When it was approved.
     pub at: Timestamp,
+}
+
+impl From<&Receipt> for Passed {
+    fn from(receipt: &Receipt) -> Self {
+        Self {
+            user: receipt.user,
+            name: receipt.name.clone(),
+            proof: receipt.proof,
+            acr: receipt.acr,
+            at: receipt.at,
+        }
+    }
 }
 
 /// One browser's attempt to sign in.

@@ -141,6 +141,11 @@ async fn apply(conn: &mut SqliteConnection, change: &Change, now: Timestamp) -> 
         Change::Unlink(integration, subject) => {
             protocols::unlink(conn, *integration, subject).await
         }
+        Change::PutUserCode(user, hash) => {
+            user_exists(conn, *user).await?;
+            protocols::put_user_code(conn, *user, *hash).await?;
+            Ok(Stale::Nothing)
+        }
         Change::SeeNotices(device, up_to) => {
             notices::see(conn, *device, *up_to).await?;
             Ok(Stale::Nothing)
@@ -541,6 +546,7 @@ async fn reset_user(conn: &mut SqliteConnection, user: UserId, at: Timestamp) ->
     exactly_one(&done)?;
     raise_epoch(conn, user).await?;
     delete_codes(conn, user).await?;
+    protocols::put_user_code(conn, user, None).await?;
     forgive_totp(conn, user).await?;
     delete_totp(conn, user).await?;
     sqlx::query("UPDATE devices SET revoked = $2 WHERE user_id = $1 AND revoked IS NULL")

@@ -240,6 +240,7 @@ pub(crate) fn counter(counter: Counter) -> Vec<u8> {
         Counter::Totp(user, lane) => [&[1], user.as_bytes().as_slice(), &[lane.code()]].concat(),
         Counter::RecoveryCode(user, code) => [&[2], user.as_bytes().as_slice(), &code].concat(),
         Counter::Device(device) => [&[3], device.as_bytes().as_slice()].concat(),
+        Counter::UserCode(user) => [&[4], user.as_bytes().as_slice()].concat(),
     }
 }
 

@@ -171,6 +171,23 @@ impl Directory for Inner {
         Box::pin(self.find_integration(id))
     }
 
+    fn user_code(&self, user: UserId) -> BoxFuture<'_, Result<Option<[u8; 32]>, StoreError>> {
+        Box::pin(async move {
+            let mut conn = self.reader().await?;
+            let row = sqlx::query("SELECT hash FROM user_codes WHERE user_id = $1")
+                .bind(user.as_bytes().as_slice())
+                .fetch_optional(&mut *conn)
+                .await
+                .map_err(unavailable)?;
+            let hash = row.map(|row| row.try_get::<Vec<u8>, _>("hash").map_err(unavailable));
+            let whole = |hash: Vec<u8>| {
+                let wrong = |_| StoreError::Inconsistent("a user code's hash".into());
+                hash.try_into().map_err(wrong)
+            };
+            hash.transpose()?.map(whole).transpose()
+        })
+    }
+
     fn linked(
         &self,
         integration: IntegrationId,

@@ -80,7 +80,7 @@ pub(crate) struct Keyring {
     receipt_jwks: String,
     audit: SigningKey,
     sealers: Vec<Sealer>,
-    macs: [Hmac<Sha256>; 5],
+    macs: [Hmac<Sha256>; 6],
     pepper: Hmac<Sha256>,
     wrapping: Arc<Wrapping>,
     tokens: TokenKeys,
@@ -272,6 +272,7 @@ impl Keyring {
                 mac("countersign/mac/unknown-user/v1"),
                 mac("countersign/mac/place/v1"),
                 mac("countersign/mac/return/v1"),
+                mac("countersign/mac/user-code/v1"),
             ],
             pepper,
             wrapping: Arc::new(wrapping),
@@ -335,6 +336,7 @@ impl Vault for Keyring {
             MacKey::UnknownUser => self.macs[2].clone(),
             MacKey::Place => self.macs[3].clone(),
             MacKey::Return => self.macs[4].clone(),
+            MacKey::UserCode => self.macs[5].clone(),
         };
         for part in parts {
             mac.update(part);

@@ -193,6 +193,8 @@ pub enum Counter {
     /// Wrong numbers typed on a device, for challenges from familiar contexts only: a stranger's prompt
     /// can't lock a device.
     Device(DeviceId),
+    /// A user's code that lets a client ask them, over all clients.
+    UserCode(UserId),
 }
 
 impl Counter {
@@ -200,7 +202,7 @@ impl Counter {
         match self {
             Self::Totp(_, lane) => budgets.of(lane).cap,
             Self::RecoveryCode(..) => RECOVERY_CODE_CAP,
-            Self::Device(_) => HARD_CAP,
+            Self::Device(_) | Self::UserCode(_) => HARD_CAP,
         }
     }
 }
@@ -283,6 +285,8 @@ impl Attempts {
     pub fn uncount(self, counter: Counter, budgets: &Budgets) -> Self {
         match counter {
             Counter::Totp(_, lane) => self.given_back(lane, budgets),
+            // nothing but the row of failures is guarded: a right one ends it
+            Counter::UserCode(_) => Self { failures: 0, not_before: Timestamp::ZERO, ..self },
             // it was allowed, so nothing stood against trying when it was counted
             Counter::RecoveryCode(..) | Counter::Device(_) => Self {
                 failures: self.failures.saturating_sub(1),

@@ -192,6 +192,14 @@ pub enum Cause {
     NoBreakGlass,
     /// Their hosted sign-ins wait for another time.
     Ttl,
+    /// A user code was drawn.
+    UserCode,
+    /// There is no user code any more.
+    NoUserCode,
+    /// Whoever asked chose the number.
+    NumberByClient,
+    /// Whoever asked chose a number that another open request of the user has.
+    NumberTaken,
 }
 
 impl Cause {
@@ -218,6 +226,10 @@ impl Cause {
             Self::BreakGlass => "break_glass",
             Self::NoBreakGlass => "no_break_glass",
             Self::Ttl => "ttl",
+            Self::UserCode => "user_code",
+            Self::NoUserCode => "no_user_code",
+            Self::NumberByClient => "number_by_client",
+            Self::NumberTaken => "number_taken",
         }
     }
 }

@@ -21,6 +21,10 @@ pub enum Protocol {
     Oidc(OidcClient),
     /// Microsoft Entra External MFA.
     Entra(EntraClient),
+    /// OpenID Connect CIBA: a client that asks without a browser.
+    Ciba(CibaClient),
+    /// The HTTP authentication channel of Keycloak's own CIBA provider.
+    KeycloakCiba(KeycloakRealm),
 }
 
 impl Default for Protocol {
@@ -37,7 +41,21 @@ impl Protocol {
             Self::Api(_) => "api",
             Self::Oidc(_) => "oidc",
             Self::Entra(_) => "entra",
+            Self::Ciba(_) => "ciba",
+            Self::KeycloakCiba(_) => "keycloak_ciba",
         }
+    }
+
+    /// Whether it proves itself by what somebody else signs: then it has no secret.
+    #[must_use]
+    pub const fn has_no_secret(&self) -> bool {
+        matches!(self, Self::Entra(_) | Self::KeycloakCiba(_))
+    }
+
+    /// Whether whoever asks chooses the number. Only where the other side can show nothing else.
+    #[must_use]
+    pub const fn brings_number(&self) -> bool {
+        matches!(self, Self::KeycloakCiba(_))
     }
 }
 
@@ -170,6 +188,68 @@ impl EntraClient {
     }
 }
 
+/// A client of CIBA (OpenID Connect Client-Initiated Backchannel Authentication Core 1.0).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CibaClient {
+    /// Where it is told that there is something to fetch (ping mode, §10.2); without it, it polls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notification_url: Option<String>,
+    /// Whether that may be on a private network or, by plain http, on this machine.
+    #[serde(default)]
+    pub allow_private: bool,
+    /// Whether each request must bring the user's code (`backchannel_user_code_parameter`).
+    #[serde(default)]
+    pub user_code: bool,
+    /// The public keys of its assertions, requests and login hint tokens: a JSON Web Key Set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwks: Option<String>,
+    /// With what its ID tokens are signed.
+    #[serde(default)]
+    pub id_token: TokenAlgorithm,
+}
+
+/// What ends the address at which Keycloak wants to be told an outcome; its keys are beside it.
+const KEYCLOAK_CALLBACK: &str = "/ext/ciba/auth/callback";
+
+/// A realm of a Keycloak that asks people through this server.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeycloakRealm {
+    /// The realm's issuer, as its tokens say it.
+    pub issuer: String,
+    /// Where outcomes go.
+    pub callback_url: String,
+    /// Whether that may be on a private network or, by plain http, on this machine.
+    #[serde(default)]
+    pub allow_private: bool,
+}
+
+impl KeycloakRealm {
+    /// What of a realm's usual addresses wasn't said, from what was: a callback is under its issuer.
+    #[must_use]
+    pub fn completed(mut self) -> Self {
+        const PROTOCOL: &str = "/protocol/openid-connect";
+        if self.callback_url.is_empty() && !self.issuer.is_empty() {
+            self.callback_url = format!("{}{PROTOCOL}{KEYCLOAK_CALLBACK}", self.issuer);
+        }
+        if self.issuer.is_empty()
+            && let Some(protocol) = self.callback_url.strip_suffix(KEYCLOAK_CALLBACK)
+            && let Some(issuer) = protocol.strip_suffix(PROTOCOL)
+        {
+            self.issuer = issuer.to_owned();
+        }
+        self
+    }
+
+    /// Where the realm publishes its keys: beside the callback, so that both are reached on one way. `None` if
+    /// the callback isn't one of Keycloak's.
+    #[must_use]
+    pub fn keys_url(&self) -> Option<String> {
+        self.callback_url.strip_suffix(KEYCLOAK_CALLBACK).map(|base| format!("{base}/certs"))
+    }
+}
+
 /// Why an address can't be registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -281,6 +361,27 @@ mod tests {
             check_return_uri(&format!("https://rp.example/{}", "a".repeat(600))),
             Err(BadUri)
         );
+    }
+
+    #[test]
+    fn a_realm_is_known_by_its_issuer_or_its_callback() {
+        let issuer = "https://kc.example/realms/staff".to_owned();
+        let callback =
+            "https://kc.example/realms/staff/protocol/openid-connect/ext/ciba/auth/callback";
+        let by_issuer = KeycloakRealm { issuer: issuer.clone(), ..Default::default() }.completed();
+        assert_eq!(by_issuer.callback_url, callback);
+        let by_callback =
+            KeycloakRealm { callback_url: callback.to_owned(), ..Default::default() }.completed();
+        assert_eq!(by_callback, by_issuer);
+        let keys = "https://kc.example/realms/staff/protocol/openid-connect/certs";
+        assert_eq!(by_issuer.keys_url().as_deref(), Some(keys));
+        let inside = KeycloakRealm {
+            issuer,
+            callback_url: "http://10.0.0.1:8080/realms/staff/x".to_owned(),
+            allow_private: true,
+        };
+        assert_eq!(inside.clone().completed(), inside);
+        assert_eq!(inside.keys_url(), None);
     }
 
     #[test]

@@ -116,6 +116,7 @@ fn read(asked: rest::CreateChallenge) -> Result<CreateRequest, Problem> {
         ttl: asked.ttl_s.map(|seconds| Duration::from_secs(seconds.into())),
         details: asked.details.into_iter().map(detail).collect(),
         return_url: asked.return_url,
+        number: None,
     })
 }
 

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use axum::http::HeaderMap;
 use data_encoding::BASE64;
 use domain::directory::Integration;
-use domain::protocol::{OidcClient, Protocol};
+use domain::protocol::{CibaClient, Protocol, TokenAlgorithm};
 use http::header::AUTHORIZATION;
-use statement::sha256;
+use statement::{IntegrationId, sha256};
 
 use crate::oauth::{Code, OAuthError};
 use crate::params::Params;
-use crate::{Oidc, PAR, TOKEN, jwt};
+use crate::{BACKCHANNEL, Oidc, PAR, TOKEN, jwt};
 
 /// How a client can prove itself. The secret in a form isn't among them: forms end up in logs.
 pub(crate) const METHODS: [&str; 2] = ["client_secret_basic", "private_key_jwt"];
@@ -21,14 +21,30 @@ const ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 #[derive(Clone)]
 pub(crate) struct Client {
     pub(crate) integration: Arc<Integration>,
-    pub(crate) registered: OidcClient,
 }
 
 impl Client {
     fn of(integration: Arc<Integration>) -> Option<Self> {
         match &integration.protocol {
-            Protocol::Oidc(client) => Some(Self { registered: client.clone(), integration }),
-            Protocol::Api(_) | Protocol::Entra(_) => None,
+            Protocol::Oidc(_) | Protocol::Ciba(_) => Some(Self { integration }),
+            Protocol::Api(_) | Protocol::Entra(_) | Protocol::KeycloakCiba(_) => None,
+        }
+    }
+
+    /// What it registered, if it asks without a browser.
+    pub(crate) fn ciba(&self) -> Option<&CibaClient> {
+        match &self.integration.protocol {
+            Protocol::Ciba(client) => Some(client),
+            _ => None,
+        }
+    }
+
+    /// With what its ID tokens are signed.
+    pub(crate) fn id_token(&self) -> TokenAlgorithm {
+        match &self.integration.protocol {
+            Protocol::Oidc(client) => client.id_token,
+            Protocol::Ciba(client) => client.id_token,
+            _ => TokenAlgorithm::default(),
         }
     }
 
@@ -38,11 +54,19 @@ impl Client {
 
     /// Whether browsers may be sent to `uri`, character by character.
     pub(crate) fn may_return_to(&self, uri: &str) -> bool {
-        self.registered.redirect_uris.iter().any(|one| one == uri)
+        match &self.integration.protocol {
+            Protocol::Oidc(client) => client.redirect_uris.iter().any(|one| one == uri),
+            _ => false,
+        }
     }
 
     pub(crate) fn keys(&self) -> Vec<jsonwebtoken::jwk::Jwk> {
-        self.registered.jwks.as_deref().map(jwt::keys).unwrap_or_default()
+        let set = match &self.integration.protocol {
+            Protocol::Oidc(client) => client.jwks.as_deref(),
+            Protocol::Ciba(client) => client.jwks.as_deref(),
+            _ => None,
+        };
+        set.map(jwt::keys).unwrap_or_default()
     }
 }
 
@@ -110,12 +134,14 @@ impl Oidc {
             .map_err(|_| OAuthError::CLIENT)?;
         let by_itself =
             jwt::text(&claims, "iss") == Some(id) && jwt::text(&claims, "sub") == Some(id);
-        let (token, par) = (self.url(TOKEN), self.url(PAR));
-        let for_us = jwt::is_for(&claims, &[self.issuer(), &token, &par]);
+        let (token, par, backchannel) = (self.url(TOKEN), self.url(PAR), self.url(BACKCHANNEL));
+        let for_us = jwt::is_for(&claims, &[self.issuer(), &token, &par, &backchannel]);
         let jti = jwt::text(&claims, "jti").filter(|jti| !jti.is_empty());
         let good = by_itself && for_us && jwt::holds(&claims, call.now);
         match jti {
-            Some(jti) if good && self.first_use(call, &client, jti).await? => Ok(client),
+            Some(jti) if good && self.first_use(call, client.integration.id, jti).await? => {
+                Ok(client)
+            }
             _ => Err(OAuthError::CLIENT),
         }
     }
@@ -124,11 +150,11 @@ impl Oidc {
     pub(crate) async fn first_use(
         &self,
         call: &mut app::Call,
-        client: &Client,
+        client: IntegrationId,
         once: &str,
     ) -> Result<bool, OAuthError> {
         let key = sha256(&[b"countersign/oidc-once/v1\0", once.as_bytes()]);
-        Ok(self.0.app.is_first_use(call, client.integration.id, key).await?)
+        Ok(self.0.app.is_first_use(call, client, key).await?)
     }
 }
 

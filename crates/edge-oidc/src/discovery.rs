@@ -8,7 +8,7 @@ use http::HeaderValue;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
 use serde_json::{Value, json};
 
-use crate::{AUTHORIZE, JWKS, Oidc, PAR, TOKEN, USERINFO, acr, client, jwt};
+use crate::{AUTHORIZE, BACKCHANNEL, JWKS, Oidc, PAR, TOKEN, USERINFO, acr, ciba, client, jwt};
 
 pub(crate) async fn document(State(oidc): State<Oidc>) -> Response {
     whole(&metadata(&oidc).to_string())
@@ -44,7 +44,11 @@ fn metadata(oidc: &Oidc) -> Value {
         "scopes_supported": ["openid", "profile"],
         "response_types_supported": ["code"],
         "response_modes_supported": ["query", "form_post"],
-        "grant_types_supported": ["authorization_code"],
+        "grant_types_supported": ["authorization_code", ciba::GRANT],
+        "backchannel_authentication_endpoint": oidc.url(BACKCHANNEL),
+        "backchannel_token_delivery_modes_supported": ["poll", "ping"],
+        "backchannel_authentication_request_signing_alg_values_supported": signing,
+        "backchannel_user_code_parameter_supported": true,
         "code_challenge_methods_supported": ["S256"],
         "subject_types_supported": ["public"],
         "ui_locales_supported": http_limits::LANGUAGES,

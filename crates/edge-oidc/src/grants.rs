@@ -33,6 +33,11 @@ impl Secret {
         BASE64URL_NOPAD.decode(text.as_bytes()).ok()?.try_into().ok().map(Self)
     }
 
+    /// The same once more: copies are made by name.
+    pub(crate) const fn copy(&self) -> Self {
+        Self(self.0)
+    }
+
     pub(crate) fn reveal(&self) -> String {
         BASE64URL_NOPAD.encode(&self.0)
     }
@@ -119,6 +124,11 @@ impl Grants {
                 None
             }
         }
+    }
+
+    /// Lets `access` work; `false` if there are too many.
+    pub(crate) fn admit(&self, now: Timestamp, access: &Secret, passed: Passed) -> bool {
+        self.access.insert(now, access.key(), passed)
     }
 
     pub(crate) fn who(&self, now: Timestamp, access: &Secret) -> Option<Passed> {

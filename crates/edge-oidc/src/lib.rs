@@ -1,4 +1,5 @@
-//! OpenID provider: the code flow for any relying party, and Microsoft Entra External MFA at an issuer of its own.
+//! OpenID provider: the code flow for any relying party, CIBA for clients without a browser, Microsoft Entra
+//! External MFA at an issuer of its own, and the authentication channel of Keycloak's CIBA.
 //!
 //! It asks nobody itself: it starts a sign-in (`app::sign_ins`), whose page another edge shows, and is handed
 //! the end. There is no session here: each request is one challenge, so `prompt=none` never succeeds.
@@ -11,14 +12,17 @@
 
 mod acr;
 mod authorize;
+mod ciba;
 mod client;
 mod discovery;
 mod entra;
 mod grants;
 mod jwt;
+mod keycloak;
 mod oauth;
 mod par;
 mod params;
+mod published;
 mod request;
 mod returning;
 mod table;
@@ -31,14 +35,46 @@ use std::sync::Arc;
 use app::sign_ins::SignIns;
 use axum::Router;
 use axum::routing::{get, post};
+use bytes::Bytes;
+use jsonwebtoken::jwk::Jwk;
+use ports::BoxFuture;
+use tokio::sync::watch;
 
 pub use entra::{Entra, Fetch, router as entra_router};
 
 use crate::grants::Grants;
 use crate::par::Pushed;
+use crate::published::Published;
 
 /// Makes what each request is given: the time and randomness.
 pub type MakeCall = Arc<dyn Fn() -> app::Call + Send + Sync>;
+
+/// What is told to somebody. Redacted in `Debug`.
+pub struct Post {
+    /// Where: as it was registered.
+    pub url: String,
+    /// Whether that may be on a private network or, by plain http, on this machine.
+    pub allow_private: bool,
+    /// What proves who tells it.
+    pub bearer: String,
+    /// JSON.
+    pub body: String,
+}
+
+impl fmt::Debug for Post {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Post(redacted)")
+    }
+}
+
+/// What this provider asks and tells others by itself. Made by the server: this crate opens no connection.
+/// Bounded in size and time; never follows a redirect, never speaks to an address that isn't allowed.
+pub trait Outgoing: Send + Sync {
+    /// The body of a document, which must be a success.
+    fn get(&self, url: String, allow_private: bool) -> BoxFuture<'_, Result<Bytes, String>>;
+    /// The status that somebody answers with.
+    fn post(&self, post: Post) -> BoxFuture<'_, Result<u16, String>>;
+}
 
 /// The OpenID provider.
 #[derive(Clone)]
@@ -50,6 +86,11 @@ struct Inner {
     sign_ins: Arc<SignIns>,
     grants: Arc<Grants>,
     pushed: Pushed,
+    pace: ciba::Pace,
+    followed: ciba::Room,
+    outgoing: Arc<dyn Outgoing>,
+    realms: Published<Jwk>,
+    stopping: watch::Receiver<bool>,
 }
 
 impl fmt::Debug for Oidc {
@@ -59,15 +100,27 @@ impl fmt::Debug for Oidc {
 }
 
 impl Oidc {
-    /// A provider that starts sign-ins in `sign_ins`. Its issuer is the server's address.
+    /// A provider that starts sign-ins in `sign_ins` and tells others by `outgoing`, until `stopping` turns true.
+    /// Its issuer is the server's address.
     #[must_use]
-    pub fn new(app: Arc<app::App>, call: MakeCall, sign_ins: Arc<SignIns>) -> Self {
+    pub fn new(
+        app: Arc<app::App>,
+        call: MakeCall,
+        sign_ins: Arc<SignIns>,
+        outgoing: Arc<dyn Outgoing>,
+        stopping: watch::Receiver<bool>,
+    ) -> Self {
         Self(Arc::new(Inner {
             app,
             call,
             sign_ins,
             grants: Arc::new(Grants::new()),
             pushed: Pushed::new(),
+            pace: ciba::Pace::new(),
+            followed: ciba::Room::new(),
+            outgoing,
+            realms: Published::new(),
+            stopping,
         }))
     }
 
@@ -87,6 +140,7 @@ impl Oidc {
 const AUTHORIZE: &str = "/oidc/authorize";
 const TOKEN: &str = "/oidc/token";
 const PAR: &str = "/oidc/par";
+const BACKCHANNEL: &str = "/oidc/bc-authorize";
 const USERINFO: &str = "/oidc/userinfo";
 const JWKS: &str = "/oidc/jwks.json";
 
@@ -100,6 +154,8 @@ pub fn router(oidc: Oidc) -> Router {
         .route(AUTHORIZE, get(authorize::by_query).post(authorize::by_form))
         .route(PAR, post(par::push))
         .route(TOKEN, post(token::exchange))
+        .route(BACKCHANNEL, post(ciba::ask))
+        .route("/keycloak/{client}/ciba", post(keycloak::channel))
         .route(USERINFO, get(userinfo::show).post(userinfo::show))
         .with_state(oidc)
 }

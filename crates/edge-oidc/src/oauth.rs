@@ -6,8 +6,8 @@ use http::header::{CACHE_CONTROL, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde_json::json;
 
-/// The codes that this provider answers with (RFC 6749 §4.1.2.1 and §5.2, OpenID Connect Core §3.1.2.6, RFC 9101
-/// §6.3, RFC 9126 §2.3, OpenID Connect Unmet Authentication Requirements).
+/// The codes that this provider answers with (RFC 6749 §4.1.2.1 and §5.2, RFC 6750 §3.1, OpenID Connect Core
+/// §3.1.2.6, RFC 9101 §6.3, RFC 9126 §2.3, OpenID Connect Unmet Authentication Requirements, CIBA Core §11 and §13).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Code {
     InvalidRequest,
@@ -24,6 +24,16 @@ pub(crate) enum Code {
     InvalidRequestObject,
     RequestUriNotSupported,
     RegistrationNotSupported,
+    InvalidToken,
+    UnauthorizedClient,
+    ExpiredLoginHintToken,
+    UnknownUserId,
+    UserCodeMissing,
+    UserCodeWrong,
+    InvalidBindingMessage,
+    AuthorizationPending,
+    SlowDown,
+    ExpiredToken,
 }
 
 impl Code {
@@ -43,12 +53,22 @@ impl Code {
             Self::InvalidRequestObject => "invalid_request_object",
             Self::RequestUriNotSupported => "request_uri_not_supported",
             Self::RegistrationNotSupported => "registration_not_supported",
+            Self::InvalidToken => "invalid_token",
+            Self::UnauthorizedClient => "unauthorized_client",
+            Self::ExpiredLoginHintToken => "expired_login_hint_token",
+            Self::UnknownUserId => "unknown_user_id",
+            Self::UserCodeMissing => "missing_user_code",
+            Self::UserCodeWrong => "invalid_user_code",
+            Self::InvalidBindingMessage => "invalid_binding_message",
+            Self::AuthorizationPending => "authorization_pending",
+            Self::SlowDown => "slow_down",
+            Self::ExpiredToken => "expired_token",
         }
     }
 
     const fn status(self) -> StatusCode {
         match self {
-            Self::InvalidClient => StatusCode::UNAUTHORIZED,
+            Self::InvalidClient | Self::InvalidToken => StatusCode::UNAUTHORIZED,
             Self::TemporarilyUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::ServerError => StatusCode::INTERNAL_SERVER_ERROR,
             _ => StatusCode::BAD_REQUEST,
@@ -77,6 +97,11 @@ impl OAuthError {
     /// The grant isn't there, was used, or isn't this client's.
     pub(crate) const GRANT: Self =
         Self::new(Code::InvalidGrant, "the code is unknown, used, or made out to another request");
+    /// The client isn't registered for this.
+    pub(crate) const KIND: Self =
+        Self::new(Code::UnauthorizedClient, "this client isn't registered for that");
+    /// What only we can cause; the log says more.
+    pub(crate) const OURS: Self = Self::new(Code::ServerError, "that went wrong here");
 }
 
 impl From<app::Error> for OAuthError {
@@ -89,7 +114,7 @@ impl From<app::Error> for OAuthError {
             app::Error::Unauthenticated | app::Error::NotFound => Self::CLIENT,
             error => {
                 tracing::error!(%error, "request failed");
-                Self::new(Code::ServerError, "that went wrong here")
+                Self::OURS
             }
         }
     }
@@ -101,9 +126,13 @@ impl IntoResponse for OAuthError {
         let mut response = (self.code.status(), Json(body)).into_response();
         let headers = response.headers_mut();
         no_store(headers);
-        if self.code == Code::InvalidClient {
-            let value = HeaderValue::from_static("Basic realm=\"countersign\", charset=\"UTF-8\"");
-            headers.insert(WWW_AUTHENTICATE, value);
+        let scheme = match self.code {
+            Code::InvalidClient => Some("Basic realm=\"countersign\", charset=\"UTF-8\""),
+            Code::InvalidToken => Some("Bearer realm=\"countersign\", error=\"invalid_token\""),
+            _ => None,
+        };
+        if let Some(scheme) = scheme {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
         }
         if self.code == Code::TemporarilyUnavailable {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("2"));

@@ -8,7 +8,8 @@ const MAX_PARAMS: usize = 64;
 const MAX_VALUE: usize = 2 * 1024;
 /// Longest value that holds a JWT or a document.
 const MAX_DOCUMENT: usize = 32 * 1024;
-const DOCUMENTS: [&str; 4] = ["request", "id_token_hint", "client_assertion", "claims"];
+const DOCUMENTS: [&str; 5] =
+    ["request", "id_token_hint", "login_hint_token", "client_assertion", "claims"];
 
 /// Why parameters can't be read. Says nothing of their values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +59,11 @@ impl Params {
             // whichever was meant, neither is used to lead a browser anywhere
             self.values.remove(name);
         }
+    }
+
+    /// Their names.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.values.keys().map(String::as_str)
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&str> {

@@ -101,24 +101,33 @@ pub(crate) async fn signed(
     if !jwt::holds(&claims, call.now) {
         return Err(bad("exp must be there, at most ten minutes ahead, and nbf and iat not ahead"));
     }
-    // it went through a browser, which could send it again to ring again
-    if !oidc.first_use(call, client, object).await? {
+    // it went through a browser, which could send it again to ring again. Without its signature: of an ECDSA one
+    // everybody can make another that verifies
+    let (signed, _) = object.rsplit_once('.').unwrap_or((object, ""));
+    if !oidc.first_use(call, client.integration.id, signed).await? {
         return Err(bad("a request object is used once"));
     }
+    inner(&claims).map(Some).map_err(bad)
+}
+
+/// The parameters that a request object holds; else what is wrong.
+pub(crate) fn inner(claims: &Claims) -> Result<Params, &'static str> {
     let mut inner = Params::default();
-    for (name, value) in &claims {
+    for (name, value) in claims {
         match value {
             _ if NO_PARAMETERS.contains(&name.as_str()) => {}
+            // as if it weren't there: some libraries sign what nobody set
+            Value::Null => {}
             Value::String(text) => inner.add(name, text),
             Value::Number(number) => inner.add(name, &number.to_string()),
             Value::Object(_) if name == "claims" => inner.add(name, &value.to_string()),
-            _ => return Err(bad("a member that isn't a text or a number")),
+            _ => return Err("a member that isn't a text or a number"),
         }
     }
     if ["request", "request_uri"].iter().any(|name| inner.get(name).is_some()) {
-        return Err(bad("a request object inside a request object"));
+        return Err("a request object inside a request object");
     }
-    Ok(Some(inner))
+    Ok(inner)
 }
 
 /// What a request asks for. `back` has been found to be the client's.
@@ -171,7 +180,7 @@ pub(crate) fn read(
         whom,
         called,
         rings,
-        id_token: client.registered.id_token,
+        id_token: client.id_token(),
         languages: params.get("ui_locales").map(str::to_owned),
         unasked,
     })
@@ -261,29 +270,56 @@ fn whom(
 ) -> Result<(Whom, String, bool), OAuthError> {
     let by_client = channel == Channel::Client;
     if let Some(hint) = params.get("id_token_hint") {
-        let bad =
-            OAuthError::invalid("id_token_hint must be an ID token of this issuer for this client");
-        let keys = jwt::keys(&oidc.0.app.vault().token_jwks(&TokenAlgorithm::ALL, call.now));
-        let ours = [jsonwebtoken::Algorithm::RS256, jsonwebtoken::Algorithm::ES256];
-        let claims = jwt::verify(hint, &keys, &ours).map_err(|_| bad)?;
-        let ours = jwt::text(&claims, "iss") == Some(oidc.issuer());
-        let user = jwt::text(&claims, "sub").and_then(|sub| sub.parse().ok());
-        let (Some(user), true, true) = (user, ours, jwt::is_for(&claims, &[&client.id()])) else {
-            return Err(bad);
-        };
-        let age = jwt::time(&claims, "iat").map(|at| call.now.seconds() as f64 - at);
+        let claims = hinted(oidc, call, client, hint)?;
+        let age = jwt::time(&claims.all, "iat").map(|at| call.now.seconds() as f64 - at);
         let recent = age.is_some_and(|age| age < HINT_AGE_S);
-        let called = jwt::text(&claims, "preferred_username").unwrap_or_default().to_owned();
-        return Ok((Whom::User(UserRef::Id(user)), called, by_client || recent));
+        let called = jwt::text(&claims.all, "preferred_username").unwrap_or_default().to_owned();
+        return Ok((Whom::User(claims.user), called, by_client || recent));
     }
     let Some(hint) = params.get("login_hint") else {
         return Ok((Whom::Unnamed, String::new(), false));
     };
-    let bad = OAuthError::invalid("login_hint must be a user's name or id");
+    let user = named(hint).ok_or(OAuthError::invalid("login_hint must be a user's name or id"))?;
+    let called = match &user {
+        UserRef::Name(name) => name.clone(),
+        UserRef::Id(_) => hint.to_owned(),
+    };
+    Ok((Whom::User(user), called, by_client))
+}
+
+/// An ID token of ours that came back.
+pub(crate) struct Hinted {
+    pub(crate) user: UserRef,
+    all: Claims,
+}
+
+/// Reads `id_token_hint`, which may have expired (OpenID Connect Core §3.1.2.1).
+pub(crate) fn hinted(
+    oidc: &Oidc,
+    call: &app::Call,
+    client: &Client,
+    hint: &str,
+) -> Result<Hinted, OAuthError> {
+    let bad =
+        OAuthError::invalid("id_token_hint must be an ID token of this issuer for this client");
+    let keys = jwt::keys(&oidc.0.app.vault().token_jwks(&TokenAlgorithm::ALL, call.now));
+    let ours = [jsonwebtoken::Algorithm::RS256, jsonwebtoken::Algorithm::ES256];
+    let all = jwt::verify(hint, &keys, &ours).map_err(|_| bad)?;
+    let is_ours = jwt::text(&all, "iss") == Some(oidc.issuer());
+    let user = jwt::text(&all, "sub").and_then(|sub| sub.parse().ok());
+    match user {
+        Some(user) if is_ours && jwt::is_for(&all, &[&client.id()]) => {
+            Ok(Hinted { user: UserRef::Id(user), all })
+        }
+        _ => Err(bad),
+    }
+}
+
+/// The user of a hint: an id, or a name with or without `name:`.
+pub(crate) fn named(hint: &str) -> Option<UserRef> {
     if let Ok(id) = hint.parse() {
-        return Ok((Whom::User(UserRef::Id(id)), hint.to_owned(), by_client));
+        return Some(UserRef::Id(id));
     }
     let name = hint.strip_prefix("name:").unwrap_or(hint);
-    let name = domain::directory::name(name).map_err(|_| bad)?;
-    Ok((Whom::User(UserRef::Name(name.clone())), name, by_client))
+    domain::directory::name(name).ok().map(UserRef::Name)
 }

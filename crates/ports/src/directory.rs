@@ -87,7 +87,7 @@ pub enum Change {
     EndFactorWait(UserId, FactorId),
     /// Notes that something was asked for that takes a second person.
     AskSecond(UserId, SecondRequest),
-    /// Removes all factors, revokes all devices, cancels all tickets, raises the epoch.
+    /// Removes all factors and the user code, revokes all devices, cancels all tickets, raises the epoch.
     ResetUser(UserId, Timestamp),
     /// Another key that signs tokens; its number must be free.
     AddTokenKey(NewTokenKey),
@@ -95,6 +95,8 @@ pub enum Change {
     Link(IntegrationId, String, UserId, Timestamp),
     /// Ends that.
     Unlink(IntegrationId, String),
+    /// The keyed hash of a user's code, in place of the one before, or none; its counter reset.
+    PutUserCode(UserId, Option<[u8; 32]>),
     /// Raises a user's epoch: their device cookies end.
     EndCookies(UserId),
     /// A device has had its user's notices up to this one.
@@ -151,6 +153,9 @@ pub trait Directory: Send + Sync {
         tenant: TenantId,
         user: UserRef,
     ) -> BoxFuture<'_, Result<Option<Arc<UserRecord>>, StoreError>>;
+
+    /// The keyed hash of a user's code, if there is one.
+    fn user_code(&self, user: UserId) -> BoxFuture<'_, Result<Option<[u8; 32]>, StoreError>>;
 
     /// The user who owns a device.
     fn device_owner(

@@ -34,6 +34,8 @@ pub enum MacKey {
     Place,
     /// What leads to a challenge's hosted page, and what its browser brings back from there.
     Return,
+    /// User codes, as they are kept.
+    UserCode,
 }
 
 /// A sealed value that doesn't open: changed, moved, or sealed under a key that is gone.

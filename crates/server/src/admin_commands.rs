@@ -273,9 +273,18 @@ fn new_integration(new: NewIntegration) -> Value {
         ("other_audience", new.other_audience),
         ("cloud", new.cloud),
         ("fake", new.fake),
+        ("mode", new.mode),
+        ("notification_url", new.notification_url),
+        ("callback_url", new.callback_url),
+        ("issuer", new.issuer),
     ] {
         if let Some(value) = value {
             body[name] = Value::String(value);
+        }
+    }
+    for (name, on) in [("user_code", new.user_code), ("allow_private", new.allow_private)] {
+        if on {
+            body[name] = Value::Bool(true);
         }
     }
     if !new.method.is_empty() {
@@ -300,6 +309,10 @@ fn about_user(user: User) -> Ask {
             .with("limit", limit.map(|limit| limit.to_string()))
             .with("cursor", cursor),
         User::Show { user } => Ask::get(format!("/users/{}", encode(&user))),
+        User::Code { user, remove } => {
+            let path = format!("/users/{}/code", encode(&user));
+            if remove { Ask::delete(path) } else { Ask::post(path, json!({})) }
+        }
         User::Contain { user, reason } => {
             let body = reason.map_or_else(|| json!({}), |reason| json!({"reason": reason}));
             Ask::post(format!("/users/{}/contain", encode(&user)), body)

@@ -1,11 +1,11 @@
-//! One document from elsewhere: bounded in size and time, redirects refused.
+//! Documents from elsewhere, and what is told there: bounded in size and time, redirects refused.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, HOST, USER_AGENT};
-use http::{HeaderMap, Request, StatusCode, Uri};
+use edge_oidc::{Outgoing, Post};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::webhooks::trust;
+use crate::webhooks::{AGENT, Target, carry, connect, trust};
 
 /// How long all of it may take: a person waits at a page.
 const WITHIN: Duration = Duration::from_secs(5);
@@ -23,7 +23,9 @@ const WITHIN: Duration = Duration::from_secs(5);
 const MAX_BODY: usize = 256 * 1024;
 /// Largest head of a reply.
 const MAX_HEAD: usize = 16 * 1024;
-const AGENT: &str = concat!("countersign/", env!("CARGO_PKG_VERSION"));
+
+/// Ends that were told to clients, by outcome.
+const CALLBACKS: &str = "countersign_oidc_callbacks_total";
 
 /// A reply, whatever its status.
 #[derive(Debug)]
@@ -49,6 +51,50 @@ impl Fetcher {
     pub(crate) async fn fetch(&self, url: &str) -> Result<Fetched, String> {
         let fetched = tokio::time::timeout(WITHIN, self.exchange(url)).await;
         fetched.map_err(|_| "no reply in time".to_owned())?
+    }
+
+    /// One document of a place that somebody registered: only from an address that may be spoken to.
+    async fn fetch_guarded(&self, url: &str, allow_private: bool) -> Result<Fetched, String> {
+        let target = Target::parse(url, allow_private)?;
+        let request = Request::get(&target.path)
+            .header(HOST, &target.authority)
+            .header(USER_AGENT, AGENT)
+            .header(ACCEPT, "application/json")
+            .body(Full::new(Bytes::new()))
+            .map_err(|error| error.to_string())?;
+        let fetched = async {
+            let failed = |error: crate::webhooks::Failure| error.to_string();
+            let stream = connect(&target, allow_private).await.map_err(failed)?;
+            if !target.https {
+                return read(stream, request).await;
+            }
+            let name = ServerName::try_from(target.host.clone()).map_err(|e| e.to_string())?;
+            let stream = self.tls.connect(name, stream).await.map_err(|e| e.to_string())?;
+            read(stream, request).await
+        };
+        tokio::time::timeout(WITHIN, fetched).await.map_err(|_| "no reply in time".to_owned())?
+    }
+
+    /// Tells somebody at a place that was registered something: the status of the answer.
+    async fn tell(&self, post: Post) -> Result<u16, (&'static str, String)> {
+        let malformed = |error: String| ("forbidden", error);
+        let target = Target::parse(&post.url, post.allow_private).map_err(malformed)?;
+        let mut bearer = HeaderValue::from_str(&format!("Bearer {}", post.bearer))
+            .map_err(|error| malformed(error.to_string()))?;
+        bearer.set_sensitive(true);
+        let request = Request::post(&target.path)
+            .header(HOST, &target.authority)
+            .header(USER_AGENT, AGENT)
+            .header(CONTENT_TYPE, "application/json")
+            .header(AUTHORIZATION, bearer)
+            .body(Full::new(Bytes::from(post.body)))
+            .map_err(|error| malformed(error.to_string()))?;
+        let told = carry(&self.tls, (&target, post.allow_private), request);
+        match tokio::time::timeout(WITHIN, told).await {
+            Ok(Ok(status)) => Ok(status.as_u16()),
+            Ok(Err(failure)) => Err((failure.outcome(), failure.to_string())),
+            Err(_) => Err(("timeout", "no reply in time".to_owned())),
+        }
     }
 
     async fn exchange(&self, url: &str) -> Result<Fetched, String> {
@@ -109,16 +155,48 @@ where
 }
 
 /// Documents for edges.
-pub(crate) struct Documents(pub(crate) Arc<Fetcher>);
+pub(crate) struct Documents(Fetcher);
+
+impl Documents {
+    pub(crate) fn new() -> Result<Self, String> {
+        Fetcher::new().map(Self)
+    }
+}
+
+impl Outgoing for Documents {
+    fn get(&self, url: String, allow_private: bool) -> BoxFuture<'_, Result<Bytes, String>> {
+        Box::pin(async move {
+            let fetched = self.0.fetch_guarded(&url, allow_private).await?;
+            succeeded(&url, fetched)
+        })
+    }
+
+    fn post(&self, post: Post) -> BoxFuture<'_, Result<u16, String>> {
+        Box::pin(async move {
+            let told = self.0.tell(post).await;
+            let outcome = match &told {
+                Ok(200..=299) => "delivered",
+                Ok(_) => "refused",
+                Err((outcome, _)) => outcome,
+            };
+            metrics::counter!(CALLBACKS, "outcome" => outcome).increment(1);
+            told.map_err(|(_, error)| error)
+        })
+    }
+}
+
+fn succeeded(url: &str, fetched: Fetched) -> Result<Bytes, String> {
+    if fetched.status.is_success() {
+        return Ok(fetched.body);
+    }
+    Err(format!("{url} answered {}", fetched.status.as_u16()))
+}
 
 impl edge_oidc::Fetch for Documents {
     fn get(&self, url: String) -> BoxFuture<'_, Result<Bytes, String>> {
         Box::pin(async move {
             let fetched = self.0.fetch(&url).await?;
-            if fetched.status.is_success() {
-                return Ok(fetched.body);
-            }
-            Err(format!("{url} answered {}", fetched.status.as_u16()))
+            succeeded(&url, fetched)
         })
     }
 }

@@ -33,7 +33,7 @@ use crate::config::Config;
 use crate::connections::Bounds;
 use crate::data_dir::{DataDir, DataDirError};
 use crate::exit::Exit;
-use crate::fetch::{Documents, Fetcher};
+use crate::fetch::Documents;
 use crate::guard;
 use crate::listener::{BindError, Listener, raise_open_files};
 use crate::operations::{self, Readiness};
@@ -239,10 +239,7 @@ impl Node {
         let origins = authenticator.iter().flat_map(|site| site.origins.clone()).collect();
         let limits = Limits { origins, ..Limits::of(u32::try_from(held).unwrap_or(u32::MAX)) };
         let gateway = Gateway::new(Arc::clone(&app), Arc::clone(&calls), limits, stopping.clone());
-        let oidc = Oidc::new(Arc::clone(&app), Arc::clone(&calls), Arc::clone(&sign_ins));
-        let fetcher = Arc::new(Fetcher::new().map_err(StartError::Trust)?);
-        let (shared, documents) = (Arc::clone(&sign_ins), Arc::new(Documents(fetcher)));
-        let entra = Entra::new(Arc::clone(&app), Arc::clone(&calls), shared, documents, secure);
+        let parties = relying_parties(&app, &calls, &sign_ins, &stopping, secure)?;
         let pages = Pages {
             app: Arc::clone(&app),
             call: calls,
@@ -253,8 +250,7 @@ impl Node {
         };
         let router = rest_router(rest.clone())
             .merge(edge_ws::router(gateway.clone()))
-            .merge(edge_pages::dress(edge_oidc::router(oidc)))
-            .merge(edge_pages::dress(edge_oidc::entra_router(entra)))
+            .merge(parties)
             .merge(edge_pages::router(pages));
         let router = led_to(router, authenticator.as_ref());
         let fronted = Front {
@@ -368,6 +364,24 @@ async fn demo(app: &App, trial: Option<Trial>) -> Result<Option<Demo>, StartErro
     let tenant = app.find_tenant(None).await?.id;
     let integration = app.find_integration(tenant, crate::demo::INTEGRATION).await?.id;
     Ok(Some(Demo { integration, user: trial.user }))
+}
+
+/// The edges for whoever speaks a standard protocol.
+fn relying_parties(
+    app: &Arc<App>,
+    calls: &edge_oidc::MakeCall,
+    sign_ins: &Arc<SignIns>,
+    stopping: &watch::Receiver<bool>,
+    secure: bool,
+) -> Result<Router, StartError> {
+    let documents = Arc::new(Documents::new().map_err(StartError::Trust)?);
+    let given = || (Arc::clone(app), Arc::clone(calls), Arc::clone(sign_ins));
+    let ((app, calls, shared), outgoing) = (given(), Arc::clone(&documents));
+    let oidc = Oidc::new(app, calls, shared, outgoing, stopping.clone());
+    let (app, calls, shared) = given();
+    let entra = Entra::new(app, calls, shared, documents, secure);
+    let oidc = edge_pages::dress(edge_oidc::router(oidc));
+    Ok(oidc.merge(edge_pages::dress(edge_oidc::entra_router(entra))))
 }
 
 async fn name_operator(mut request: Request, next: Next) -> Response {

@@ -112,8 +112,14 @@ async fn sealing_twice_gives_two_values(mut world: VaultWorld) {
 
 async fn each_mac_has_a_key_of_its_own(world: VaultWorld) {
     let vault = world.vault();
-    let keys =
-        [MacKey::DeviceCookie, MacKey::Shard, MacKey::UnknownUser, MacKey::Place, MacKey::Return];
+    let keys = [
+        MacKey::DeviceCookie,
+        MacKey::Shard,
+        MacKey::UnknownUser,
+        MacKey::Place,
+        MacKey::Return,
+        MacKey::UserCode,
+    ];
     let macs: HashSet<_> = keys.map(|key| vault.mac(key, &[b"bytes"])).into();
     assert_eq!(macs.len(), keys.len());
     let whole = vault.mac(MacKey::Shard, &[b"bytes"]);

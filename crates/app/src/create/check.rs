@@ -98,7 +98,7 @@ fn check_return_url(protocol: &Protocol, url: Option<&str>) -> Result<(), Error>
         (Protocol::Api(client), Some(url)) if client.return_urls.iter().any(|one| one == url) => {
             Ok(())
         }
-        (Protocol::Api(_) | Protocol::Oidc(_) | Protocol::Entra(_), Some(_)) => {
+        (_, Some(_)) => {
             Err(Error::invalid("return_url", "must be, to the letter, one that is registered"))
         }
     }

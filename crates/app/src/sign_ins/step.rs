@@ -175,6 +175,7 @@ impl App {
             ttl: ttl.and_then(|record| record.user.ttl),
             details: Vec::new(),
             return_url: None,
+            number: None,
         };
         let created = match self.create_challenge(call, caller, request, None).await {
             Ok(created) => created,
@@ -198,13 +199,7 @@ impl App {
     ) -> Result<(End, Option<String>), Error> {
         match self.redeem(call, caller, asked.id, &context.browser_session, None).await {
             Ok(receipt) => {
-                let passed = Passed {
-                    user: receipt.user,
-                    name: receipt.name,
-                    proof: receipt.proof,
-                    acr: receipt.acr,
-                    at: receipt.at,
-                };
+                let passed = Passed::from(&receipt);
                 Ok((End::SignedIn(passed), Some(receipt.device_cookie)))
             }
             Err(Error::AlreadyRedeemed) => Ok((End::Elsewhere, None)),

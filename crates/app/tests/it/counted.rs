@@ -111,6 +111,7 @@ counted!(Directory {
         }
     }
     fn key_owner(hash: [u8; 32]) -> Stored<'_, Option<Arc<KeyOwner>>>;
+    fn user_code(user: UserId) -> Stored<'_, Option<[u8; 32]>>;
     fn device_owner(device: DeviceId) -> Stored<'_, Option<Arc<UserRecord>>>;
     fn integration(id: IntegrationId) -> Stored<'_, Option<Arc<Integration>>>;
     fn linked(integration: IntegrationId, subject: String) -> Stored<'_, Option<UserId>>;

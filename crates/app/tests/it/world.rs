@@ -222,6 +222,7 @@ impl World {
             ttl: None,
             details: Vec::new(),
             return_url: None,
+            number: None,
         }
     }
 

@@ -10,3 +10,9 @@ CREATE TABLE links (
     PRIMARY KEY (integration, subject)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX links_of_user ON links (user_id);
+
+-- What a person tells a client so that it may ask them: a keyed hash.
+CREATE TABLE user_codes (
+    user_id BLOB PRIMARY KEY REFERENCES users (id),
+    hash BLOB NOT NULL
+) STRICT, WITHOUT ROWID;

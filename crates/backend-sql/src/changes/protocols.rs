@@ -1,10 +1,12 @@
 //! What integrations of hosted protocols need: keys that sign tokens, and whose people are which users.
 
+use domain::attempts::Counter;
 use ports::{DirectoryError, NewTokenKey};
 use sqlx::SqliteConnection;
 use statement::{IntegrationId, Timestamp, UserId};
 
 use super::{Changed, exactly_one};
+use crate::attempts::forget;
 use crate::codec::int;
 use crate::people::Stale;
 use crate::vault::kind_of;
@@ -23,6 +25,26 @@ pub(super) async fn add_token_key(conn: &mut SqliteConnection, key: &NewTokenKey
     .execute(conn)
     .await?;
     Ok(Stale::Nothing)
+}
+
+pub(super) async fn put_user_code(
+    conn: &mut SqliteConnection,
+    user: UserId,
+    hash: Option<[u8; 32]>,
+) -> Changed<()> {
+    forget(conn, Counter::UserCode(user)).await?;
+    let query = match hash {
+        Some(hash) => sqlx::query(
+            "INSERT INTO user_codes (user_id, hash) VALUES ($1, $2)
+             ON CONFLICT (user_id) DO UPDATE SET hash = excluded.hash",
+        )
+        .bind(user.as_bytes().as_slice())
+        .bind(hash.to_vec()),
+        None => sqlx::query("DELETE FROM user_codes WHERE user_id = $1")
+            .bind(user.as_bytes().as_slice()),
+    };
+    query.execute(conn).await?;
+    Ok(())
 }
 
 pub(super) async fn link(

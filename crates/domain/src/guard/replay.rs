@@ -16,7 +16,7 @@ use super::policy::Policy;
 use super::reason::Reason;
 use super::sources::Asker;
 use crate::attempts::{Attempts, Lane};
-use crate::audit::{Event, Judgement, Public, Told};
+use crate::audit::{Cause, Event, Judgement, Public, Told};
 use crate::challenge::{Collect, Decided, Decision, Method, Mode};
 
 /// An audit row.
@@ -277,7 +277,12 @@ impl<'r> Step<'r, '_> {
         let beside = user.cell.open.iter().filter(|open| !open.charge.displaced);
         let beside = beside.filter(|open| !gone.contains(&open.id));
         let memory = user.cell.memory.at(policy, now);
-        let verdict = judge_create(policy, &memory, beside.map(|open| &open.charge), &facts, now);
+        let mut verdict =
+            judge_create(policy, &memory, beside.map(|open| &open.charge), &facts, now);
+        if public.cause.as_deref() == Some(Cause::NumberTaken.name()) {
+            // whatever a policy says: it couldn't be typed
+            verdict.mode = Mode::Decoy;
+        }
         self.flush(user, superseded);
         let cell = std::mem::take(&mut user.cell);
         let which: (ChallengeId, IntegrationId) = (id, integration);

@@ -4,7 +4,9 @@ use app::NewIntegration;
 use axum::extract::{Path, State};
 use domain::challenge::Methods;
 use domain::directory::{ApiKey, Integration, Scope, Tenant};
-use domain::protocol::{ApiClient, Cloud, EntraClient, OidcClient, Protocol, TokenAlgorithm};
+use domain::protocol::{
+    ApiClient, CibaClient, Cloud, EntraClient, KeycloakRealm, OidcClient, Protocol, TokenAlgorithm,
+};
 use http::StatusCode;
 use http_limits::{Code, Json, Problem};
 use serde::{Deserialize, Serialize};
@@ -82,6 +84,18 @@ pub(super) struct Shown {
     return_urls: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tenant_ids: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mode: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notification_url: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_code: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issuer: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    callback_url: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    number: Option<&'static str>,
     purposes: Vec<rest::Purpose>,
     methods: Vec<rest::Method>,
     scopes: Vec<&'static str>,
@@ -92,22 +106,33 @@ pub(super) struct Shown {
 
 impl From<&Integration> for Shown {
     fn from(integration: &Integration) -> Self {
+        let (ciba, keycloak) = match &integration.protocol {
+            Protocol::Ciba(client) => (Some(client), None),
+            Protocol::KeycloakCiba(realm) => (None, Some(realm)),
+            Protocol::Api(_) | Protocol::Oidc(_) | Protocol::Entra(_) => (None, None),
+        };
         Self {
             integration: integration.id.to_string(),
             name: integration.name.clone(),
             kind: integration.protocol.name(),
             redirect_uris: match &integration.protocol {
                 Protocol::Oidc(client) => client.redirect_uris.clone(),
-                Protocol::Api(_) | Protocol::Entra(_) => Vec::new(),
+                _ => Vec::new(),
             },
             return_urls: match &integration.protocol {
                 Protocol::Api(client) => client.return_urls.clone(),
-                Protocol::Oidc(_) | Protocol::Entra(_) => Vec::new(),
+                _ => Vec::new(),
             },
             tenant_ids: match &integration.protocol {
                 Protocol::Entra(client) => client.directories.clone(),
-                Protocol::Api(_) | Protocol::Oidc(_) => Vec::new(),
+                _ => Vec::new(),
             },
+            mode: ciba.map(mode),
+            notification_url: ciba.and_then(|client| client.notification_url.clone()),
+            user_code: ciba.map(|client| client.user_code),
+            issuer: keycloak.map(|realm| realm.issuer.clone()),
+            callback_url: keycloak.map(|realm| realm.callback_url.clone()),
+            number: integration.protocol.brings_number().then_some("chosen by client"),
             purposes: integration.purposes.iter().copied().map(shapes::purpose).collect(),
             methods: shapes::methods(integration.methods),
             scopes: integration.scopes.iter().map(|scope| scope.name()).collect(),
@@ -116,6 +141,11 @@ impl From<&Integration> for Shown {
             created_at: shapes::time(integration.created),
         }
     }
+}
+
+/// How tokens reach a client (CIBA Core §5).
+fn mode(client: &CibaClient) -> &'static str {
+    if client.notification_url.is_some() { "ping" } else { "poll" }
 }
 
 pub(super) async fn list(
@@ -152,6 +182,14 @@ pub(super) struct New {
     other_audience: Option<String>,
     cloud: Option<String>,
     fake: Option<String>,
+    mode: Option<String>,
+    notification_url: Option<String>,
+    #[serde(default)]
+    user_code: bool,
+    callback_url: Option<String>,
+    issuer: Option<String>,
+    #[serde(default)]
+    allow_private: bool,
     #[serde(default)]
     purposes: Vec<rest::Purpose>,
     methods: Option<Vec<rest::Method>>,
@@ -175,6 +213,8 @@ pub(super) struct Created {
     #[serde(skip_serializing_if = "Option::is_none")]
     discovery_url: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    channel_url: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     warning: Option<&'static str>,
 }
 
@@ -193,12 +233,18 @@ pub(super) async fn create(
 ) -> Result<(StatusCode, Json<Created>), Refused> {
     let protocol = read_protocol(&mut new)?;
     let scopes = read_scopes(&new.scopes)?;
-    let warning = scopes.contains(&Scope::UsersWrite).then_some(
+    let mut warning = scopes.contains(&Scope::UsersWrite).then_some(
         "the scope users:write lets this key enrol devices for any user: whoever holds it can sign in as \
          them",
     );
     let entra = matches!(protocol, Protocol::Entra(_));
     let hosted = !matches!(protocol, Protocol::Api(_));
+    let channel = matches!(protocol, Protocol::KeycloakCiba(_));
+    let has_secret = !protocol.has_no_secret();
+    if protocol.brings_number() {
+        warning =
+            Some("the number is chosen by the client: it must be random, and new for each request");
+    }
     let new = NewIntegration {
         name: new.name,
         protocol,
@@ -216,9 +262,11 @@ pub(super) async fn create(
     let issuer = if entra { format!("{url}/entra") } else { url.to_owned() };
     let created = Created {
         client_id: hosted.then(|| integration.clone()),
-        discovery_url: hosted.then(|| format!("{issuer}/.well-known/openid-configuration")),
+        discovery_url: (hosted && !channel)
+            .then(|| format!("{issuer}/.well-known/openid-configuration")),
+        channel_url: channel.then(|| format!("{url}/keycloak/{integration}/ciba")),
         api_key: secret.clone().filter(|_| !hosted),
-        client_secret: secret.filter(|_| hosted && !entra),
+        client_secret: secret.filter(|_| hosted && has_secret),
         integration,
         warning,
     };
@@ -227,49 +275,89 @@ pub(super) async fn create(
 
 /// What an integration of the asked kind registers; fields of another kind are refused.
 fn read_protocol(new: &mut New) -> Result<Protocol, Problem> {
-    let oidc = !new.redirect_uris.is_empty() || new.jwks.is_some() || new.id_token_alg.is_some();
-    let entra = !new.tenant_ids.is_empty()
-        || new.app_id.is_some()
-        || new.other_audience.is_some()
-        || new.cloud.is_some()
-        || new.fake.is_some();
-    let api = !new.return_urls.is_empty();
-    match new.kind.as_deref() {
-        None | Some("api") if !oidc && !entra => {
-            Ok(Protocol::Api(ApiClient { return_urls: std::mem::take(&mut new.return_urls) }))
-        }
-        Some("oidc") if !entra && !api => {
-            let name = new.id_token_alg.as_deref().unwrap_or("RS256");
-            let id_token = TokenAlgorithm::from_name(name)
-                .ok_or_else(|| Problem::invalid("id_token_alg", "must be RS256 or ES256"))?;
-            Ok(Protocol::Oidc(OidcClient {
-                redirect_uris: std::mem::take(&mut new.redirect_uris),
-                jwks: new.jwks.as_ref().map(ToString::to_string),
-                id_token,
-            }))
-        }
-        Some("entra") if !oidc && !api => {
-            let name = new.cloud.as_deref().unwrap_or("global");
-            let cloud = Cloud::from_name(name).ok_or_else(|| {
-                Problem::invalid("cloud", "must be global, us_gov, china or fake")
-            })?;
-            let lower = |id: &String| id.to_ascii_lowercase();
-            Ok(Protocol::Entra(EntraClient {
-                cloud,
-                directories: new.tenant_ids.iter().map(lower).collect(),
-                app_id: new.app_id.take().unwrap_or_default(),
-                other_audience: new.other_audience.take(),
-                fake: new.fake.take(),
-            }))
-        }
-        Some("api" | "oidc" | "entra") | None => {
-            Err(Problem::invalid("kind", "a field of another kind was given"))
-        }
-        Some("ciba" | "keycloak_ciba") => {
-            Err(Problem::invalid("kind", "api, oidc or entra: this one isn't built yet"))
-        }
-        Some(_) => Err(Problem::invalid("kind", "must be api, oidc or entra")),
+    let kind = new.kind.clone().unwrap_or_else(|| "api".to_owned());
+    let tokens: &[&str] = &["oidc", "ciba"];
+    let given: [(bool, &[&str]); 14] = [
+        (!new.redirect_uris.is_empty(), &["oidc"]),
+        (!new.return_urls.is_empty(), &["api"]),
+        (new.jwks.is_some(), tokens),
+        (new.id_token_alg.is_some(), tokens),
+        (!new.tenant_ids.is_empty(), &["entra"]),
+        (new.app_id.is_some(), &["entra"]),
+        (new.other_audience.is_some(), &["entra"]),
+        (new.cloud.is_some(), &["entra"]),
+        (new.fake.is_some(), &["entra"]),
+        (new.mode.is_some() || new.user_code, &["ciba"]),
+        (new.notification_url.is_some(), &["ciba"]),
+        (new.callback_url.is_some(), &["keycloak_ciba"]),
+        (new.issuer.is_some(), &["keycloak_ciba"]),
+        (new.allow_private, &["ciba", "keycloak_ciba"]),
+    ];
+    if given.iter().any(|(there, kinds)| *there && !kinds.contains(&kind.as_str())) {
+        return Err(Problem::invalid("kind", "a field of another kind was given"));
     }
+    match kind.as_str() {
+        "api" => Ok(Protocol::Api(ApiClient { return_urls: std::mem::take(&mut new.return_urls) })),
+        "oidc" => Ok(Protocol::Oidc(OidcClient {
+            redirect_uris: std::mem::take(&mut new.redirect_uris),
+            jwks: new.jwks.as_ref().map(ToString::to_string),
+            id_token: read_algorithm(new)?,
+        })),
+        "entra" => read_entra(new),
+        "ciba" => read_ciba(new),
+        "keycloak_ciba" => {
+            let trimmed =
+                |url: Option<String>| url.unwrap_or_default().trim_end_matches('/').to_owned();
+            let realm = KeycloakRealm {
+                issuer: trimmed(new.issuer.take()),
+                callback_url: trimmed(new.callback_url.take()),
+                allow_private: new.allow_private,
+            };
+            Ok(Protocol::KeycloakCiba(realm.completed()))
+        }
+        _ => Err(Problem::invalid("kind", "must be api, oidc, entra, ciba or keycloak_ciba")),
+    }
+}
+
+fn read_algorithm(new: &New) -> Result<TokenAlgorithm, Problem> {
+    let name = new.id_token_alg.as_deref().unwrap_or("RS256");
+    TokenAlgorithm::from_name(name)
+        .ok_or_else(|| Problem::invalid("id_token_alg", "must be RS256 or ES256"))
+}
+
+fn read_entra(new: &mut New) -> Result<Protocol, Problem> {
+    let name = new.cloud.as_deref().unwrap_or("global");
+    let cloud = Cloud::from_name(name)
+        .ok_or_else(|| Problem::invalid("cloud", "must be global, us_gov, china or fake"))?;
+    let lower = |id: &String| id.to_ascii_lowercase();
+    Ok(Protocol::Entra(EntraClient {
+        cloud,
+        directories: new.tenant_ids.iter().map(lower).collect(),
+        app_id: new.app_id.take().unwrap_or_default(),
+        other_audience: new.other_audience.take(),
+        fake: new.fake.take(),
+    }))
+}
+
+fn read_ciba(new: &mut New) -> Result<Protocol, Problem> {
+    let notification_url = new.notification_url.take();
+    match (new.mode.as_deref(), &notification_url) {
+        (None | Some("poll"), None) | (Some("ping"), Some(_)) => {}
+        (Some("ping"), None) => {
+            return Err(Problem::invalid("notification_url", "is needed for the mode ping"));
+        }
+        (None | Some("poll"), Some(_)) => {
+            return Err(Problem::invalid("notification_url", "is for the mode ping alone"));
+        }
+        (Some(_), _) => return Err(Problem::invalid("mode", "must be poll or ping")),
+    }
+    Ok(Protocol::Ciba(CibaClient {
+        notification_url,
+        allow_private: new.allow_private,
+        user_code: new.user_code,
+        jwks: new.jwks.as_ref().map(ToString::to_string),
+        id_token: read_algorithm(new)?,
+    }))
 }
 
 /// What was asked for, each once; challenges if nothing was. A key that only reads must not make phones ring.

@@ -55,6 +55,7 @@ pub fn admin_router(state: Rest) -> Router {
         .route("/users/{user}", get(p::show_user).put(p::update_user))
         .route("/users/{user}/contain", post(p::contain_user))
         .route("/users/{user}/clear", post(p::clear_user))
+        .route("/users/{user}/code", post(p::draw_user_code).delete(p::remove_user_code))
         .route("/tickets", get(p::list_tickets).post(p::create_ticket))
         .route("/tickets/{ticket}", get(p::show_ticket))
         .route("/factors", get(p::list_factors).post(p::create_factor))

@@ -123,6 +123,35 @@ pub(super) async fn update_user(
     Ok(Json(shapes::user(view).into()))
 }
 
+#[derive(Serialize)]
+pub(super) struct UserCode {
+    user: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_code: Option<String>,
+}
+
+pub(super) async fn draw_user_code(
+    State(state): State<Rest>,
+    admin: Admin,
+    Path(user): Path<String>,
+) -> Result<(StatusCode, Json<UserCode>), Refused> {
+    let user = shapes::operators_user_ref(&user)?;
+    let (mut call, tenant) = (state.call(), admin.tenant.id);
+    let drawn = state.app.draw_user_code(&mut call, &admin.actor, tenant, user).await?;
+    let (user, code) = (drawn.0.to_string(), drawn.1.as_str().to_owned());
+    Ok((StatusCode::CREATED, Json(UserCode { user, user_code: Some(code) })))
+}
+
+pub(super) async fn remove_user_code(
+    State(state): State<Rest>,
+    admin: Admin,
+    Path(user): Path<String>,
+) -> Result<Json<UserCode>, Refused> {
+    let user = shapes::operators_user_ref(&user)?;
+    let user = state.app.remove_user_code(&admin.actor, admin.tenant.id, user).await?;
+    Ok(Json(UserCode { user: user.to_string(), user_code: None }))
+}
+
 pub(super) async fn contain_user(
     State(state): State<Rest>,
     admin: Admin,

@@ -72,7 +72,12 @@ async fn an_integration_that_can_not_be_is_refused_by_its_field() {
     });
     for (body, field) in [
         (json!({ "name": "" }), "name"),
-        (json!({ "name": "c", "kind": "ciba" }), "kind"),
+        (json!({ "name": "c", "kind": "ciba", "tenant_ids": ["x"] }), "kind"),
+        (json!({ "name": "c", "kind": "ciba", "mode": "push" }), "mode"),
+        (json!({ "name": "c", "kind": "ciba", "mode": "ping" }), "notification_url"),
+        (json!({ "name": "c", "kind": "ciba", "methods": ["totp"] }), "methods"),
+        (json!({ "name": "c", "kind": "keycloak_ciba" }), "callback_url"),
+        (json!({ "name": "c", "user_code": true }), "kind"),
         (json!({ "name": "c", "kind": "soap" }), "kind"),
         (json!({ "name": "c", "redirect_uris": ["https://rp.example/"] }), "kind"),
         (json!({ "name": "c", "kind": "entra", "redirect_uris": ["https://rp.example/"] }), "kind"),

@@ -1,23 +1,13 @@
-//! Entra's keys: fetched, kept, refreshed, and survived when Entra can't be reached.
+//! Entra's keys: where they are, and for whose tokens each is.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use jsonwebtoken::jwk::Jwk;
 use serde_json::Value;
 use statement::Timestamp;
 
 use super::Fetch;
-
-/// After this long keys are fetched anew, when somebody comes.
-const FRESH: Duration = Duration::from_secs(60 * 60);
-/// For this long keys are used without being fetched anew: Microsoft asks to fetch at least once a day.
-const STALE: Duration = Duration::from_secs(24 * 60 * 60);
-/// At most this often an issuer's keys are fetched, whatever key ids come along.
-const PAUSE: Duration = Duration::from_secs(5 * 60);
-/// Most keys of an issuer; Entra publishes about ten.
-const MAX_KEYS: usize = 100;
+use crate::published::{MAX_KEYS, Named, NoKeys, Published};
 
 /// A key, and for whose tokens it is.
 #[derive(Clone)]
@@ -34,42 +24,21 @@ impl EntraKey {
     }
 }
 
-/// Why there are no keys.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct NoKeys(pub(super) String);
-
-#[derive(Default)]
-struct Entry {
-    keys: Arc<[EntraKey]>,
-    fetched: Option<Timestamp>,
-    tried: Option<Timestamp>,
-}
-
-impl Entry {
-    fn usable(&self, now: Timestamp) -> bool {
-        self.fetched.is_some_and(|at| now.since(at) < STALE)
-    }
-
-    /// Whether to fetch: they are old, or lack the key that is needed; and the last try isn't just over.
-    fn wants(&self, now: Timestamp, kid: &str, pause: Duration) -> bool {
-        let fresh = self.fetched.is_some_and(|at| now.since(at) < FRESH);
-        let has = self.keys.iter().any(|key| key.jwk.common.key_id.as_deref() == Some(kid));
-        let paused = self.tried.is_some_and(|at| now.since(at) < pause);
-        !(paused || (fresh && has))
+impl Named for EntraKey {
+    fn kid(&self) -> Option<&str> {
+        self.jwk.kid()
     }
 }
 
-type Shared = Arc<tokio::sync::Mutex<Entry>>;
-
-/// The keys of each directory that is registered here: nobody else's issuer is looked up.
+/// The keys of each directory that is registered here.
 pub(super) struct Keys {
     fetch: Arc<dyn Fetch>,
-    entries: Mutex<HashMap<String, Shared>>,
+    published: Published<EntraKey>,
 }
 
 impl Keys {
     pub(super) fn new(fetch: Arc<dyn Fetch>) -> Self {
-        Self { fetch, entries: Mutex::default() }
+        Self { fetch, published: Published::new() }
     }
 
     /// The keys of `issuer` at `authority`, with the one named `kid` if there is one.
@@ -80,29 +49,8 @@ impl Keys {
         issuer: &str,
         kid: &str,
     ) -> Result<Arc<[EntraKey]>, NoKeys> {
-        let entry = {
-            let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(entries.entry(issuer.to_owned()).or_default())
-        };
-        // whoever comes while it is fetched waits for that, and doesn't fetch again
-        let mut entry = entry.lock().await;
-        let mut failure = "Entra couldn't be reached a moment ago".to_owned();
-        // a stand-in on this machine draws a new key at each start, and nobody floods it
-        let pause = if authority.starts_with("http://") { Duration::ZERO } else { PAUSE };
-        if entry.wants(now, kid, pause) {
-            entry.tried = Some(now);
-            match self.fetched(authority, issuer).await {
-                Ok(keys) => {
-                    entry.keys = keys;
-                    entry.fetched = Some(now);
-                }
-                Err(error) => {
-                    tracing::warn!(issuer, %error, "Entra's keys were not fetched");
-                    failure = error;
-                }
-            }
-        }
-        if entry.usable(now) { Ok(Arc::clone(&entry.keys)) } else { Err(NoKeys(failure)) }
+        let fetch = self.fetched(authority, issuer);
+        self.published.of(now, (issuer, authority), kid, fetch).await
     }
 
     async fn fetched(&self, authority: &str, issuer: &str) -> Result<Arc<[EntraKey]>, String> {
@@ -119,7 +67,7 @@ impl Keys {
         let all = set["keys"].as_array().ok_or("its key set has no keys")?;
         let read = |key: &Value| {
             let jwk: Jwk = serde_json::from_value(key.clone()).ok()?;
-            jwk.common.key_id.as_ref()?;
+            jwk.kid()?;
             Some(EntraKey { jwk, issuer: key["issuer"].as_str().map(str::to_owned) })
         };
         let keys: Arc<[EntraKey]> = all.iter().take(MAX_KEYS).filter_map(read).collect();

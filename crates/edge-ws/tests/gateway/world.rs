@@ -254,6 +254,7 @@ impl World {
             ttl: None,
             details: Vec::new(),
             return_url: None,
+            number: None,
         };
         let created = self.app.create_challenge(&mut self.call(), caller, request, None).await;
         created.expect("a challenge")

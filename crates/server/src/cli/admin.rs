@@ -151,12 +151,31 @@ pub struct NewIntegration {
     #[arg(long, value_name = "URI")]
     pub redirect_uri: Vec<String>,
     /// A file with the client's public keys, a JSON Web Key Set, for private_key_jwt and signed requests; only for
-    /// the kind oidc
+    /// the kinds oidc and ciba
     #[arg(long, value_name = "FILE")]
     pub jwks: Option<std::path::PathBuf>,
-    /// With what its ID tokens are signed [default: RS256]; only for the kind oidc
+    /// With what its ID tokens are signed [default: RS256]; only for the kinds oidc and ciba
     #[arg(long, value_name = "ALG")]
     pub id_token_alg: Option<String>,
+    /// poll, or ping: the client is told when there is something to fetch [default: poll]; only for the kind ciba
+    #[arg(long, value_name = "MODE")]
+    pub mode: Option<String>,
+    /// Where a client of mode ping is told; only for the kind ciba
+    #[arg(long, value_name = "URL")]
+    pub notification_url: Option<String>,
+    /// Each request must bring the user's code, which `admin user code` sets; only for the kind ciba
+    #[arg(long)]
+    pub user_code: bool,
+    /// Where a Keycloak realm wants outcomes [default: the usual place under --issuer]; only for the kind
+    /// keycloak_ciba
+    #[arg(long, value_name = "URL")]
+    pub callback_url: Option<String>,
+    /// The realm's issuer [default: what --callback-url is under]; only for the kind keycloak_ciba
+    #[arg(long, value_name = "URL")]
+    pub issuer: Option<String>,
+    /// Let --notification-url or --callback-url be on a private network, or on this machine by plain http
+    #[arg(long)]
+    pub allow_private: bool,
     /// An Entra directory whose users may come; only for the kind entra
     #[arg(long, alias = "tenant-id", value_name = "GUID")]
     pub directory_id: Vec<String>,
@@ -275,6 +294,15 @@ pub enum User {
         /// Name or id
         #[arg(value_parser = user_ref)]
         user: String,
+    },
+    /// Draw the code that a CIBA client must bring to ask them, in place of the one before, and print it, once
+    Code {
+        /// Name or id
+        #[arg(value_parser = user_ref)]
+        user: String,
+        /// End it instead: such a client can't ask them
+        #[arg(long)]
+        remove: bool,
     },
     /// Under attack: ring only for their known places, ask for a code as well from elsewhere
     Contain {
@@ -463,11 +491,7 @@ pub enum FactorType {
 
 fn kind(text: &str) -> Result<String, String> {
     match text {
-        "api" | "oidc" | "entra" => Ok(text.to_owned()),
-        "ciba" | "keycloak_ciba" => {
-            Err("not built yet, comes in a later version; this one has `api`, `oidc` and `entra`"
-                .to_owned())
-        }
-        _ => Err("must be `api`, `oidc` or `entra`".to_owned()),
+        "api" | "oidc" | "entra" | "ciba" | "keycloak_ciba" => Ok(text.to_owned()),
+        _ => Err("must be `api`, `oidc`, `entra`, `ciba` or `keycloak_ciba`".to_owned()),
     }
 }

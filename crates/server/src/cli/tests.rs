@@ -90,12 +90,6 @@ fn what_is_not_built_says_so() {
         let said = cli.command.later().unwrap_or_else(|| panic!("{line}"));
         assert!(said.contains("come"), "{said}");
     }
-    for kind in ["ciba", "keycloak_ciba"] {
-        let line = format!("admin integration create --name x --kind {kind}");
-        let error = parse(&line).unwrap_err();
-        assert!(error.to_string().contains("not built yet"), "{error}");
-        assert_eq!(error.exit_code(), i32::from(crate::exit::Exit::Usage.code()));
-    }
 }
 
 #[test]

@@ -361,6 +361,7 @@ mod tests {
                 ttl: None,
                 details: Vec::new(),
                 return_url: None,
+                number: None,
             };
             let created = app.create_challenge(&mut call, &caller, request, None).await.unwrap();
             app.cancel_challenge(&mut call, &caller, created.view.id).await.unwrap();

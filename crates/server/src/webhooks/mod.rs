@@ -31,7 +31,7 @@ use post::{RootsError, Sender};
 use state::Kept;
 use worker::Worker;
 
-pub(crate) use post::trust;
+pub(crate) use post::{AGENT, Failure, carry, connect, trust};
 pub use settings::{Endpoint, SecretLoadError, SecretSource, Target};
 pub(crate) use settings::{Wrong, read};
 pub use signer::SecretError;

@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::addresses;
-use super::settings::{Endpoint, hint};
+use super::settings::{Endpoint, Target, hint};
 use super::signer::Signer;
 
 /// How long a delivery may take from looking up the name to the reply's head: the standard's recommendation is
@@ -39,7 +39,7 @@ const MAX_BODY: usize = 64 * 1024;
 /// How long the body is waited for; the status counts already.
 const BODY_WITHIN: Duration = Duration::from_secs(1);
 /// What receivers' logs call this server.
-const AGENT: &str = concat!("countersign/", env!("CARGO_PKG_VERSION"));
+pub(crate) const AGENT: &str = concat!("countersign/", env!("CARGO_PKG_VERSION"));
 
 /// Why authorities can't be trusted.
 #[derive(Debug, thiserror::Error)]
@@ -126,17 +126,8 @@ impl Sender {
         now: Timestamp,
     ) -> Result<StatusCode, Failure> {
         let request = self.request(message, now);
-        let sent = async {
-            let stream = self.connect().await?;
-            if self.endpoint.url.https {
-                let name = ServerName::try_from(self.endpoint.url.host.clone());
-                let name = name.map_err(Failure::Name)?;
-                let stream = self.tls.connect(name, stream).await.map_err(Failure::Tls)?;
-                exchange(stream, request).await
-            } else {
-                exchange(stream, request).await
-            }
-        };
+        let Endpoint { url, allow_private, .. } = &self.endpoint;
+        let sent = carry(&self.tls, (url, *allow_private), request);
         let status =
             tokio::time::timeout(self.timeout, sent).await.map_err(|_| Failure::Late)??;
         if status.is_success() { Ok(status) } else { Err(Failure::Status(status)) }
@@ -157,32 +148,46 @@ impl Sender {
             .body(Full::new(message.body.clone()))
             .expect("the URL was parsed, and ids and signatures are ASCII")
     }
+}
 
-    /// Connects to an address of the receiver. The name is looked up once: what was looked at is what is
-    /// connected to, whatever the DNS says a moment later.
-    async fn connect(&self) -> Result<TcpStream, Failure> {
-        let url = &self.endpoint.url;
-        let found = tokio::net::lookup_host((url.host.as_str(), url.port)).await;
-        let found: Vec<SocketAddr> = found.map_err(Failure::Unknown)?.collect();
-        // one bad address is enough: names that lead both outside and inside are how this look is got around
-        for address in &found {
-            if let Some(what) = addresses::refusal(address.ip(), self.endpoint.allow_private) {
-                return Err(Failure::Forbidden(url.host.clone(), address.ip(), what));
-            }
-            if !url.https && !address.ip().is_loopback() {
-                return Err(Failure::Plain);
-            }
-        }
-        let mut failure = Failure::Unknown(std::io::ErrorKind::NotFound.into());
-        for address in found.into_iter().take(MAX_ADDRESSES) {
-            match tokio::time::timeout(CONNECT, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => return Ok(stream),
-                Ok(Err(error)) => failure = Failure::Connect(error),
-                Err(_) => failure = Failure::Connect(std::io::ErrorKind::TimedOut.into()),
-            }
-        }
-        Err(failure)
+/// Sends a request to an address that may be sent to: the status of the reply.
+pub(crate) async fn carry(
+    tls: &TlsConnector,
+    (url, allow_private): (&Target, bool),
+    request: Request<Full<Bytes>>,
+) -> Result<StatusCode, Failure> {
+    let stream = connect(url, allow_private).await?;
+    if !url.https {
+        return exchange(stream, request).await;
     }
+    let name = ServerName::try_from(url.host.clone()).map_err(Failure::Name)?;
+    let stream = tls.connect(name, stream).await.map_err(Failure::Tls)?;
+    exchange(stream, request).await
+}
+
+/// Connects to an address of the receiver. The name is looked up once: what was looked at is what is
+/// connected to, whatever the DNS says a moment later.
+pub(crate) async fn connect(url: &Target, allow_private: bool) -> Result<TcpStream, Failure> {
+    let found = tokio::net::lookup_host((url.host.as_str(), url.port)).await;
+    let found: Vec<SocketAddr> = found.map_err(Failure::Unknown)?.collect();
+    // one bad address is enough: names that lead both outside and inside are how this look is got around
+    for address in &found {
+        if let Some(what) = addresses::refusal(address.ip(), allow_private) {
+            return Err(Failure::Forbidden(url.host.clone(), address.ip(), what));
+        }
+        if !url.https && !address.ip().is_loopback() {
+            return Err(Failure::Plain);
+        }
+    }
+    let mut failure = Failure::Unknown(std::io::ErrorKind::NotFound.into());
+    for address in found.into_iter().take(MAX_ADDRESSES) {
+        match tokio::time::timeout(CONNECT, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => failure = Failure::Connect(error),
+            Err(_) => failure = Failure::Connect(std::io::ErrorKind::TimedOut.into()),
+        }
+    }
+    Err(failure)
 }
 
 async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<StatusCode, Failure>

@@ -74,7 +74,7 @@ pub struct Target {
 }
 
 impl Target {
-    fn parse(text: &str, allow_private: bool) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str, allow_private: bool) -> Result<Self, String> {
         let malformed = || "must be a URL such as https://soc.example.com/countersign".to_owned();
         if text.len() > MAX_URL {
             return Err(format!("must have at most {MAX_URL} characters"));

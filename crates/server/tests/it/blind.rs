@@ -185,6 +185,7 @@ async fn ask(app: &App, known: &Known, seeds: [u64; 2]) -> Created {
         ttl: None,
         details: vec![detail],
         return_url: None,
+        number: None,
     };
     app.create_challenge(&mut call(seeds), &caller, request, None).await.unwrap()
 }

@@ -104,6 +104,7 @@ async fn signs_in(now: Clock) {
         ttl: None,
         details: Vec::new(),
         return_url: None,
+        number: None,
     };
     let created = app.create_challenge(&mut call(now), &caller, request, None).await.unwrap();
     let card = phone.prompt().await.unwrap();

@@ -7,6 +7,7 @@ mod authz;
 mod blind;
 mod browser;
 mod child;
+mod ciba;
 mod clocks;
 mod commands;
 mod crash_loop;

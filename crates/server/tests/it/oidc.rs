@@ -4,5 +4,5 @@ pub(crate) mod client;
 mod codes;
 mod external;
 mod front;
-mod refused;
+pub(crate) mod refused;
 mod signed;

@@ -23,26 +23,26 @@ use crate::socket::{Incoming, Socket, login};
 
 /// Rounds of ceremonies. Six digits may stand somewhere by chance, as a part of a second: such a secret has
 /// leaked if those of all rounds are found.
-const ROUNDS: usize = 3;
+pub(crate) const ROUNDS: usize = 3;
 /// Everything at full trace, the libraries that show whole frames and statements asked for by name.
-const LOUDEST: &str = "trace,tungstenite::protocol=trace,tungstenite::protocol::frame=trace,\
+pub(crate) const LOUDEST: &str = "trace,tungstenite::protocol=trace,tungstenite::protocol::frame=trace,\
     sqlx::query=trace,hyper::proto=trace,[request]=trace";
 /// What is shorter may be found by chance.
 const LONG: usize = 8;
 
 /// By kind, the secrets of all rounds.
 #[derive(Default)]
-struct Secrets(BTreeMap<String, Vec<Vec<u8>>>);
+pub(crate) struct Secrets(BTreeMap<String, Vec<Vec<u8>>>);
 
 impl Secrets {
-    fn keep(&mut self, kind: impl Into<String>, secret: impl AsRef<[u8]>) {
+    pub(crate) fn keep(&mut self, kind: impl Into<String>, secret: impl AsRef<[u8]>) {
         let (kind, secret) = (kind.into(), secret.as_ref());
         assert!(secret.len() >= 6, "{kind} is too short to look for");
         self.0.entry(kind).or_default().push(secret.to_vec());
     }
 
     /// The kinds of which a secret is in `text`, in any form.
-    fn found_in(&self, text: &[u8]) -> Vec<&str> {
+    pub(crate) fn found_in(&self, text: &[u8]) -> Vec<&str> {
         let is_in = |secret: &Vec<u8>| forms(secret).iter().any(|form| holds(text, form));
         let leaked = |secrets: &[Vec<u8>]| {
             let (long, short): (Vec<_>, Vec<_>) = secrets.iter().partition(|s| s.len() >= LONG);

@@ -47,6 +47,13 @@ impl World {
         Self::on(home, server).await
     }
 
+    /// By a command of its own.
+    pub(crate) async fn by(name: &str, command: Command) -> Self {
+        let home = Home::new(name);
+        let server = home.serve_by(command).await;
+        Self::on(home, server).await
+    }
+
     async fn on(home: Home, server: ChildServer) -> Self {
         let own_key = crate::child::integrate(&server).await;
         let own = Http::new(&server.url, &own_key);

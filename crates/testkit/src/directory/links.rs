@@ -1,7 +1,8 @@
-//! Whose people are which users.
+//! Whose people are which users, and who may ask them.
 
+use domain::attempts::{Budgets, Counter};
 use domain::audit::Event;
-use ports::{Change, DirectoryError};
+use ports::{Change, Counted, DirectoryError};
 use statement::{IntegrationId, Timestamp, UserId};
 
 use crate::backend::World;
@@ -52,4 +53,28 @@ pub(super) async fn a_link_stays_within_its_tenant(mut world: World) {
         assert_eq!(refusal, DirectoryError::NotFound);
     }
     assert_eq!(world.linked("t:o").await, None);
+}
+
+pub(super) async fn a_user_code_is_replaced_ended_and_counted_anew(mut world: World) {
+    let user = world.fixture.user.id;
+    let other = world.new_user().await.id;
+    let code = async |world: &World, user| world.backend.directory.user_code(user).await;
+    assert_eq!(code(&world, user).await, Ok(None));
+    for hash in [[1; 32], [2; 32]] {
+        let count = world.backend.ledger.count_attempt(Counter::UserCode(user), Budgets::DEFAULT);
+        let Ok(Counted::Counted(counted)) = count.await else { panic!("it is counted") };
+        assert_eq!(counted.failures, 1, "a new code is counted from nothing");
+        world.apply(Change::PutUserCode(user, Some(hash)), Event::UserChanged).await;
+        assert_eq!(code(&world, user).await, Ok(Some(hash)));
+    }
+    world.apply(Change::PutUserCode(other, Some([3; 32])), Event::UserChanged).await;
+    world.apply(Change::PutUserCode(user, None), Event::UserChanged).await;
+    assert_eq!(code(&world, user).await, Ok(None));
+    let at = world.backend.clock.now();
+    assert_eq!(code(&world, other).await, Ok(Some([3; 32])));
+    world.apply(Change::ResetUser(other, at), Event::FactorReset).await;
+    assert_eq!(code(&world, other).await, Ok(None), "a reset ends it");
+    let nobody = UserId::from_bytes(world.fixture.bytes());
+    let refusal = world.refused(Change::PutUserCode(nobody, Some([4; 32]))).await;
+    assert_eq!(refusal, DirectoryError::NotFound);
 }

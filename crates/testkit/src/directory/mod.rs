@@ -65,6 +65,7 @@ pub async fn directory_suite(make: impl AsyncFn() -> Backend) {
     );
     rules!(
         &set_up;
+        links::a_user_code_is_replaced_ended_and_counted_anew,
         tickets::a_ticket_is_found_by_id_secret_and_code,
         tickets::a_new_ticket_cancels_the_open_one,
         tickets::a_ticket_is_claimed_once_and_in_time,

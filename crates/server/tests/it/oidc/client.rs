@@ -30,7 +30,7 @@ pub(crate) struct Party {
 }
 
 /// A key set with the public half of `pkcs8`.
-fn jwks(pkcs8: &[u8]) -> Value {
+pub(crate) fn jwks(pkcs8: &[u8]) -> Value {
     let key = statement::SigningKey::from_p256_pkcs8(pkcs8).unwrap();
     let (x, y) = key.public().as_bytes()[1..].split_at(32);
     let (x, y) = (BASE64URL_NOPAD.encode(x), BASE64URL_NOPAD.encode(y));
@@ -43,15 +43,23 @@ impl Party {
     }
 
     pub(crate) async fn with(name: &str, more: &[&str]) -> Self {
-        let world = World::new(name).await;
+        let kind = ["--kind", "oidc", "--redirect-uri", REDIRECT];
+        Self::registered(name, &[&kind, more].concat()).await
+    }
+
+    /// A relying party of any kind that has a secret and a key.
+    pub(crate) async fn registered(name: &str, kind: &[&str]) -> Self {
+        Self::of(World::new(name).await, kind).await
+    }
+
+    pub(crate) async fn of(world: World, kind: &[&str]) -> Self {
         let phone = Phone::connect(world.enrolled(USER).await).await.unwrap();
         let key = statement::SigningKey::generate_p256_pkcs8().unwrap();
         let file = world.home.data().join("client.jwks.json");
         std::fs::write(&file, jwks(&key).to_string()).unwrap();
         let file = file.to_str().unwrap();
-        let mut command = vec!["integration", "create", "--name", "wiki", "--kind", "oidc"];
-        command.extend(["--redirect-uri", REDIRECT, "--jwks", file]);
-        command.extend(more);
+        let mut command = vec!["integration", "create", "--name", "wiki", "--jwks", file];
+        command.extend(kind);
         let made = world.server.admin(&command).await.unwrap();
         let text = |name: &str| made[name].as_str().unwrap().to_owned();
         let (id, secret) = (text("client_id"), text("client_secret"));

@@ -119,6 +119,28 @@ async fn external_python_clients_sign_in() {
 
 #[tokio::test]
 #[ignore = "needs node, and npm ci in tests/clients: cargo xtask test --only external"]
+async fn external_ciba_clients_sign_in() {
+    let party = Party::ciba("ciba-external", &[]).await;
+    assert_eq!(relying_party(party, node("ciba.mjs")).await, 3);
+}
+
+#[tokio::test]
+#[ignore = "needs node, and npm ci in tests/clients: cargo xtask test --only external"]
+async fn external_ciba_provider_refuses_alike() {
+    // it tells which users there are
+    let party = Party::ciba("ciba-oracle", &["--reveal-users"]).await;
+    assert_eq!(relying_party(party, node("ciba_oracle.mjs")).await, 3);
+}
+
+#[tokio::test]
+#[ignore = "needs python with tests/clients/requirements.txt: cargo xtask test --only external"]
+async fn external_python_ciba_client_signs_in() {
+    let party = Party::ciba("ciba-python", &[]).await;
+    assert_eq!(relying_party(party, python("ciba.py")).await, 3);
+}
+
+#[tokio::test]
+#[ignore = "needs node, and npm ci in tests/clients: cargo xtask test --only external"]
 async fn external_openid_client_in_entras_place() {
     let mut directory = Directory::linked("entra-external").await;
     let issuer = format!("{}/entra", directory.world.server.url);

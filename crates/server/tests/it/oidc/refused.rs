@@ -3,7 +3,7 @@
 use super::client::{Party, REDIRECT, refused};
 
 /// Nothing was created for anybody.
-async fn nobody_asked(party: &Party) {
+pub(crate) async fn nobody_asked(party: &Party) {
     let events = party.world.events(&party.world.own_key).await;
     assert!(events.iter().all(|event| event["type"] != "challenge_created"), "{events:?}");
 }
