@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use app::Error;
+use app::{Error, EventFilter};
+use domain::audit::Event;
 use domain::challenge::{Decision, Methods, Purpose, State};
-use statement::AnswerDecision;
+use domain::guard::Familiarity;
+use statement::{AnswerDecision, ChallengeId};
 
 use crate::world::{World, decision, told, wrong_number};
 
@@ -135,16 +137,16 @@ async fn a_report_lapses_an_approval_and_kills_its_cookies() {
     let report = alice.device.sign(&document, second.view.id, AnswerDecision::Report, "");
     assert_eq!(told(world.answer(&alice.device, report).await), Decision::Approved);
     assert_eq!(world.redeem(&app, second.view.id, "s2").await.unwrap_err(), Error::Lapsed);
-    // twelve slots with a valid cookie, eight without: the cookie is not valid any more
-    let mut silent_or_ring = 0;
-    for n in 0..12 {
-        let mut request = world.request("alice", &format!("flood{n}"));
-        request.context.device_cookie = Some(cookie.clone());
-        let created = world.create_with(&app, request).await.expect("a challenge");
-        let cards = world.cards(&alice.device, true).await;
-        silent_or_ring += usize::from(cards.iter().any(|(id, _)| *id == created.view.id));
-    }
-    assert_eq!(silent_or_ring, 8);
+    // the cookie is not valid any more: it comes from nowhere
+    let mut request = world.request("alice", "s3");
+    request.context.device_cookie = Some(cookie);
+    let id = world.create_with(&app, request).await.expect("a challenge").view.id;
+    let filter =
+        EventFilter { event: Some(Event::ChallengeCreated), limit: 9, ..EventFilter::default() };
+    let events = world.app.events(world.tenant, filter).await.expect("a log");
+    let made =
+        events.into_iter().find(|event| event.public.challenge == Some(id)).expect("it was made");
+    assert_eq!(made.public.guard.map(|guard| guard.familiarity), Some(Familiarity::Nowhere));
 }
 
 #[tokio::test]
@@ -233,18 +235,27 @@ async fn without_a_first_factor_nothing_rings_and_only_push_is_offered() {
 }
 
 #[tokio::test]
-async fn past_the_live_bound_come_decoys_that_no_device_sees() {
+async fn past_the_live_bound_the_oldest_silent_one_gives_way() {
     let world = World::new().await;
     let (app, alice) = (world.integration("vpn").await, world.enrolled("alice").await);
-    let mut ids = Vec::new();
+    let mut made = Vec::new();
     for n in 0..10 {
-        ids.push(world.create(&app, "alice", &format!("s{n}")).await.view.id);
+        made.push(world.create(&app, "alice", &format!("s{n}")).await);
     }
-    assert_eq!(world.cards(&alice.device, true).await.len(), 8);
-    // a decoy merges like any other
-    assert_eq!(world.create(&app, "alice", "s9").await.view.id, ids[9]);
-    let why = world.app.why(world.tenant, ids[9]).await.expect("a sentence");
-    assert!(why.contains("decoy"), "{why}");
+    let ids = |cards: Vec<(ChallengeId, Vec<u8>)>| cards.into_iter().map(|(id, _)| id);
+    let shown: Vec<ChallengeId> = ids(world.cards(&alice.device, true).await).collect();
+    // the first rings and stays
+    let wanted: Vec<ChallengeId> =
+        [&made[..1], &made[3..]].concat().iter().map(|c| c.view.id).collect();
+    assert_eq!(shown, wanted);
+    let why = world.app.why(world.tenant, made[9].view.id).await.expect("a sentence");
+    assert!(why.contains("an older one gave way"), "{why}");
+    // from outside it lives on, and whoever has it on their screen may answer
+    assert_eq!(world.create(&app, "alice", "s1").await.view.id, made[1].view.id);
+    let document = world.document(made[1].view.id).await;
+    let number = made[1].number.as_ref().expect("a number").as_str();
+    let answer = alice.device.sign(&document, made[1].view.id, AnswerDecision::Approve, number);
+    assert_eq!(told(world.answer(&alice.device, answer).await), Decision::Approved);
 }
 
 #[tokio::test]

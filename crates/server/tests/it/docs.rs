@@ -22,6 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const BLOCKS: &[(&str, &[&str])] = &[
     ("README.md", &["both commands are stages: spine, and all of them", "here", "here"]),
     ("docs/api.md", &["here", "here", "here", "here", "here"]),
+    ("docs/ciba.md", &["here", "here", "here", "here", "here", "Keycloak's own command"]),
     ("docs/entra.md", &["entra::fake"]),
     ("docs/oidc.md", &["here", "here"]),
     ("docs/webhooks.md", &["here, and webhooks"]),
@@ -217,9 +218,32 @@ async fn external_the_commands_of_the_guides_work_as_they_stand() {
 
     // the stand-in's own commands are in the tests of entra
 
+    ciba(&desk, &mut phone).await;
+
     let [secret] = &blocks("docs/webhooks.md")[..] else { panic!("one block") };
     let (secret, _test) = secret.split_once('\n').unwrap();
     desk.run(secret, &[("/etc/countersign/", "./")]).await;
     let made = std::fs::read_to_string(desk.folder.join("soc.secret")).unwrap();
     assert!(made.starts_with("whsec_"), "{made}");
+}
+
+/// The commands of docs/ciba.md.
+async fn ciba(desk: &Desk, phone: &mut Phone) {
+    let [client, poll, ping, code, keycloak, _start] = &blocks("docs/ciba.md")[..] else {
+        panic!("six blocks")
+    };
+    let made: Value =
+        serde_json::from_str(&desk.run(&format!("{client} --json"), &[]).await).unwrap();
+    let text = |name: &str| made[name].as_str().unwrap();
+    let poll = poll.replace("http://127.0.0.1:8470", &desk.server.url);
+    let credentials = format!("{}:{}", text("client_id"), text("client_secret"));
+    let mut polling = desk.start(&poll.replace("int_..:csk_..", &credentials));
+    let shown = polling.until("type ").await;
+    let card = phone.prompt().await.unwrap();
+    let number = shown.rsplit(' ').next().unwrap();
+    phone.answer(card.challenge, Choice::approve(number)).await.unwrap();
+    polling.until("id_token").await;
+    desk.run(ping, &[("--name till", "--name other-till")]).await;
+    assert!(desk.run(code, &[]).await.contains(|c: char| c.is_ascii_digit()));
+    assert!(desk.run(keycloak, &[]).await.contains("channel_url"));
 }
