@@ -155,8 +155,8 @@ fn webhooks_are_read_with_all_that_is_wrong_and_shown_without_secrets() {
             "c.toml:3: `webhooks.url` must be https; plain http only to this machine, with \
              allow_private = true",
             "c.toml:1: `webhooks.secret_file` is required, or `secret`",
-            "c.toml:6: `webhooks.nmae` is not a setting of a webhook; those are name, tenant, url, \
-             secret, secret_file, types, allow_private, ca_file",
+            "c.toml:6: `webhooks.nmae` is not a setting of a webhook; those are name, tenant, \
+             integration, url, secret, secret_file, types, allow_private, ca_file",
             "c.toml:5: `webhooks.secret_file` is required, or `secret`",
             "c.toml:5: `webhooks.name` is required",
             "c.toml:5: `webhooks.url` is required",
