@@ -197,10 +197,6 @@ impl Policy {
             let knob = named("alert_at_once");
             return Err(wrong(knob, self.alert_at_once, self.alert_at, knob.max));
         }
-        if self.surge_share_most < self.surge_share {
-            let knob = named("surge_share_most");
-            return Err(wrong(knob, self.surge_share_most, self.surge_share, knob.max));
-        }
         if self.nowhere_alert_at < self.nowhere_silent_at {
             let knob = named("nowhere_alert_at");
             return Err(wrong(knob, self.nowhere_alert_at, self.nowhere_silent_at, knob.max));

@@ -177,7 +177,7 @@ impl Surge {
     fn limit(&self, policy: &Policy, users: f32) -> f32 {
         let [asked, passed] = self.usual;
         let usual = USUAL_FACTOR * asked / (asked + passed).max(1.0);
-        let normal = usual.clamp(policy.surge_share, policy.surge_share_most) * self.passed;
+        let normal = usual.min(policy.surge_share_most).max(policy.surge_share) * self.passed;
         // IEEE rounds a square root exactly: the same everywhere
         users + normal + policy.surge_sigma * normal.sqrt()
     }
