@@ -335,6 +335,8 @@ impl Memory {
         let counts = facts.first_factor
             && facts.methods.has(Method::Push)
             && verdict.mode != Mode::Decoy
+            // as many as the app shows have said all that a flood can say
+            && (rang || !verdict.reasons.contains(&Reason::LiveBound))
             && !(rang && facts.around.outage && familiarity.is_known());
         let base = match (rang, familiarity.is_known()) {
             (true, true) => 1.0,
