@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use std::time::Instant;
 
 use domain::attempts::{Attempts, Budgets, Lane};
-use domain::challenge::{Decision, Methods, Purpose};
+use domain::challenge::{Decision, Methods, Mode, Purpose};
 use domain::guard::{
     Around, Asker, Charge, Facts, Familiarity, MAX_SOURCES, Memory, Origin, Place, Policy, Seconds,
     Sources, judge_create,
@@ -173,6 +173,43 @@ fn copies(users: &mut [Memory], events: &[(u32, Origin)]) -> f64 {
     both / 2.0
 }
 
+/// A request and its outcome with all that the service asks the guard for: look around, judge, charge, note
+/// at its sources, settle, note there how it ended. Per event, which is half of that.
+fn whole(
+    users: &mut [Memory],
+    sources: &mut Sources,
+    policy: &Policy,
+    events: &[(u32, Origin)],
+) -> f64 {
+    let count = users.len();
+    let key = |tag: Option<u32>| tag.map(|tag| Dice(u64::from(tag)).next());
+    let both = time(events.len(), |n| {
+        let (user, origin) = events[n];
+        let at = START + 300_000 + u32::try_from(n * 21_600 / count).unwrap_or(u32::MAX / 4);
+        let from = Asker {
+            address: key(origin.address),
+            network: key(origin.network),
+            integration: 1 + n as u64 % 4,
+            user: user + 1,
+        };
+        let memory = &mut users[user as usize];
+        *memory = memory.at(policy, at);
+        let facts = Facts { around: sources.around(policy, &from, at), ..facts(origin) };
+        let verdict = judge_create(policy, memory, std::iter::empty(), &facts, at);
+        let rang = verdict.mode == Mode::Ring;
+        black_box(sources.asked(policy, &from, verdict.familiarity, rang, at));
+        let charge = memory.opened(policy, &facts, &verdict, at).0;
+        let end = match (charge.familiarity.is_known(), n % 20) {
+            (false, _) | (true, 0) => Decision::Expired,
+            (true, _) => Decision::Approved,
+        };
+        *memory = memory.at(policy, at + 8);
+        black_box(memory.settled(policy, &charge, end, false, at + 8));
+        black_box(sources.ended(policy, &from, &charge, end, at + 8));
+    });
+    both / 2.0
+}
+
 fn asker(source: usize, user: usize) -> Asker {
     let mixed = |n: u64| Dice(n).next();
     Asker {
@@ -277,7 +314,20 @@ fn user_cases(policy: &Policy, quick: bool) -> Vec<Case<'_>> {
             let events = events(count, traffic, if quick { 200_000 } else { 2_000_000 });
             let run =
                 move || (ceremonies(&mut users, policy, &events), copies(&mut users, &events));
-            let name = format!("request or outcome, {name}, {count} users");
+            cases.push((
+                format!("request or outcome, {name}, {count} users"),
+                Some(target),
+                Box::new(run),
+            ));
+        }
+        for (name, traffic) in [("people", Traffic::People), ("attack", Traffic::Attack)] {
+            let mut users = self::users(count, policy);
+            let events = events(count, traffic, if quick { 200_000 } else { 2_000_000 });
+            let mut sources = Sources::default();
+            let run = move || {
+                (whole(&mut users, &mut sources, policy, &events), copies(&mut users, &events))
+            };
+            let name = format!("the same with its sources, {name}, {count} users");
             cases.push((name, Some(target), Box::new(run)));
         }
     }

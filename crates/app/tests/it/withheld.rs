@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use app::{AnswerResult, Caller, Created, Error};
-use domain::challenge::{Collect, Decision, Proof, State};
+use domain::challenge::{Collect, Decision, Methods, Proof, State};
 use statement::AnswerDecision;
 
 use crate::world::{Device, OPERATOR, World};
@@ -67,4 +67,23 @@ async fn a_code_after_its_withheld_device_is_gone_says_so() {
     let proof = code(&world, &app, &phone, &created).await;
     assert!(matches!(proof, Some(Proof::Totp(_))), "no word of the answer: {proof:?}");
     assert!(world.redeem(&app, created.view.id, "s2").await.is_ok());
+}
+
+#[tokio::test]
+async fn an_answer_is_released_where_no_code_can_be_typed_beside_it() {
+    let world = World::new().await;
+    let app = world.integration("vpn").await;
+    let phone = world.enrolled("alice").await.device;
+    // the same place, alarmed as it is: what offers codes is withheld
+    withheld(&world, &app, &phone).await;
+    let mut request = world.request("alice", "s3");
+    request.context.ip = Some(HOTEL);
+    request.methods = Some(Methods::PUSH);
+    let push_alone = world.create_with(&app, request).await.expect("a challenge");
+    let answered = world.approve(&phone, &push_alone).await.result;
+    let AnswerResult::Settled(State::Decided(decided)) = answered else {
+        panic!("not released: {answered:?}")
+    };
+    assert_eq!(decided.decision, Decision::Approved);
+    assert!(world.redeem(&app, push_alone.view.id, "s3").await.is_ok());
 }

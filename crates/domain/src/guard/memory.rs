@@ -123,6 +123,8 @@ impl Sums {
 
 /// The bits of the last five days.
 const DAYS: u8 = 0b1_1111;
+/// Set if today's tries came from more than one place: a success at one says nothing of the others.
+const MIXED: u8 = 1 << 6;
 /// Set if the last denial was a report.
 const REPORTED: u8 = 1 << 7;
 
@@ -155,8 +157,8 @@ pub struct Memory {
     pub(super) hold_until: Seconds,
     /// The last denial or report of something from elsewhere.
     pub(super) denied_at: Seconds,
-    /// The day of the last try from elsewhere, and on which of the five days up to it there was one; [`REPORTED`]
-    /// stands beside them.
+    /// The day of the last try from elsewhere, and on which of the five days up to it there was one; [`MIXED`]
+    /// and [`REPORTED`] stand beside them.
     tried_day: u16,
     tried_days: u8,
     /// The level that the hold was begun with.
@@ -358,21 +360,25 @@ impl Memory {
     }
 
     /// Counts a try from elsewhere, whatever came of it.
-    pub(super) fn tried(&mut self, policy: &Policy, origin: &Origin) {
+    /// `first` says that its place didn't owe anything before.
+    pub(super) fn tried(&mut self, policy: &Policy, origin: &Origin, first: bool) {
         self.tries = (self.tries + 1.0).min(policy.tries_cap);
         if origin.context() == Some(self.debt_place) {
             self.debt[2] += 1.0;
         }
         let today = Self::day(self.at);
         let passed = u32::from(today.saturating_sub(self.tried_day));
+        let mixed = if passed == 0 { self.tried_days & MIXED } else { 0 };
+        let tried = passed == 0 && self.tried_days & 1 != 0;
+        let mixed = if tried && first { MIXED } else { mixed };
         let days = self.tried_days.checked_shl(passed).unwrap_or(0) & DAYS | 1;
-        self.tried_days = self.tried_days & REPORTED | days;
+        self.tried_days = self.tried_days & REPORTED | mixed | days;
         self.tried_day = today;
     }
 
-    /// Today's tries were the person's.
+    /// Today's tries were the person's, if none came from another place.
     fn forget_today(&mut self) {
-        if self.tried_day == Self::day(self.at) && self.tries < 0.5 {
+        if self.tried_day == Self::day(self.at) && self.tried_days & MIXED == 0 {
             self.tried_days &= !1;
         }
     }

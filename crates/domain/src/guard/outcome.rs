@@ -97,30 +97,26 @@ impl Memory {
         match decision {
             Decision::Approved => {
                 self.approved(policy, charge, now);
-                Vec::new()
+                return Vec::new();
             }
-            Decision::Denied => {
-                self.refused(policy, charge, policy.denial, now);
-                Vec::new()
-            }
-            Decision::Reported => self.reported(policy, charge, now),
+            Decision::Reported => return self.reported(policy, charge, now),
+            Decision::Denied => self.refused(policy, charge, policy.denial, now),
             Decision::Mismatch => {
                 self.top_up(policy, charge, policy.mismatch, false);
                 self.note_ended(&charge.origin);
-                Vec::new()
             }
             // time-outs that everybody has at home say nothing about this user; those of strangers still do
             Decision::Expired if outage && charge.familiarity.is_known() => {
                 self.undo(policy, charge);
-                Vec::new()
             }
             Decision::Expired | Decision::Cancelled | Decision::Superseded => {
                 if charge.rang {
                     self.note_ended(&charge.origin);
                 }
-                Vec::new()
             }
         }
+        let silent = charge.first_factor;
+        if silent { self.raise_drip(policy, charge.familiarity, outage, now) } else { Vec::new() }
     }
 
     /// A success that proves possession.
@@ -152,8 +148,8 @@ impl Memory {
     }
 
     fn reported(&mut self, policy: &Policy, charge: &Charge, now: Seconds) -> Vec<Alert> {
-        // from the person's own browser, with nothing else wrong: most likely a slip of the finger
-        let slip = charge.familiarity == Familiarity::Own
+        // from where the person is at home, with nothing else wrong: most likely a slip of the finger
+        let slip = charge.familiarity.is_known()
             && !self.is_raised(policy)
             && !self.is_looping(policy, charge.familiarity);
         self.refused(policy, charge, policy.report, now);
@@ -212,9 +208,10 @@ impl Memory {
         let familiarity = self.familiarity(policy, origin, now);
         if !familiarity.is_known() && !spent {
             let weight = Weight::passing(policy.wrong_code);
+            let first = !self.owes(origin);
             self.add(policy, origin, familiarity, weight, false);
             if familiarity != Familiarity::Nowhere {
-                self.tried(policy, origin);
+                self.tried(policy, origin, first);
             }
             self.prolong(policy, now);
         }
@@ -223,7 +220,8 @@ impl Memory {
             alerts.push(Alert::user(AlertKind::CodeGuessing, Severity::Medium));
         }
         if !familiarity.is_known() {
-            alerts.extend(self.raise(policy, familiarity, false, Around::default(), now));
+            alerts.extend(self.raise(policy, familiarity, Around::default(), now));
+            alerts.extend(self.raise_drip(policy, familiarity, false, now));
         }
         alerts
     }

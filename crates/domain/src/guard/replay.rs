@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use statement::{ChallengeId, IntegrationId, TenantId, Timestamp, UserId};
 
-use super::alert::{Alert, AlertKind, Scope, told_when_asked};
+use super::alert::{Alert, AlertKind, Scope, Severity, told_when_asked};
 use super::cell::{Cell, seconds};
 use super::judge::{Release, Verdict, judge_create};
 use super::policies::Rules;
@@ -198,15 +198,18 @@ impl<'r> Replay<'r> {
     }
 }
 
-/// Only what the memory of one user raises can be raised again, and only by the guard.
+/// Only what the memory of one user raises by its policy can be raised again: a copied key, a late report or an
+/// answer to somebody else's number are told whatever the numbers are.
 fn is_compared(alert: &Alert) -> bool {
-    let kinds = [
-        AlertKind::Bombing,
-        AlertKind::IntegrationLoop,
-        AlertKind::CodeGuessing,
-        AlertKind::BreakGlass,
-    ];
-    alert.scope == Scope::User && kinds.contains(&alert.kind)
+    let judged = match alert.kind {
+        AlertKind::Bombing
+        | AlertKind::IntegrationLoop
+        | AlertKind::CodeGuessing
+        | AlertKind::BreakGlass => true,
+        AlertKind::ConcurrentLogin => alert.severity == Severity::Low,
+        _ => false,
+    };
+    alert.scope == Scope::User && judged
 }
 
 const DAY_MS: u64 = 86_400_000;

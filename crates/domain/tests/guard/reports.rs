@@ -188,3 +188,54 @@ fn the_codes_of_a_break_glass_user_have_budgets_like_any_other() {
     }
     assert!((1..=8).contains(&compared), "{compared}");
 }
+
+/// A success at one place once made the guard forget that another one had tried that day.
+#[test]
+fn a_success_elsewhere_forgets_no_day_on_which_a_stranger_tried() {
+    let mut world = World::new();
+    world.has(USER, &[Method::Push]);
+    world.signs_in(&home());
+    world.pass(25 * HOUR);
+    let mut told = Vec::new();
+    for day in 0..3 {
+        for hour in [0, 2] {
+            let tried = world.push(&stranger());
+            world.pass(2 * MINUTE);
+            let ended = world.outcome(&tried.id, Decision::Expired);
+            told.extend(ended.alerts.iter().map(|raised| (day, hour, raised.alert)));
+            world.pass(2 * HOUR);
+        }
+        // the person travels: each day another place, in vain and then not
+        let hotel = Spot::Elsewhere(day).caller();
+        let missed = world.push(&hotel);
+        world.outcome(&missed.id, Decision::Cancelled);
+        let found = world.push(&hotel);
+        assert_eq!(world.outcome(&found.id, Decision::Approved).decision, Word::Release);
+        world.pass(DAY - 4 * HOUR - 4 * MINUTE);
+    }
+    assert!(
+        matches!(&told[..], [(2, 0, alert), ..] if alert.kind == AlertKind::Bombing),
+        "on the third day: {told:?}"
+    );
+}
+
+/// A person who is elsewhere day after day and finds their silent prompts in the app is no attack.
+#[test]
+fn a_silent_prompt_that_its_person_finds_is_no_alert() {
+    let mut world = World::new();
+    world.has(USER, &[Method::Push]);
+    world.signs_in(&home());
+    world.pass(25 * HOUR);
+    for day in 0..5 {
+        // a stranger has tried twice, so that other places are silent
+        let who = if day < 2 { stranger() } else { Spot::Elsewhere(day).caller() };
+        let tried = world.push(&who);
+        let outcome = if day < 2 { Decision::Expired } else { Decision::Approved };
+        world.pass(MINUTE);
+        let ended = world.outcome(&tried.id, outcome);
+        for judged in [tried, ended] {
+            assert!(!is_told(&judged.alerts, AlertKind::Bombing, Severity::Medium), "{judged:?}");
+        }
+        world.pass(DAY - MINUTE);
+    }
+}

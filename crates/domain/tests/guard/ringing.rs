@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use domain::challenge::{Decision, Purpose};
-use domain::guard::Reason;
+use domain::guard::{Policy, Reason};
 use domain::lab::{Caller, Judged, LabError, Op, Word};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -105,22 +105,19 @@ fn check(judged: &Judged, caller: &Caller, beside: &[Seen]) -> Result<(), TestCa
         }
         // nothing but their own unanswered rings silences known places
         Word::Silent if mine >= KNOWN => prop_assert!(says(judged, Reason::Looping)),
-        Word::Decoy => {
-            let near = beside.iter().filter(|seen| seen.place == here).count();
-            let strange = beside.iter().filter(|seen| seen.rank < KNOWN).count();
-            let known = beside.len() - strange;
-            let full =
-                near >= 8 || (mine < KNOWN && strange >= 16) || (mine >= KNOWN && known >= 12);
-            prop_assert!(full, "{near} here, {strange} strange, {known} known");
-        }
+        Word::Decoy => prop_assert!(false, "somebody with a device is never asked in vain"),
         _ => {}
     }
-    if judged.decision != Word::Decoy {
-        let near = beside.iter().filter(|seen| seen.place == here).count();
-        let strange = beside.iter().filter(|seen| seen.rank < KNOWN).count();
-        prop_assert!(near < 8, "{near} from one place");
-        prop_assert!(mine >= KNOWN || strange < 16, "{strange} from unknown places");
-    }
+    // the newest is shown beside these: older ones gave way to it
+    let policy = Policy::default();
+    let shown = |limit: f32, which: &dyn Fn(&Seen) -> bool| {
+        let count = beside.iter().filter(|seen| which(seen)).count();
+        u16::try_from(count).is_ok_and(|count| f32::from(count) < limit)
+    };
+    prop_assert!(shown(policy.live_per_place, &|seen| seen.place == here), "one place's share");
+    let known = |seen: &Seen| (seen.rank >= KNOWN) == (mine >= KNOWN);
+    let limit = if mine >= KNOWN { policy.live_known } else { policy.live_elsewhere };
+    prop_assert!(shown(limit, &known), "{limit} of their kind");
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use backend_sql::{AuditReader, TenantNames};
@@ -54,12 +54,32 @@ pub(super) async fn run(
     } else {
         replayer.file(&from)
     };
-    if let Err(why) = read {
-        eprintln!("error: {why}");
-        return Exit::Unreachable;
+    if let Err(error) = read {
+        eprintln!("error: {error}");
+        return error.exit();
     }
     let report = replayer.finish();
     show(&if json { report.json().to_string() } else { report.text() })
+}
+
+/// Why an audit can't be read to its end.
+#[derive(Debug, thiserror::Error)]
+enum ReadError {
+    /// It isn't there, or can't be read.
+    #[error("{0}")]
+    Unreadable(String),
+    /// What is there isn't events.
+    #[error("{0}")]
+    Malformed(String),
+}
+
+impl ReadError {
+    const fn exit(&self) -> Exit {
+        match self {
+            Self::Unreadable(_) => Exit::Unreachable,
+            Self::Malformed(_) => Exit::Usage,
+        }
+    }
 }
 
 fn time(text: &str) -> Result<Timestamp, String> {
@@ -134,8 +154,8 @@ impl<'p> Replayer<'p> {
         self.findings.extend(found.into_iter().filter(listed));
     }
 
-    async fn store(&mut self, data: &Path) -> Result<(), String> {
-        let failed = |error: backend_sql::OpenError| error.to_string();
+    async fn store(&mut self, data: &Path) -> Result<(), ReadError> {
+        let failed = |error: backend_sql::OpenError| ReadError::Unreadable(error.to_string());
         let mut reader = AuditReader::open(data).await.map_err(failed)?;
         let names = reader.names().await.map_err(failed)?;
         self.learn(&names);
@@ -151,14 +171,18 @@ impl<'p> Replayer<'p> {
         }
     }
 
-    fn file(&mut self, path: &Path) -> Result<(), String> {
+    fn file(&mut self, path: &Path) -> Result<(), ReadError> {
         let file = path.display();
-        let open = File::open(path).map_err(|error| format!("{file}: {error}"))?;
+        let unreadable = |error| ReadError::Unreadable(format!("{file}: {error}"));
+        let open = File::open(path).map_err(unreadable)?;
         // events name no tenant: one log is one organisation's
         let tenant = TenantId::from_bytes([0; TenantId::LEN]);
         for (nth, line) in BufReader::new(open).lines().enumerate() {
-            let wrong = |why: String| format!("{file}:{}: {why}", nth + 1);
-            let line = line.map_err(|error| wrong(error.to_string()))?;
+            let wrong = |why: String| ReadError::Malformed(format!("{file}:{}: {why}", nth + 1));
+            let line = line.map_err(|error| match error.kind() {
+                ErrorKind::InvalidData => wrong("not UTF-8".to_owned()),
+                _ => unreadable(error),
+            })?;
             if line.trim().is_empty() {
                 continue;
             }
@@ -425,7 +449,11 @@ mod tests {
         ] {
             std::fs::write(&file, format!("\n{line}\n")).unwrap();
             let why = Replayer::new(&live, Timestamp::ZERO).file(&file).unwrap_err();
-            assert!(why.contains(said), "{why}");
+            assert!(why.to_string().contains(said), "{why}");
+            assert_eq!(why.exit(), Exit::Usage, "{why}");
         }
+        let missing = dir.path().join("y.jsonl");
+        let why = Replayer::new(&live, Timestamp::ZERO).file(&missing).unwrap_err();
+        assert_eq!(why.exit(), Exit::Unreachable, "{why}");
     }
 }
