@@ -8,9 +8,10 @@ use domain::directory::Scope;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
+use http_limits::{Code, Problem, count_request};
 
+use crate::Rest;
 use crate::error::Refused;
-use crate::{Rest, quota};
 
 /// A scope as a type, so that a route's signature says what it takes.
 pub(crate) trait Needs: Send + Sync {
@@ -41,7 +42,9 @@ impl<S: Needs> FromRequestParts<Rest> for Allowed<S> {
         let key = bearer(&parts.headers).ok_or(Error::Unauthenticated)?;
         let call = state.call();
         let caller = state.app.authenticate(&call, key).await?;
-        quota::count(state.quota.as_deref(), parts, &caller, &call)?;
+        let (whose, now) = (*caller.integration().id.as_bytes(), call.now.millis());
+        count_request(state.quota.as_deref(), &parts.extensions, whose, now)
+            .map_err(|wait| Problem::new(Code::TooManyRequests).retry_after(wait))?;
         caller.demand(S::SCOPE)?;
         Ok(Self { caller, scope: PhantomData })
     }

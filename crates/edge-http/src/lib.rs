@@ -17,7 +17,6 @@ mod hosted;
 mod idempotency;
 mod observe;
 mod openapi;
-mod quota;
 mod shapes;
 mod users;
 
@@ -29,7 +28,7 @@ use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use http_limits::{Problem, Quota};
+use http_limits::{Problem, Quota, tell_quota};
 use tokio::sync::watch;
 use tracing::Instrument;
 
@@ -64,8 +63,8 @@ impl Rest {
 
     /// The same, where each integration may make only so many requests.
     #[must_use]
-    pub fn with_quota(self, quota: Option<Quota>) -> Self {
-        Self { quota: quota.map(Arc::new), ..self }
+    pub fn with_quota(self, quota: Option<Arc<Quota>>) -> Self {
+        Self { quota, ..self }
     }
 
     fn call(&self) -> Call {
@@ -79,7 +78,7 @@ pub fn rest_router(state: Rest) -> Router {
     let (router, _) = openapi::router().split_for_parts();
     router
         .route_layer(from_fn(to_its_end))
-        .route_layer(from_fn_with_state(state.quota.clone(), quota::tell))
+        .route_layer(from_fn_with_state(state.quota.clone(), tell_quota))
         .route_layer(from_fn(observe::observe))
         .with_state(state)
 }

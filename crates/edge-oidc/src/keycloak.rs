@@ -20,8 +20,8 @@ use domain::directory::{Integration, is_plain};
 use domain::number::Number;
 use domain::protocol::{KeycloakRealm, Protocol};
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderMap, StatusCode};
-use http_limits::read_body;
+use http::{Extensions, HeaderMap, StatusCode};
+use http_limits::{count_request, read_body};
 use jsonwebtoken::jwk::Jwk;
 use ports::UserRef;
 use serde::Deserialize;
@@ -67,6 +67,7 @@ const NUMBER: OAuthError = OAuthError::new(
 pub(crate) async fn channel(
     State(oidc): State<Oidc>,
     Path(client): Path<String>,
+    extensions: Extensions,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, OAuthError> {
@@ -79,6 +80,9 @@ pub(crate) async fn channel(
     let Protocol::KeycloakCiba(realm) = &integration.protocol else { return Err(TOKEN) };
     let token = bearer(&headers).ok_or(TOKEN)?;
     let claims = verified(&oidc, &call, realm, token).await?;
+    let (whose, now) = (*integration.id.as_bytes(), call.now.millis());
+    count_request(oidc.0.quota.as_deref(), &extensions, whose, now)
+        .map_err(OAuthError::too_many)?;
     let asked = asked(&headers, body).await?;
     let wanted = wanted(asked, &claims)?;
     let once = jwt::text(&claims, "jti").filter(|jti| !jti.is_empty()).ok_or(TOKEN)?;

@@ -12,6 +12,7 @@
 
 mod acr;
 mod authorize;
+mod by_client;
 mod ciba;
 mod client;
 mod discovery;
@@ -34,8 +35,10 @@ use std::sync::Arc;
 
 use app::sign_ins::SignIns;
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use bytes::Bytes;
+use http_limits::{Quota, tell_quota};
 use jsonwebtoken::jwk::Jwk;
 use ports::BoxFuture;
 use tokio::sync::watch;
@@ -90,6 +93,7 @@ struct Inner {
     followed: ciba::Room,
     outgoing: Arc<dyn Outgoing>,
     realms: Published<Jwk>,
+    quota: Option<Arc<Quota>>,
     stopping: watch::Receiver<bool>,
 }
 
@@ -101,13 +105,14 @@ impl fmt::Debug for Oidc {
 
 impl Oidc {
     /// A provider that starts sign-ins in `sign_ins` and tells others by `outgoing`, until `stopping` turns true.
-    /// Its issuer is the server's address.
+    /// Its issuer is the server's address. What clients send themselves counts against `quota`, if there is one.
     #[must_use]
     pub fn new(
         app: Arc<app::App>,
         call: MakeCall,
         sign_ins: Arc<SignIns>,
         outgoing: Arc<dyn Outgoing>,
+        quota: Option<Arc<Quota>>,
         stopping: watch::Receiver<bool>,
     ) -> Self {
         Self(Arc::new(Inner {
@@ -120,6 +125,7 @@ impl Oidc {
             followed: ciba::Room::new(),
             outgoing,
             realms: Published::new(),
+            quota,
             stopping,
         }))
     }
@@ -157,5 +163,6 @@ pub fn router(oidc: Oidc) -> Router {
         .route(BACKCHANNEL, post(ciba::ask))
         .route("/keycloak/{client}/ciba", post(keycloak::channel))
         .route(USERINFO, get(userinfo::show).post(userinfo::show))
+        .route_layer(from_fn_with_state(oidc.0.quota.clone(), tell_quota))
         .with_state(oidc)
 }

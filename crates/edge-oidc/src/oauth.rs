@@ -1,5 +1,7 @@
 //! Errors as OAuth 2.0 and OpenID Connect write them.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -34,6 +36,8 @@ pub(crate) enum Code {
     AuthorizationPending,
     SlowDown,
     ExpiredToken,
+    /// Told as [`Self::TemporarilyUnavailable`], with a status of its own (RFC 9126 §2.3, RFC 6585 §4).
+    TooManyRequests,
 }
 
 impl Code {
@@ -47,7 +51,7 @@ impl Code {
             Self::UnsupportedResponseType => "unsupported_response_type",
             Self::AccessDenied => "access_denied",
             Self::ServerError => "server_error",
-            Self::TemporarilyUnavailable => "temporarily_unavailable",
+            Self::TemporarilyUnavailable | Self::TooManyRequests => "temporarily_unavailable",
             Self::LoginRequired => "login_required",
             Self::UnmetAuthenticationRequirements => "unmet_authentication_requirements",
             Self::InvalidRequestObject => "invalid_request_object",
@@ -70,6 +74,7 @@ impl Code {
         match self {
             Self::InvalidClient | Self::InvalidToken => StatusCode::UNAUTHORIZED,
             Self::TemporarilyUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
             Self::ServerError => StatusCode::INTERNAL_SERVER_ERROR,
             _ => StatusCode::BAD_REQUEST,
         }
@@ -81,11 +86,23 @@ impl Code {
 pub(crate) struct OAuthError {
     pub(crate) code: Code,
     pub(crate) about: &'static str,
+    /// When to try again.
+    after: Option<Duration>,
 }
+
+/// When to try again what only a moment stands in the way of.
+const SOON: Duration = Duration::from_secs(2);
 
 impl OAuthError {
     pub(crate) const fn new(code: Code, about: &'static str) -> Self {
-        Self { code, about }
+        let after = if matches!(code, Code::TemporarilyUnavailable) { Some(SOON) } else { None };
+        Self { code, about, after }
+    }
+
+    /// The client's quota is used up.
+    pub(crate) const fn too_many(wait: Duration) -> Self {
+        let about = "too many requests of this client: Retry-After says when to try again";
+        Self { code: Code::TooManyRequests, about, after: Some(wait) }
     }
 
     pub(crate) const fn invalid(about: &'static str) -> Self {
@@ -134,8 +151,9 @@ impl IntoResponse for OAuthError {
         if let Some(scheme) = scheme {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
         }
-        if self.code == Code::TemporarilyUnavailable {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("2"));
+        if let Some(after) = self.after {
+            let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

@@ -4,20 +4,17 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, StatusCode};
-use http_limits::read_body;
+use http::StatusCode;
 use serde_json::json;
 use statement::{IntegrationId, Timestamp};
 
 use crate::Oidc;
-use crate::authorize::is_form;
+use crate::by_client::ByClient;
 use crate::client::Client;
 use crate::grants::Secret;
 use crate::oauth::{OAuthError, no_store};
-use crate::params::Params;
 use crate::request::{self, BackTo, Channel, Wanted};
 use crate::table::Table;
 
@@ -52,12 +49,8 @@ pub(crate) fn is_ours(uri: &str) -> bool {
 
 pub(crate) async fn push(
     State(oidc): State<Oidc>,
-    headers: HeaderMap,
-    body: Body,
+    ByClient { mut call, client, params, .. }: ByClient,
 ) -> Result<Response, OAuthError> {
-    let params = client_form(&headers, body).await?;
-    let mut call = oidc.call();
-    let client = oidc.authenticated(&mut call, &headers, &params).await?;
     if params.get("request_uri").is_some() {
         return Err(OAuthError::invalid("request_uri can't be pushed"));
     }
@@ -76,19 +69,4 @@ pub(crate) async fn push(
     let mut response = (StatusCode::CREATED, body).into_response();
     no_store(response.headers_mut());
     Ok(response)
-}
-
-/// The form of a client's request.
-pub(crate) async fn client_form(headers: &HeaderMap, body: Body) -> Result<Params, OAuthError> {
-    if !is_form(headers) {
-        return Err(OAuthError::invalid("the body must be application/x-www-form-urlencoded"));
-    }
-    let bytes = read_body(headers, body)
-        .await
-        .map_err(|_| OAuthError::invalid("the body is too large, or came too slowly"))?;
-    let params = Params::parse(&bytes);
-    match params.bad() {
-        Some(bad) => Err(OAuthError::invalid(bad.words())),
-        None => Ok(params),
-    }
 }

@@ -2,22 +2,20 @@
 
 use app::sign_ins::Passed;
 use axum::Json;
-use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use data_encoding::BASE64URL_NOPAD;
 use domain::protocol::TokenAlgorithm;
-use http::HeaderMap;
 use serde_json::{Value, json};
 use statement::sha256;
 
 use crate::Oidc;
 use crate::acr::amr;
+use crate::by_client::ByClient;
 use crate::ciba;
 use crate::client::Client;
 use crate::grants::{ACCESS_LIFE, Grant, Secret};
 use crate::oauth::{Code, OAuthError, no_store};
-use crate::par::client_form;
 use crate::params::Params;
 use crate::request::verifies;
 
@@ -26,12 +24,8 @@ const ID_TOKEN_LIFE_S: u64 = 5 * 60;
 
 pub(crate) async fn exchange(
     State(oidc): State<Oidc>,
-    headers: HeaderMap,
-    body: Body,
+    ByClient { call, client, headers, params }: ByClient,
 ) -> Result<Response, OAuthError> {
-    let params = client_form(&headers, body).await?;
-    let mut call = oidc.call();
-    let client = oidc.authenticated(&mut call, &headers, &params).await?;
     match params.get("grant_type") {
         Some("authorization_code") if client.ciba().is_some() => Err(OAuthError::KIND),
         Some("authorization_code") => by_code(&oidc, call, &client, &params),

@@ -20,4 +20,4 @@ pub use code::Code;
 pub use front::{Front, RequestIds, front};
 pub use hosted::{HostedPage, LANGUAGES};
 pub use problem::{PROBLEM_JSON, Problem};
-pub use quota::{MAX_PER_MINUTE, Quota, Standing};
+pub use quota::{MAX_PER_MINUTE, Quota, Standing, count_request, tell_quota};

@@ -5,9 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::Extensions;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 /// Whose quota: an integration's id.
@@ -79,6 +83,47 @@ impl Standing {
             }
         }
     }
+}
+
+/// Where the reply of one request finds what was counted.
+#[derive(Clone, Default)]
+struct Counted(Arc<OnceLock<Standing>>);
+
+/// Counts a request of an integration at `now`, in milliseconds, for [`tell_quota`] around it to tell.
+///
+/// # Errors
+/// How long to wait, if it is one too many.
+pub fn count_request(
+    quota: Option<&Quota>,
+    extensions: &Extensions,
+    whose: Whose,
+    now: u64,
+) -> Result<(), Duration> {
+    let Some(quota) = quota else { return Ok(()) };
+    let standing = quota.count(whose, now.saturating_mul(1000));
+    if let Some(Counted(told)) = extensions.get() {
+        // each request is counted once
+        let _ = told.set(standing);
+    }
+    standing.refused.map_or(Ok(()), Err)
+}
+
+/// Tells callers where they stand, refused or not: a layer around whatever counts.
+pub async fn tell_quota(
+    State(quota): State<Option<Arc<Quota>>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    if quota.is_none() {
+        return next.run(request).await;
+    }
+    let counted = Counted::default();
+    request.extensions_mut().insert(counted.clone());
+    let mut response = next.run(request).await;
+    if let Some(standing) = counted.0.get() {
+        standing.tell(response.headers_mut());
+    }
+    response
 }
 
 #[cfg(test)]

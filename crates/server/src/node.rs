@@ -234,12 +234,13 @@ impl Node {
         let calls: Arc<dyn Fn() -> Call + Send + Sync> = Arc::new(clock::call);
         let sign_ins = Arc::new(SignIns::new());
         let shared = Arc::clone(&sign_ins);
+        let quota = config.quota.map(|per_minute| Arc::new(Quota::new(per_minute)));
         let rest = Rest::new(Arc::clone(&app), Arc::clone(&calls), shared, stopping.clone())
-            .with_quota(config.quota.map(Quota::new));
+            .with_quota(quota.clone());
         let origins = authenticator.iter().flat_map(|site| site.origins.clone()).collect();
         let limits = Limits { origins, ..Limits::of(u32::try_from(held).unwrap_or(u32::MAX)) };
         let gateway = Gateway::new(Arc::clone(&app), Arc::clone(&calls), limits, stopping.clone());
-        let parties = relying_parties(&app, &calls, &sign_ins, &stopping, secure)?;
+        let parties = relying_parties(&app, &calls, &sign_ins, (quota, &stopping), secure)?;
         let pages = Pages {
             app: Arc::clone(&app),
             call: calls,
@@ -371,13 +372,13 @@ fn relying_parties(
     app: &Arc<App>,
     calls: &edge_oidc::MakeCall,
     sign_ins: &Arc<SignIns>,
-    stopping: &watch::Receiver<bool>,
+    (quota, stopping): (Option<Arc<Quota>>, &watch::Receiver<bool>),
     secure: bool,
 ) -> Result<Router, StartError> {
     let documents = Arc::new(Documents::new().map_err(StartError::Trust)?);
     let given = || (Arc::clone(app), Arc::clone(calls), Arc::clone(sign_ins));
     let ((app, calls, shared), outgoing) = (given(), Arc::clone(&documents));
-    let oidc = Oidc::new(app, calls, shared, outgoing, stopping.clone());
+    let oidc = Oidc::new(app, calls, shared, outgoing, quota, stopping.clone());
     let (app, calls, shared) = given();
     let entra = Entra::new(app, calls, shared, documents, secure);
     let oidc = edge_pages::dress(edge_oidc::router(oidc));

@@ -101,7 +101,7 @@ impl World {
         });
         let (shutdown, stopping) = watch::channel(false);
         let state = Rest::new(Arc::clone(&app), Arc::clone(&call), Arc::default(), stopping)
-            .with_quota(quota);
+            .with_quota(quota.map(Arc::new));
         let fronted = |router| {
             front(
                 router,

@@ -4,11 +4,9 @@ use std::time::Duration;
 
 use app::{CreateRequest, Created, FirstFactor, RequestContext};
 use axum::Json;
-use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use domain::challenge::Methods;
-use http::HeaderMap;
 use serde_json::json;
 
 use super::Request;
@@ -16,19 +14,15 @@ use super::follow::{self, Followed};
 use super::poll::INTERVAL;
 use super::request::{self, Wanted};
 use crate::Oidc;
+use crate::by_client::ByClient;
 use crate::client::Client;
 use crate::grants::Secret;
 use crate::oauth::{Code, OAuthError, no_store};
-use crate::par::client_form;
 
 pub(crate) async fn ask(
     State(oidc): State<Oidc>,
-    headers: HeaderMap,
-    body: Body,
+    ByClient { mut call, client, params, .. }: ByClient,
 ) -> Result<Response, OAuthError> {
-    let params = client_form(&headers, body).await?;
-    let mut call = oidc.call();
-    let client = oidc.authenticated(&mut call, &headers, &params).await?;
     let registered = client.ciba().ok_or(OAuthError::KIND)?;
     let inner = request::signed(&oidc, &mut call, &client, &params).await?;
     let params = inner.as_ref().unwrap_or(&params);

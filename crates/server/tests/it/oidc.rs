@@ -4,5 +4,6 @@ pub(crate) mod client;
 mod codes;
 mod external;
 mod front;
+mod quota;
 pub(crate) mod refused;
 mod signed;
