@@ -32,7 +32,8 @@ impl BadParams {
 /// Parameters by name. One without a value is as if it weren't there (RFC 6749 §3.1).
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Params {
-    values: BTreeMap<String, String>,
+    /// `None` for one that counts for nothing: it is there more than once, or too long.
+    values: BTreeMap<String, Option<String>>,
     bad: Option<BadParams>,
 }
 
@@ -49,15 +50,22 @@ impl Params {
 
     /// Adds one.
     pub(crate) fn add(&mut self, name: &str, value: &str) {
-        let most = if DOCUMENTS.contains(&name) { MAX_DOCUMENT } else { MAX_VALUE };
-        if value.len() > most || self.values.len() >= MAX_PARAMS {
-            self.bad.get_or_insert(BadParams::TooLarge);
-        } else if !value.is_empty()
-            && self.values.insert(name.to_owned(), value.to_owned()).is_some()
-        {
+        if value.is_empty() {
+            return;
+        }
+        if let Some(known) = self.values.get_mut(name) {
+            // whichever was meant, none is used to lead a browser anywhere
+            *known = None;
             self.bad.get_or_insert(BadParams::Repeated);
-            // whichever was meant, neither is used to lead a browser anywhere
-            self.values.remove(name);
+            return;
+        }
+        let most = if DOCUMENTS.contains(&name) { MAX_DOCUMENT } else { MAX_VALUE };
+        let (fits, room) = (value.len() <= most, self.values.len() < MAX_PARAMS);
+        if !fits || !room {
+            self.bad.get_or_insert(BadParams::TooLarge);
+        }
+        if room {
+            self.values.insert(name.to_owned(), fits.then(|| value.to_owned()));
         }
     }
 
@@ -67,7 +75,7 @@ impl Params {
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.values.get(name).map(String::as_str)
+        self.values.get(name)?.as_deref()
     }
 
     pub(crate) fn bad(&self) -> Option<BadParams> {
@@ -86,6 +94,10 @@ mod tests {
         assert_eq!((params.get("c"), params.get("d"), params.bad()), (None, None, None));
         let twice = Params::parse(b"a=1&a=2&b=1");
         assert_eq!((twice.get("a"), twice.bad()), (None, Some(BadParams::Repeated)));
+        let thrice = Params::parse(b"a=1&a=2&a=3&b=1");
+        assert_eq!((thrice.get("a"), thrice.bad()), (None, Some(BadParams::Repeated)));
+        let other = format!("a=1&a={}&b=1", "x".repeat(MAX_VALUE + 1));
+        assert_eq!(Params::parse(other.as_bytes()).get("a"), None);
         let many: String = (0..100).map(|n| format!("p{n}=1&")).collect();
         assert_eq!(Params::parse(many.as_bytes()).bad(), Some(BadParams::TooLarge));
         let long = format!("state={}", "x".repeat(MAX_VALUE + 1));
