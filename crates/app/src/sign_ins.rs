@@ -1,6 +1,7 @@
 //! The sign-ins of this process: short-lived, bounded, found by an unguessable handle. Whichever edge is asked
 //! to sign somebody in starts one; the hosted page alone shows it, and hands its end back to who started it.
 
+mod inviting;
 mod step;
 mod table;
 
@@ -9,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
-use data_encoding::BASE64URL_NOPAD;
+use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use domain::challenge::{Decision, Methods, Proof, Purpose};
 use domain::number::Number;
 use futures_util::lock::Mutex;
@@ -18,6 +19,7 @@ use rand::CryptoRng;
 use statement::{ChallengeId, IntegrationId, Timestamp, UserId, sha256};
 use subtle::ConstantTimeEq as _;
 
+pub use self::inviting::{EnrolStep, Enrolling};
 pub use self::step::{Hosting, Shown, Waits};
 pub use self::table::{MAX_SIGN_INS, SignIns};
 use crate::{Call, Error, FirstFactor, Receipt};
@@ -70,6 +72,8 @@ impl fmt::Debug for Handle {
 pub enum Whom {
     /// A user as their integration calls them, known here or not.
     User(UserRef),
+    /// A user who was proven, and may make their first authenticator on the page if they have none.
+    Enrol(UserRef),
     /// Somebody who was proven to be nobody that is known here. Nothing is created for them.
     NotEnrolled,
     /// Nobody said who: the page asks. Whoever answers can name anybody, so nobody is rung.
@@ -199,6 +203,8 @@ pub struct SignIn {
 enum Stage {
     /// Nobody has been asked yet.
     Fresh,
+    /// A first authenticator is being made.
+    Enrolling(inviting::Invited),
     /// A challenge was made.
     Asked(Asked),
     /// It ended, thus; with the form that says so, once it was made.
@@ -210,7 +216,7 @@ impl Stage {
     const fn asked(&self) -> Option<&Asked> {
         match self {
             Self::Asked(asked) => Some(asked),
-            Self::Fresh | Self::Over(..) => None,
+            Self::Fresh | Self::Enrolling(_) | Self::Over(..) => None,
         }
     }
 }
@@ -224,6 +230,20 @@ pub struct Asked {
     pub number: Number,
     /// The ways to pass.
     pub methods: Methods,
+}
+
+impl Asked {
+    /// Names the challenge in its page's own requests. Short, and not its id: addresses hold a handle and nothing
+    /// else that is worth anything.
+    #[must_use]
+    pub fn seen(&self) -> String {
+        seen(self.id.as_bytes(), b"")
+    }
+}
+
+/// Names what a page shows.
+fn seen(id: &[u8], step: &[u8]) -> String {
+    HEXLOWER.encode(&sha256(&[b"countersign/page-challenge/v1\0", id, step])[..8])
 }
 
 impl SignIn {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use domain::audit::Event;
-use domain::directory::is_plain;
+use domain::directory::{UserRecord, is_plain};
 use domain::guard::EnrolmentDecision;
 use domain::ticket::{self, Ticket, TicketState};
 use ports::{Change, NoticeKind, UserRef};
@@ -93,7 +93,20 @@ impl App {
             let why = "only for a user without any factor";
             return Err(Error::invalid("no_confirm", why));
         }
-        let (decision, alerts) = self.judge_new(call, &user).await?;
+        self.give_ticket(call, actor, &user, request.confirm, reason).await
+    }
+
+    /// Gives out a ticket for `user`, who may have one.
+    pub(crate) async fn give_ticket(
+        &self,
+        call: &mut Call,
+        actor: &Actor,
+        user: &UserRecord,
+        confirm: bool,
+        reason: Option<String>,
+    ) -> Result<NewTicket, Error> {
+        let tenant = user.user.tenant;
+        let (decision, alerts) = self.judge_new(call, user).await?;
         let secret = Zeroizing::new(call.random::<{ ticket::SECRET_LEN }>());
         let code = Zeroizing::new(call.random::<{ ticket::CODE_LEN }>());
         let ticket = Ticket {
@@ -102,7 +115,7 @@ impl App {
             user: user.user.id,
             secret_hash: ticket::secret_hash(secret.as_slice()),
             code_hash: ticket::code_hash(&user.user.name, &code),
-            confirm: request.confirm,
+            confirm,
             first: !user.is_enrolled(),
             by: actor.to_string(),
             created: call.now,

@@ -178,6 +178,9 @@ pub struct EntraClient {
     /// Where the stand-in is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fake: Option<String>,
+    /// Whether somebody whom the directory proved, and who never had an authenticator, may make one on the way.
+    #[serde(default)]
+    pub inline_enrolment: bool,
 }
 
 impl EntraClient {

@@ -1,17 +1,18 @@
 //! What the pages say. One word for each state, never by colour alone.
 
 use app::Error;
-use app::sign_ins::{End, ReturnForm, ReturnMethod};
+use app::sign_ins::{End, EnrolStep, Enrolling, ReturnForm, ReturnMethod};
 use askama::Template;
 use axum::response::{Html, IntoResponse, Response};
 use domain::challenge::{Decision, Proof};
+use domain::number::Number;
 use domain::receipt;
 use http::header::{CONTENT_SECURITY_POLICY, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
 
 use crate::fence::CSP_ENROL;
 use crate::language::Language;
-use crate::qr::Drawn;
+use crate::qr::{self, Drawn};
 
 /// The trial page.
 #[derive(Template)]
@@ -46,6 +47,50 @@ pub(crate) struct Waiting<'a> {
     /// How long it is valid, in milliseconds.
     pub(crate) ms: u128,
     pub(crate) takes_codes: bool,
+}
+
+/// A sign-in whose person has no authenticator yet and makes one.
+#[derive(Template)]
+#[template(path = "enrolling.html")]
+pub(crate) struct Enrol<'a> {
+    t: Language,
+    to: &'a str,
+    user: &'a str,
+    path: &'a str,
+    /// Names what is shown to whoever asks whether it still stands so.
+    seen: &'a str,
+    step: &'a EnrolStep,
+    /// How long the ticket is valid, in milliseconds.
+    ms: u128,
+}
+
+impl<'a> Enrol<'a> {
+    pub(crate) fn new(
+        t: Language,
+        to: &'a str,
+        user: &'a str,
+        path: &'a str,
+        enrolling: &'a Enrolling,
+        seen: &'a str,
+    ) -> Self {
+        Self { t, to, user, path, seen, step: &enrolling.step, ms: enrolling.left.as_millis() }
+    }
+
+    fn spelled(number: &Number) -> String {
+        spelled(number.as_str())
+    }
+
+    fn qr(link: &str) -> Option<Drawn> {
+        qr::link(link)
+    }
+
+    fn about(&self) -> String {
+        about(self.t, self.ms)
+    }
+
+    fn wants(&self, device: &str) -> String {
+        self.t.say_with("enrolling.wants", "device", device)
+    }
 }
 
 /// The same, while a code is typed.
@@ -103,7 +148,7 @@ struct NotTaken {
 
 #[derive(Template)]
 #[template(path = "enrol.html")]
-struct Enrol {
+struct Link {
     t: Language,
 }
 
@@ -251,9 +296,13 @@ impl Waiting<'_> {
 
     /// How long it is valid, rounded up to ten seconds: the text stands still while the page does.
     fn about(&self) -> String {
-        let seconds = self.ms.div_ceil(10_000) * 10;
-        self.t.say_with("waiting.about", "seconds", &seconds.to_string())
+        about(self.t, self.ms)
     }
+}
+
+fn about(t: Language, ms: u128) -> String {
+    let seconds = ms.div_ceil(10_000) * 10;
+    t.say_with("waiting.about", "seconds", &seconds.to_string())
 }
 
 impl Code<'_> {
@@ -269,7 +318,7 @@ fn spelled(number: &str) -> String {
 
 /// For who opens an enrolment link in a browser. What makes the link work never leaves the browser.
 pub(crate) async fn enrol(headers: HeaderMap) -> Result<Response, Failure> {
-    let mut response = html(&Enrol { t: Language::of(None, &headers) })?;
+    let mut response = html(&Link { t: Language::of(None, &headers) })?;
     response.headers_mut().insert(CONTENT_SECURITY_POLICY, CSP_ENROL);
     Ok(response)
 }

@@ -1,4 +1,4 @@
-//! The number as a QR code, for authenticators with a camera.
+//! The number, or an enrolment link, as a QR code, for authenticators with a camera.
 
 use std::fmt::Write as _;
 
@@ -16,7 +16,16 @@ pub(crate) struct Drawn {
 /// The code of a number. It holds no address: a phone's own camera has nothing to open, and whoever reads it has
 /// what the page shows anyway.
 pub(crate) fn number(digits: &str) -> Option<Drawn> {
-    let code = QRBuilder::new(format!("countersign:{digits}")).build().ok()?;
+    draw(format!("countersign:{digits}"))
+}
+
+/// The code of an enrolment link, for the phone that is to be enrolled.
+pub(crate) fn link(link: &str) -> Option<Drawn> {
+    draw(link.to_owned())
+}
+
+fn draw(text: String) -> Option<Drawn> {
+    let code = QRBuilder::new(text).build().ok()?;
     let mut path = String::new();
     for y in 0..code.size {
         let mut x = 0;

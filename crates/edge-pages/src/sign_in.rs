@@ -8,12 +8,10 @@ use app::sign_ins::{Asked, ReturnForm, Shown, Waits};
 use axum::Form;
 use axum::extract::{FromRequest as _, Query, Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
-use data_encoding::HEXLOWER;
 use domain::challenge::Method;
 use http::header::{CONTENT_SECURITY_POLICY, SET_COOKIE};
 use http::{HeaderValue, StatusCode};
 use ports::BoxFuture;
-use statement::sha256;
 use tracing::Instrument as _;
 
 use crate::page::{self, Failure, html};
@@ -24,7 +22,7 @@ use crate::{Pages, fence, qr};
 /// server: further tabs wait for the first ones.
 const HOLD: Duration = Duration::from_secs(10);
 
-/// After what time a page looks again while too many wait to be told.
+/// After what time a page looks again where nobody tells it: of an enrolment, or while too many wait to be told.
 const UNTOLD: Duration = Duration::from_secs(1);
 
 #[derive(serde::Deserialize)]
@@ -49,6 +47,9 @@ pub(crate) async fn show(
     let mut earned = None;
     let mut response = match shown {
         Shown::Unnamed => html(&page::Who { t, to: &to, path: &visitor.path, rejected: false })?,
+        Shown::Enrolling { enrolling, seen } => {
+            waiting(&page::Enrol::new(t, &to, user, &visitor.path, &enrolling, &seen))?
+        }
         Shown::Waiting { asked, left } => waiting(&page::Waiting {
             t,
             to: &to,
@@ -56,7 +57,7 @@ pub(crate) async fn show(
             path: &visitor.path,
             number: asked.number.as_str(),
             qr: qr::number(asked.number.as_str()),
-            seen: &tag(&asked),
+            seen: &asked.seen(),
             ms: left.as_millis(),
             takes_codes: takes_codes(&asked),
         })?,
@@ -98,12 +99,6 @@ fn waiting(page: &impl askama::Template) -> Result<Response, Failure> {
     Ok(response)
 }
 
-/// Names a challenge in its page's own requests. Short, and not its id: addresses hold a handle and nothing else
-/// that is worth anything.
-fn tag(asked: &Asked) -> String {
-    HEXLOWER.encode(&sha256(&[b"countersign/page-challenge/v1\0", asked.id.as_bytes()])[..8])
-}
-
 /// Answers when the challenge changes, or soon; then the page shows how things stand.
 pub(crate) async fn wait(
     State(pages): State<Arc<Pages>>,
@@ -116,7 +111,7 @@ pub(crate) async fn wait(
     Ok(back(&visitor))
 }
 
-/// Which challenge the page shows.
+/// What the page shows.
 #[derive(serde::Deserialize)]
 pub(crate) struct Seen {
     seen: String,
@@ -130,12 +125,12 @@ pub(crate) async fn state(
 ) -> Result<StatusCode, Failure> {
     let mut call = (pages.call)();
     let mut waits = pages.app.watch_sign_in(&mut call, &visitor.sign_in).await?;
-    if let Some(held) = waits.take_if(|waits| tag(&waits.asked) == seen) {
+    if let Some(held) = waits.take_if(|waits| waits.seen == seen) {
         hold(&pages, held).await;
         let mut call = (pages.call)();
         waits = pages.app.watch_sign_in(&mut call, &visitor.sign_in).await?;
     }
-    let stands = waits.is_some_and(|waits| tag(&waits.asked) == seen);
+    let stands = waits.is_some_and(|waits| waits.seen == seen);
     Ok(if stands { StatusCode::NO_CONTENT } else { StatusCode::OK })
 }
 
@@ -174,7 +169,7 @@ async fn code_page(
                 user: &visitor.sign_in.called(),
                 path: &visitor.path,
                 number: asked.number.as_str(),
-                seen: &tag(&asked),
+                seen: &asked.seen(),
                 rejected,
             })?;
             if rejected {
@@ -182,7 +177,9 @@ async fn code_page(
             }
             Ok(response)
         }
-        Shown::Unnamed | Shown::Waiting { .. } | Shown::Over { .. } => Ok(back(visitor)),
+        Shown::Unnamed | Shown::Enrolling { .. } | Shown::Waiting { .. } | Shown::Over { .. } => {
+            Ok(back(visitor))
+        }
     }
 }
 

@@ -282,7 +282,11 @@ fn new_integration(new: NewIntegration) -> Value {
             body[name] = Value::String(value);
         }
     }
-    for (name, on) in [("user_code", new.user_code), ("allow_private", new.allow_private)] {
+    for (name, on) in [
+        ("user_code", new.user_code),
+        ("allow_private", new.allow_private),
+        ("inline_enrolment", new.inline_enrolment),
+    ] {
         if on {
             body[name] = Value::Bool(true);
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use domain::challenge::{Decision, State};
 use ports::{BoxFuture, MacKey, StoreError, UserRef};
 
+use super::inviting::{Enrolling, Invitation};
 use super::{Asked, End, Handle, Passed, Return, ReturnForm, SignIn, SignIns, Stage, Start, Whom};
 use crate::{App, Call, Caller, CreateRequest, Created, Error, FirstFactor, RequestContext, Watch};
 
@@ -15,6 +16,13 @@ use crate::{App, Call, Caller, CreateRequest, Created, Error, FirstFactor, Reque
 pub enum Shown {
     /// The page must ask who it is.
     Unnamed,
+    /// It waits for a first authenticator.
+    Enrolling {
+        /// How that stands.
+        enrolling: Enrolling,
+        /// Names it to whoever asks whether it still stands so.
+        seen: String,
+    },
     /// It waits for an answer.
     Waiting {
         /// What was asked.
@@ -35,10 +43,10 @@ pub enum Shown {
     },
 }
 
-/// A sign-in that waits for an answer.
+/// A sign-in that waits.
 pub struct Waits {
-    /// What was asked.
-    pub asked: Asked,
+    /// Names what it waits for.
+    pub seen: String,
     /// For how long it is valid.
     pub left: Duration,
     /// Resolves at the next change; `None` if too many wait.
@@ -116,6 +124,16 @@ impl App {
             }
             *stage = self.ask(call, &caller, sign_in, context).await?;
         }
+        if let Stage::Enrolling(invited) = &*stage {
+            *stage = match self.invitation(call, &caller, invited).await? {
+                Invitation::Open(enrolling) => {
+                    let seen = invited.seen(&enrolling);
+                    return Ok(Shown::Enrolling { enrolling, seen });
+                }
+                Invitation::Used => self.ask(call, &caller, sign_in, context).await?,
+                Invitation::Past => Stage::Over(End::NotEnrolled, None),
+            };
+        }
         let mut device_cookie = None;
         if let Stage::Asked(asked) = &*stage {
             let view = self.challenge(call, &caller, asked.id).await?;
@@ -158,6 +176,17 @@ impl App {
         let start = &sign_in.start;
         let (user, first_factor) = match &start.whom {
             Whom::User(user) => (user.clone(), start.first_factor.clone()),
+            Whom::Enrol(user) => {
+                let record = self.directory.user(caller.tenant(), user.clone()).await?;
+                match record.filter(|record| !record.is_enrolled()) {
+                    None => (user.clone(), start.first_factor.clone()),
+                    Some(record) => {
+                        let invited = self.invite(call, caller, sign_in, &record).await?;
+                        let refused = Stage::Over(End::NotEnrolled, None);
+                        return Ok(invited.map_or(refused, Stage::Enrolling));
+                    }
+                }
+            }
             Whom::Unnamed => (UserRef::Name(sign_in.called()), None),
             Whom::NotEnrolled => return Ok(Stage::Over(End::NotEnrolled, None)),
         };
@@ -208,7 +237,8 @@ impl App {
         }
     }
 
-    /// The challenge that a sign-in waits for, with a wake-up for its next change; `None` if it waits for none.
+    /// What a sign-in waits for, with a wake-up for its next change where there is one; `None` if it waits for
+    /// nothing.
     ///
     /// # Errors
     /// [`Error::NotFound`] if its integration is gone, [`Error::Store`].
@@ -217,11 +247,17 @@ impl App {
         call: &mut Call,
         sign_in: &SignIn,
     ) -> Result<Option<Waits>, Error> {
-        let Some(asked) = sign_in.asked().await else { return Ok(None) };
         let caller = self.page_caller(sign_in.start.integration).await?;
+        if let Stage::Enrolling(invited) = &*sign_in.stage.lock().await {
+            let invitation = self.invitation(call, &caller, invited).await?;
+            let Invitation::Open(enrolling) = invitation else { return Ok(None) };
+            let (seen, left) = (invited.seen(&enrolling), enrolling.left);
+            return Ok(Some(Waits { seen, left, change: None }));
+        }
+        let Some(asked) = sign_in.asked().await else { return Ok(None) };
         let Watch { view, change } = self.watch_challenge(call, &caller, asked.id).await?;
         let left = view.expires.since(call.now);
-        Ok((view.state == State::Pending).then_some(Waits { asked, left, change }))
+        Ok((view.state == State::Pending).then_some(Waits { seen: asked.seen(), left, change }))
     }
 
     /// Tries a code on a sign-in. Where nobody is asked, or no longer, it does nothing.
@@ -241,11 +277,14 @@ impl App {
         Ok(())
     }
 
-    /// Takes a sign-in's challenge back.
+    /// Takes a sign-in's challenge back, or the ticket on its page.
     ///
     /// # Errors
     /// [`Error::NotFound`] if its integration is gone, [`Error::Store`].
     pub async fn cancel_sign_in(&self, call: &mut Call, sign_in: &SignIn) -> Result<(), Error> {
+        if let Stage::Enrolling(invited) = &*sign_in.stage.lock().await {
+            return self.uninvite(invited).await;
+        }
         if let Some(asked) = sign_in.asked().await {
             let caller = self.page_caller(sign_in.start.integration).await?;
             self.cancel_challenge(call, &caller, asked.id).await?;
@@ -278,7 +317,10 @@ impl SignIn {
                 // it may have been the wrong name
                 *self.named.lock().unwrap_or_else(PoisonError::into_inner) = None;
             }
-            Stage::Over(End::SignedIn(_) | End::Approved, _) | Stage::Fresh | Stage::Asked(_) => {}
+            Stage::Over(End::SignedIn(_) | End::Approved, _)
+            | Stage::Fresh
+            | Stage::Enrolling(_)
+            | Stage::Asked(_) => {}
         }
     }
 }

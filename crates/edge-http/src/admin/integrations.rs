@@ -96,6 +96,8 @@ pub(super) struct Shown {
     callback_url: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     number: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inline_enrolment: Option<bool>,
     purposes: Vec<rest::Purpose>,
     methods: Vec<rest::Method>,
     scopes: Vec<&'static str>,
@@ -133,6 +135,10 @@ impl From<&Integration> for Shown {
             issuer: keycloak.map(|realm| realm.issuer.clone()),
             callback_url: keycloak.map(|realm| realm.callback_url.clone()),
             number: integration.protocol.brings_number().then_some("chosen by client"),
+            inline_enrolment: match &integration.protocol {
+                Protocol::Entra(client) => Some(client.inline_enrolment),
+                _ => None,
+            },
             purposes: integration.purposes.iter().copied().map(shapes::purpose).collect(),
             methods: shapes::methods(integration.methods),
             scopes: integration.scopes.iter().map(|scope| scope.name()).collect(),
@@ -182,6 +188,8 @@ pub(super) struct New {
     other_audience: Option<String>,
     cloud: Option<String>,
     fake: Option<String>,
+    #[serde(default)]
+    inline_enrolment: bool,
     mode: Option<String>,
     notification_url: Option<String>,
     #[serde(default)]
@@ -245,6 +253,12 @@ pub(super) async fn create(
         warning =
             Some("the number is chosen by the client: it must be random, and new for each request");
     }
+    if new.inline_enrolment {
+        warning = Some(
+            "whoever has the password of a linked user who never had an authenticator can enrol one: link users \
+             shortly before they enrol",
+        );
+    }
     let new = NewIntegration {
         name: new.name,
         protocol,
@@ -277,7 +291,7 @@ pub(super) async fn create(
 fn read_protocol(new: &mut New) -> Result<Protocol, Problem> {
     let kind = new.kind.clone().unwrap_or_else(|| "api".to_owned());
     let tokens: &[&str] = &["oidc", "ciba"];
-    let given: [(bool, &[&str]); 14] = [
+    let given: [(bool, &[&str]); 15] = [
         (!new.redirect_uris.is_empty(), &["oidc"]),
         (!new.return_urls.is_empty(), &["api"]),
         (new.jwks.is_some(), tokens),
@@ -287,6 +301,7 @@ fn read_protocol(new: &mut New) -> Result<Protocol, Problem> {
         (new.other_audience.is_some(), &["entra"]),
         (new.cloud.is_some(), &["entra"]),
         (new.fake.is_some(), &["entra"]),
+        (new.inline_enrolment, &["entra"]),
         (new.mode.is_some() || new.user_code, &["ciba"]),
         (new.notification_url.is_some(), &["ciba"]),
         (new.callback_url.is_some(), &["keycloak_ciba"]),
@@ -336,6 +351,7 @@ fn read_entra(new: &mut New) -> Result<Protocol, Problem> {
         app_id: new.app_id.take().unwrap_or_default(),
         other_audience: new.other_audience.take(),
         fake: new.fake.take(),
+        inline_enrolment: new.inline_enrolment,
     }))
 }
 

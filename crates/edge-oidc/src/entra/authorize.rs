@@ -234,11 +234,15 @@ async fn whom(entra: &Entra, sender: &Sender, hint: &Hint) -> Result<Whom, app::
     };
     let user = UserRef::Id(user);
     let enrolled = match entra.0.app.user(integration.tenant, user.clone()).await {
-        Ok(view) => view.enrolled,
-        Err(app::Error::NotFound) => false,
+        Ok(view) => Some(view.enrolled),
+        Err(app::Error::NotFound) => None,
         Err(error) => return Err(error),
     };
-    Ok(if enrolled { Whom::User(user) } else { Whom::NotEnrolled })
+    Ok(match enrolled {
+        Some(true) => Whom::User(user),
+        Some(false) if sender.client.inline_enrolment => Whom::Enrol(user),
+        Some(false) | None => Whom::NotEnrolled,
+    })
 }
 
 /// When Entra checked the first factor: when it issued the hint, but not ahead of our clock.

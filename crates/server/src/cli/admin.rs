@@ -191,6 +191,9 @@ pub struct NewIntegration {
     /// Where the stand-in of the cloud `fake` is
     #[arg(long, value_name = "URL")]
     pub fake: Option<String>,
+    /// Let a linked user who never had an authenticator enrol the first one on the way; only for the kind entra
+    #[arg(long, alias = "inline-enrollment")]
+    pub inline_enrolment: bool,
     /// Where a hosted page may send browsers back to, exactly; only for the kind api
     #[arg(long, value_name = "URL")]
     pub return_url: Vec<String>,

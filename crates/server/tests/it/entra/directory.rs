@@ -25,6 +25,11 @@ pub(crate) struct Directory {
 
 impl Directory {
     pub(crate) async fn new(name: &str) -> Self {
+        Self::with(name, &[]).await
+    }
+
+    /// Registered with more than it takes.
+    pub(crate) async fn with(name: &str, more: &[&str]) -> Self {
         let world = World::new(name).await;
         let phone = Phone::connect(world.enrolled(USER).await).await.unwrap();
         let settings = Settings {
@@ -52,7 +57,7 @@ impl Directory {
             "--app-id",
             APP,
         ];
-        let made = world.server.admin(&command).await.unwrap();
+        let made = world.server.admin(&[&command, more].concat()).await.unwrap();
         let client = made["client_id"].as_str().unwrap().to_owned();
         assert!(made["client_secret"].is_null() && made["api_key"].is_null());
         fake.is_called(&client);

@@ -1,0 +1,227 @@
+//! Somebody whom Entra has proven makes their first authenticator on the way, where that is allowed.
+
+use authenticator_native::{AnswerOutcome, Choice, Client, Decision, Person, Ticket};
+use serde_json::{Value, json};
+use server::demo::phone::Phone;
+use statement::{ServerUrl, TypedNumberError, crockford};
+
+use super::directory::Directory;
+use crate::browser::{Browser, Page};
+
+const BOB: &str = "bob";
+
+/// Bob, who is linked and has nothing, at the page of his sign-in.
+struct Bob {
+    browser: Browser,
+    path: String,
+    /// What Entra wants back.
+    state: String,
+    /// What he types in place of the number that the page shows.
+    types: Option<&'static str>,
+}
+
+impl Bob {
+    async fn page(&mut self) -> Page {
+        self.browser.open(&self.path).await
+    }
+
+    async fn press(&mut self, button: &str) -> Page {
+        self.browser.press(&format!("{}/{button}", self.path), &[]).await
+    }
+}
+
+impl Person for Bob {
+    async fn confirm_server(&mut self, fingerprint: &str) -> bool {
+        self.page().await.text.contains(fingerprint)
+    }
+
+    async fn number(&mut self, digits: u8, wrong: Option<TypedNumberError>) -> Option<String> {
+        assert!(digits == 6 && wrong.is_none(), "{wrong:?}");
+        let page = self.page().await;
+        assert!(page.text.contains("“bob's phone”") || page.text.contains("“bob&#39;s phone”"));
+        for secret in [" id=\"enrol\"", " id=\"code\"", "#v1."] {
+            assert!(!page.text.contains(secret), "whoever sees the number sees no link: {secret}");
+        }
+        Some(self.types.map_or_else(|| page.waits(), str::to_owned))
+    }
+}
+
+/// What follows `start` in a page, up to `end`.
+#[track_caller]
+fn between<'a>(page: &'a Page, start: &str, end: &str) -> &'a str {
+    let (_, rest) = page.text.split_once(start).unwrap_or_else(|| panic!("{}", page.text));
+    rest.split_once(end).unwrap().0
+}
+
+fn link(page: &Page) -> Ticket {
+    let link = between(page, "id=\"enrol\" href=\"", "\"").replace("&#38;", "&");
+    Ticket::Link(link.parse().unwrap())
+}
+
+fn code(page: &Page, server: &str) -> Ticket {
+    let code = crockford::decode(between(page, "<code id=\"code\">", "<")).unwrap();
+    let server: ServerUrl = server.parse().unwrap();
+    Ticket::Code { server, user: BOB.to_owned(), code }
+}
+
+impl Directory {
+    async fn lets_bob_enrol(name: &str) -> Self {
+        let directory = Self::with(name, &["--inline-enrolment"]).await;
+        directory.world.server.admin(&["user", "create", "--name", BOB]).await.unwrap();
+        directory.link(BOB).await;
+        directory
+    }
+
+    /// Bob comes from Entra: himself, and the page that he sees.
+    async fn bob(&self) -> (Bob, Page) {
+        let mut browser = self.browser();
+        let fields = self.fields(&[]);
+        let (_, state) = fields.iter().find(|(name, _)| name == "state").unwrap().clone();
+        let page = self.post(&mut browser, &fields).await;
+        (Bob { browser, path: page.path.clone(), state, types: None }, page)
+    }
+
+    async fn tickets(&self) -> usize {
+        let events = self.world.events(&self.world.own_key).await;
+        events.iter().filter(|event| event["type"] == "ticket_created").count()
+    }
+
+    /// The page that says that there is no authenticator, and no ticket.
+    #[track_caller]
+    fn sends_to_an_administrator(&self, bob: &Bob, page: &Page) {
+        assert!(page.text.contains("data-state=\"not_enrolled\""), "{}", page.text);
+        self.is_told(&page.leads_back(), "access_denied", Some(&bob.state));
+    }
+}
+
+#[tokio::test]
+async fn a_first_authenticator_is_made_on_the_way_and_the_sign_in_goes_on_with_it() {
+    for by_code in [false, true] {
+        let mut directory = Directory::lets_bob_enrol(&format!("entra-enrol-{by_code}")).await;
+        let before = directory.tickets().await;
+        let (mut bob, page) = directory.bob().await;
+        assert!(page.text.contains("data-state=\"enrolling\""), "{}", page.text);
+        assert!(page.number().is_none() && page.form().is_none());
+        assert_eq!(directory.created().await, 0, "nobody is asked yet");
+        assert_eq!(directory.browser().open(&page.path).await.reply.status, 404);
+        let again = bob.page().await;
+        assert_eq!(link_text(&again), link_text(&page), "a reload gives no second ticket");
+        assert_eq!(directory.tickets().await, before + 1);
+
+        let ticket = if by_code { code(&page, &directory.world.server.url) } else { link(&page) };
+        let account = Client::new("tests").enrol(ticket, "bob's phone", Vec::new(), &mut bob).await;
+        let mut phone = Phone::connect(account.unwrap()).await.unwrap();
+        let page = bob.page().await;
+        let number = page.waits();
+        let card = phone.prompt().await.unwrap();
+        assert!(card.alert, "it rings: Entra vouches for a first factor");
+        let outcome = phone.answer(card.challenge, Choice::approve(&number)).await.unwrap();
+        assert_eq!(outcome, AnswerOutcome::Settled(Decision::Approved));
+        let form = bob.page().await.leads_back();
+        let verdict = directory.fake.judge(&form.fields).await;
+        assert!(verdict.ok, "{verdict:?}");
+
+        let events = directory.world.events(&directory.world.own_key).await;
+        let mut made = events.iter().filter(|event| event["type"] == "ticket_created");
+        let private = &made.next_back().unwrap()["private"];
+        assert_eq!(private["by"], "entra (hosted page)", "{private}");
+        assert!(private["reason"].as_str().unwrap().ends_with("entra vouches"), "{private}");
+        // from now on he is asked like everybody else
+        let (_, page) = directory.bob().await;
+        page.waits();
+        assert_eq!(directory.tickets().await, before + 1);
+        directory.phone = phone;
+    }
+}
+
+fn link_text(page: &Page) -> String {
+    between(page, "id=\"enrol\" href=\"", "\"").to_owned()
+}
+
+#[tokio::test]
+async fn a_wrong_number_or_second_thoughts_end_the_ticket() {
+    let directory = Directory::lets_bob_enrol("entra-enrol-ends").await;
+    let (mut bob, page) = directory.bob().await;
+    bob.types = Some("000000");
+    let enrolled =
+        Client::new("tests").enrol(link(&page), "bob's phone", Vec::new(), &mut bob).await;
+    assert!(enrolled.is_err());
+    let page = bob.page().await;
+    directory.sends_to_an_administrator(&bob, &page);
+    // another try is another ticket
+    let page = bob.press("retry").await;
+    assert!(page.text.contains("data-state=\"enrolling\""), "{}", page.text);
+    let ticket = link(&page);
+    let page = bob.press("cancel").await;
+    directory.sends_to_an_administrator(&bob, &page);
+    let late = Client::new("tests").enrol(ticket, "bob's phone", Vec::new(), &mut bob).await;
+    assert!(late.is_err());
+    let bob = directory.world.get("/v1/users/name:bob").await;
+    assert_eq!(bob["enrolled"], false, "{bob}");
+    assert_eq!(directory.created().await, 0);
+}
+
+#[tokio::test]
+async fn whoever_has_a_factor_or_is_under_attack_is_given_no_ticket() {
+    let directory = Directory::lets_bob_enrol("entra-enrol-bound").await;
+    let before = directory.tickets().await;
+    // with an authenticator; and when it is lost, with what is left of it
+    let device = directory.world.enrolled(BOB).await.device.to_string();
+    for lost in [false, true] {
+        if lost {
+            directory.world.server.admin(&["device", "revoke", &device]).await.unwrap();
+        }
+        let (mut bob, page) = directory.bob().await;
+        page.waits();
+        bob.press("cancel").await;
+    }
+    assert_eq!(directory.tickets().await, before + 1, "the one of the administrator");
+}
+
+#[tokio::test]
+async fn a_reset_makes_a_person_new_again_and_an_attack_does_not() {
+    let directory = Directory::lets_bob_enrol("entra-enrol-reset").await;
+    directory.world.enrolled(BOB).await;
+    let before = directory.tickets().await;
+    let reset = ["factor", "reset", "--user", BOB, "--reason", "lost"];
+    directory.world.server.admin(&reset).await.unwrap();
+    let (_, page) = directory.bob().await;
+    assert!(page.text.contains("data-state=\"enrolling\""), "{}", page.text);
+    assert_eq!(directory.tickets().await, before + 1);
+    let contain = "/v1/users/name:bob/contain";
+    directory.world.own.send("POST", contain, json!({})).await.unwrap();
+    let (bob, page) = directory.bob().await;
+    directory.sends_to_an_administrator(&bob, &page);
+    assert_eq!(directory.tickets().await, before + 1);
+}
+
+#[tokio::test]
+async fn five_tickets_an_hour_are_enough() {
+    let directory = Directory::lets_bob_enrol("entra-enrol-rate").await;
+    let before = directory.tickets().await;
+    for _ in 0..5 {
+        let (_, page) = directory.bob().await;
+        assert!(page.text.contains("data-state=\"enrolling\""), "{}", page.text);
+    }
+    let (mut bob, page) = directory.bob().await;
+    directory.sends_to_an_administrator(&bob, &page);
+    let page = bob.press("retry").await;
+    directory.sends_to_an_administrator(&bob, &page);
+    assert_eq!(directory.tickets().await, before + 5);
+}
+
+#[tokio::test]
+async fn nobody_enrols_unless_it_was_allowed() {
+    let directory = Directory::new("entra-enrol-off").await;
+    directory.world.server.admin(&["user", "create", "--name", BOB]).await.unwrap();
+    directory.link(BOB).await;
+    let before = directory.tickets().await;
+    let (bob, page) = directory.bob().await;
+    directory.sends_to_an_administrator(&bob, &page);
+    assert_eq!(directory.tickets().await, before);
+    let shown: Value =
+        directory.world.server.admin(&["integration", "show", "entra"]).await.unwrap();
+    assert_eq!(shown["inline_enrolment"], false);
+    let kind = ["integration", "create", "--name", "x", "--kind", "ciba", "--inline-enrolment"];
+    assert!(directory.world.server.admin(&kind).await.is_err());
+}
