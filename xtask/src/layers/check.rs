@@ -134,7 +134,11 @@ fn forbids_unsafe(workspace_manifest: &str) -> bool {
 
 fn licence_of(package: &Package, ours: bool, found: &mut BTreeSet<String>) {
     let who = format!("{} {}", package.name, package.version);
-    let Some(expression) = package.license.as_deref() else {
+    let is_it = |(name, version, _): &&(&str, &str, &str)| {
+        (*name, *version) == (package.name.as_str(), package.version.as_str())
+    };
+    let read = || table::READ.iter().find(is_it).map(|(_, _, licence)| *licence);
+    let Some(expression) = package.license.as_deref().or_else(read) else {
         found.insert(format!("{who}: states no licence"));
         return;
     };

@@ -206,6 +206,9 @@ pub(crate) const LICENCES: &[&str] = &[
     "Zlib",
 ];
 
+/// Crates that state their licence in a file alone: which it is, as somebody has read there.
+pub(crate) const READ: &[(&str, &str, &str)] = &[("www_authenticate_parser", "1.0.2", "MIT")];
+
 pub(crate) const OUR_LICENCE: &str = "Apache-2.0";
 
 /// Two copies of one of these in a program would be two protocols, two TLS stacks or two key

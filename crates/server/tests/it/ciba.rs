@@ -1,6 +1,6 @@
 //! CIBA over real sockets: a client without a browser, Keycloak's channel, and an authenticator that answers.
 
-mod client;
+pub(crate) mod client;
 mod grant;
 mod keycloak;
 mod listener;

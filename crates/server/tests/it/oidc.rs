@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 mod codes;
+mod crates;
 mod external;
 mod front;
 mod quota;

@@ -18,7 +18,7 @@ use crate::entra::directory::Directory;
 use crate::world::World;
 
 /// A private JSON Web Key of a P-256 key.
-fn private_jwk(pkcs8: &[u8]) -> Value {
+pub(super) fn private_jwk(pkcs8: &[u8]) -> Value {
     let public = statement::SigningKey::from_p256_pkcs8(pkcs8).unwrap().public().clone();
     let (x, y) = public.as_bytes()[1..].split_at(32);
     // RFC 5915 inside RFC 5958: the scalar follows its own tag and length
@@ -74,7 +74,7 @@ async fn run(
 }
 
 /// The newest challenge, which rang nobody.
-async fn newest(world: &World) -> ChallengeId {
+pub(super) async fn newest(world: &World) -> ChallengeId {
     let events = world.events(&world.own_key).await;
     let mut created = events.iter().filter(|event| event["type"] == "challenge_created");
     let last = created.next_back().expect("a challenge");
