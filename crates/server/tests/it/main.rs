@@ -21,6 +21,7 @@ mod likeness;
 mod load;
 mod oidc;
 mod one_writer;
+mod openapi;
 mod places;
 mod protocol;
 mod requests;

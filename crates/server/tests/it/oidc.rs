@@ -3,7 +3,7 @@
 pub(crate) mod client;
 mod codes;
 mod crates;
-mod external;
+pub(crate) mod external;
 mod front;
 mod quota;
 pub(crate) mod refused;

@@ -36,7 +36,7 @@ fn node(script: &str) -> Command {
 }
 
 /// The interpreter that has what requirements.txt names.
-fn python(script: &str) -> Command {
+pub(crate) fn python(script: &str) -> Command {
     let python = std::env::var_os("COUNTERSIGN_TEST_PYTHON").unwrap_or_else(|| "python3".into());
     let mut command = Command::new(python);
     command.arg(script);
