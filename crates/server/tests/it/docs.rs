@@ -13,6 +13,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
+use crate::browser::Browser;
 use crate::child::{Home, countersign};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
@@ -23,8 +24,8 @@ const BLOCKS: &[(&str, &[&str])] = &[
     ("README.md", &["both commands are stages: spine, and all of them", "here", "here"]),
     ("docs/api.md", &["here", "here", "here", "here", "here"]),
     ("docs/ciba.md", &["here", "here", "here", "here", "here", "Keycloak's own command"]),
-    ("docs/entra.md", &["entra::fake"]),
-    ("docs/oidc.md", &["here", "here"]),
+    ("docs/entra.md", &["here", "here", "here", "here", "here", "here"]),
+    ("docs/oidc.md", &["here", "here", "here", "here"]),
     ("docs/webhooks.md", &["here, and webhooks"]),
 ];
 
@@ -32,7 +33,9 @@ const BLOCKS: &[(&str, &[&str])] = &[
 fn blocks(file: &str) -> Vec<String> {
     let text = std::fs::read_to_string(Path::new(ROOT).join(file)).unwrap();
     let after = |part: &str| part.split_once("\n```").map(|(block, _)| block.to_owned());
-    text.split("```sh\n").skip(1).filter_map(after).collect()
+    let found: Vec<String> = text.split("```sh\n").skip(1).filter_map(after).collect();
+    assert_eq!(found.len(), text.matches("```sh").count(), "{file}: a block that isn't read");
+    found
 }
 
 #[test]
@@ -90,6 +93,12 @@ impl Desk {
         command.env("COUNTERSIGN_PASSPHRASE", "a passphrase of tests").env("NO_PROXY", "*");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
         command
+    }
+
+    /// What a command prints, whether or not it is content.
+    async fn tries(&self, line: &str) -> String {
+        let done = timeout(PATIENCE, self.shell(line).output()).await.unwrap().unwrap();
+        String::from_utf8(done.stdout).unwrap()
     }
 
     /// What a block prints, with its stand-ins replaced.
@@ -212,12 +221,8 @@ async fn external_the_commands_of_the_guides_work_as_they_stand() {
     assert!(desk.run(redeem, &[url, key, id]).await.contains("\"receipt\""));
     assert!(desk.run(hosted, &[]).await.contains("csk_"));
 
-    let [client, keys] = &blocks("docs/oidc.md")[..] else { panic!("two blocks") };
-    assert!(desk.run(client, &[]).await.contains("client_secret"));
-    desk.run(keys, &[]).await;
-
-    // the stand-in's own commands are in the tests of entra
-
+    openid(&desk, &mut phone).await;
+    entra(&desk).await;
     ciba(&desk, &mut phone).await;
 
     let [secret] = &blocks("docs/webhooks.md")[..] else { panic!("one block") };
@@ -225,6 +230,73 @@ async fn external_the_commands_of_the_guides_work_as_they_stand() {
     desk.run(secret, &[("/etc/countersign/", "./")]).await;
     let made = std::fs::read_to_string(desk.folder.join("soc.secret")).unwrap();
     assert!(made.starts_with("whsec_"), "{made}");
+}
+
+/// The commands of docs/oidc.md.
+async fn openid(desk: &Desk, phone: &mut Phone) {
+    let [client, push, exchange, keys] = &blocks("docs/oidc.md")[..] else { panic!("four blocks") };
+    let made = desk.run(&format!("{client} --json"), &[]).await;
+    let made: Value = serde_json::from_str(&made).unwrap();
+    let text = |name: &str| made[name].as_str().unwrap();
+    let credentials = format!("{}:{}", text("client_id"), text("client_secret"));
+    let url = ("http://127.0.0.1:8470", desk.server.url.as_str());
+    let auth = ("int_..:csk_..", credentials.as_str());
+    let pushed = desk.run(push, &[url, auth]).await;
+    let front = word(&pushed, url.1).strip_prefix(url.1).unwrap();
+    let mut browser = Browser::new(url.1);
+    let page = browser.open(front).await;
+    let card = phone.prompt().await.unwrap();
+    phone.answer(card.challenge, Choice::approve(&page.waits())).await.unwrap();
+    let code = browser.open(&page.path).await.leads_back().fields["code"].clone();
+    let (code, verifier) = (format!("CODE={code}"), word(&pushed, "VERIFIER="));
+    let stands_for = [url, auth, ("CODE=..", code.as_str()), ("VERIFIER=..", verifier)];
+    assert!(desk.run(exchange, &stands_for).await.contains("id_token"));
+    desk.run(keys, &[]).await;
+}
+
+/// The commands of docs/entra.md.
+async fn entra(desk: &Desk) {
+    let [try_it, register, doctor, link, links, inline] = &blocks("docs/entra.md")[..] else {
+        panic!("six blocks")
+    };
+    let lines = try_it.replace(" \\\n   ", "");
+    let [set_up, create, linked, serve] = lines.lines().collect::<Vec<_>>()[..] else {
+        panic!("four commands: {lines}")
+    };
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let place = format!("127.0.0.1:{port}");
+    let issuer = format!("{}/entra", desk.server.url);
+    let fake = format!("countersign entra fake --listen {place} --provider {issuer}");
+    let here = [("countersign entra fake", fake.as_str())];
+    desk.run(set_up, &here).await;
+    let made = desk.run(create, &[("127.0.0.1:8480", &place)]).await;
+    desk.run(linked, &[]).await;
+    let mut serving =
+        desk.start(&serve.replace(here[0].0, here[0].1).replace("CLIENT_ID", word(&made, "int_")));
+    assert!(serving.until("open http://").await.contains(&place));
+    let page = Browser::new(&format!("http://{place}")).open("/").await;
+    assert!(page.reply.status == 200 && page.text.contains("<form"), "{}", page.text);
+
+    let directory = ("DIRECTORY-ID", "22222222-2222-4333-8444-555555555555");
+    let app = ("APP-ID", "66666666-7777-4888-9999-000000000000");
+    // the same name twice is refused
+    let other = ("--name entra ", "--name other-entra ");
+    assert!(desk.run(register, &[directory, app, other]).await.contains("discovery_url"));
+    assert!(desk.run(inline, &[directory, app]).await.contains("enrol"));
+    let (look, code) = doctor.split_once('\n').unwrap();
+    let said = desk.tries(&look.replace("https://mfa.example.com/entra", &issuer)).await;
+    assert!(said.contains("wrong  https") && said.contains("ok     key"), "{said}");
+    assert!(desk.run(code, &[]).await.contains("reply URL"));
+    let object = ("OBJECT-ID", "bbbbbbbb-bbbb-4ccc-8ddd-eeeeeeeeeeee");
+    desk.run(link, &[directory, object]).await;
+    let people =
+        "cccccccc-bbbb-4ccc-8ddd-eeeeeeeeeeee,carol\ndddddddd-bbbb-4ccc-8ddd-eeeeeeeeeeee,dave\n";
+    std::fs::write(desk.folder.join("people.csv"), people).unwrap();
+    desk.run(links, &[directory]).await;
+    let links = desk.run("countersign admin link list --integration entra", &[]).await;
+    for user in ["alice", "carol", "dave"] {
+        assert!(links.contains(user), "{links}");
+    }
 }
 
 /// The commands of docs/ciba.md.
