@@ -94,7 +94,7 @@ export class FakeEntra {
     [this.#child, this.url] = [child, url];
   }
 
-  static async start(demo: Demo, user: string): Promise<FakeEntra> {
+  static async start(demo: Demo, user: string, name = "Entra", more: string[] = []): Promise<FakeEntra> {
     // its address is registered before it is there
     const probe = createServer();
     const url = await listen(probe);
@@ -104,9 +104,9 @@ export class FakeEntra {
     const person = "aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee";
     const kind = ["--kind", "entra", "--cloud", "fake", "--fake", url];
     const ids = ["--directory-id", directory, "--app-id", app];
-    const made = await demo.admin("integration", "create", "--name", "Entra", ...kind, ...ids);
+    const made = await demo.admin("integration", "create", "--name", name, ...kind, ...ids, ...more);
     const subject = ["--subject", `${directory}:${person}`];
-    await demo.admin("link", "create", "--integration", "Entra", ...subject, "--user", user);
+    await demo.admin("link", "create", "--integration", name, ...subject, "--user", user);
     const provider = `${await demo.page()}/entra`;
     const listening = ["--listen", new URL(url).host, "--provider", provider];
     const args = ["entra", "fake", ...listening, "--client-id", made.client_id, "--json"];

@@ -87,8 +87,8 @@ async function card(): Promise<void> {
   }
 }
 
-async function type(digits: string): Promise<void> {
-  const keypad = app.getByRole("group", { name: "Keypad" });
+async function type(digits: string, on: Page = app): Promise<void> {
+  const keypad = on.getByRole("group", { name: "Keypad" });
   for (const digit of digits) {
     await keypad.getByRole("button", { name: digit, exact: true }).click();
   }
@@ -345,6 +345,52 @@ step("Entra: nobody answers, and the person goes back", async () => {
   await button("Continue to Entra", tab).click();
   await verdict(false, /Not let in/);
   await demo.admin("user", "update", "demo", "--ttl-s", "90");
+});
+
+step("Entra: somebody new makes an authenticator on the way", async () => {
+  await demo.admin("user", "create", "--name", "carol");
+  const newcomers = await FakeEntra.start(demo, "carol", "Newcomers", ["--inline-enrolment"]);
+  const german = await open({ ...SMALL, locale: "de-DE" });
+  const page = await german.newPage();
+  await page.goto(newcomers.url);
+  await button(/Sign in as/, page).click();
+  await heading("Richten Sie Ihren Authenticator ein", page).waitFor();
+  await fits(page);
+  await accessible(page, "enrolling-de-320");
+  await button("Abbrechen", page).click();
+  await main("not_enrolled", page).waitFor();
+  await accessible(page, "enrolling-cancelled-de-320");
+  await german.close();
+
+  await tab.goto(newcomers.url);
+  await button(/Sign in as/, tab).click();
+  await heading("Set up your authenticator", tab).waitFor();
+  await fits(tab);
+  await accessible(tab, "enrolling");
+  const link = (await tab.getByRole("link", { name: "Open the link on this device" }).getAttribute("href")) ?? "";
+  assert.equal(await readCode(browser, tab.getByRole("img", { name: "QR code of the enrolment link" })), link);
+  const pocket = await open({ ...PHONE, locale: "en-GB" });
+  const device = await pocket.newPage();
+  await device.goto(link);
+  await button("Add this browser", device).click();
+  await heading("Type the enrolment number", device).waitFor();
+  // the page sees by itself that a device came
+  await heading("Type this number on your new authenticator", tab).waitFor();
+  assert.equal(await tab.locator("#enrol, #code").count(), 0);
+  await fits(tab);
+  await accessible(tab, "enrolling-number");
+  await type(await number(), device);
+  await button("Confirm", device).click();
+  await heading("carol is ready", device).waitFor();
+  await button("Done", device).click();
+  // and that it is one now: the sign-in goes on
+  await main("pending").waitFor();
+  await heading(/asks you to confirm a sign-in/, device).waitFor();
+  await type(await number(), device);
+  await button("Approve", device).click();
+  await verdict(true, /./);
+  await pocket.close();
+  await newcomers.stop();
 });
 
 step("an enrolment link that a browser opens is drawn for a phone", async () => {
