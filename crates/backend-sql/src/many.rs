@@ -1,5 +1,6 @@
 //! Statements over many rows: through sqlx each statement pays some 20 us for its way to the connection's thread,
-//! so 32 rows in one are three times cheaper than one by one, and more gain nothing (docs/performance.md).
+//! so 32 rows in one are three times cheaper than one by one, and more gain nothing (docs/performance.md). There is a
+//! text for each number of rows up to that: powers of two alone would take twice as many statements.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{AssertSqlSafe, Sqlite, SqliteConnection};
 
-const MAX_ROWS: usize = 32;
+pub(crate) const MAX_ROWS: usize = 32;
 
 pub(crate) type Query<'q> = sqlx::query::Query<'q, Sqlite, SqliteArguments>;
 
@@ -21,20 +22,16 @@ pub(crate) struct Many {
     pub(crate) tail: &'static str,
 }
 
-/// The texts by statement and number of rows, made once. Numbers of rows are powers of two, so there are few.
+/// The texts by statement and number of rows, made once.
 #[derive(Default)]
 pub(crate) struct Texts(HashMap<(&'static str, usize), Arc<str>>);
 
 impl Texts {
     fn of(&mut self, many: &Many, rows: usize) -> Arc<str> {
         let text = self.0.entry((many.head, rows)).or_insert_with(|| {
-            let row = |row: usize| {
-                let places = row * many.columns + 1..=(row + 1) * many.columns;
-                let places: Vec<String> = places.map(|place| format!("${place}")).collect();
-                format!("({})", places.join(", "))
-            };
-            let rows: Vec<String> = (0..rows).map(row).collect();
-            format!("{} VALUES {}{}", many.head, rows.join(", "), many.tail).into()
+            // places without a name: sqlx would look up and parse each
+            let row = format!("({})", vec!["?"; many.columns].join(", "));
+            format!("{} VALUES {}{}", many.head, vec![&*row; rows].join(", "), many.tail).into()
         });
         Arc::clone(text)
     }
@@ -46,9 +43,11 @@ impl Texts {
         rows: &'q [T],
         bind: Bind<T>,
     ) -> Option<(Query<'q>, &'q [T])> {
-        let most = rows.len().min(MAX_ROWS).checked_ilog2()?;
-        let (now, later) = rows.split_at(1 << most);
-        // the text holds nothing but our own constants and numbered places
+        if rows.is_empty() {
+            return None;
+        }
+        let (now, later) = rows.split_at(rows.len().min(MAX_ROWS));
+        // the text holds nothing but our own constants and places for values
         let query = sqlx::query(AssertSqlSafe(self.of(many, now.len())));
         Some((now.iter().fold(query, bind), later))
     }

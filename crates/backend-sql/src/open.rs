@@ -16,6 +16,7 @@ use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::audit::Lanes;
+use crate::many::MAX_ROWS;
 use crate::memory::Memory;
 use crate::slots::Slots;
 use crate::vault::{Keyring, create_secrets};
@@ -31,6 +32,8 @@ const CACHE: &str = "-16384";
 const READERS: u32 = 4;
 /// Searches of the audit at a time.
 const SEARCHES: usize = 2;
+/// Prepared statements that a connection keeps: those over many rows have a text for each number of rows.
+const STATEMENTS: usize = 12 * MAX_ROWS;
 /// How long a reader is waited for before the caller is told that the store is overloaded.
 pub(crate) const READER_WAIT: Duration = Duration::from_millis(500);
 
@@ -115,6 +118,7 @@ fn options(dir: &Path) -> SqliteConnectOptions {
         .busy_timeout(BUSY)
         .pragma("wal_autocheckpoint", wal::BOUND)
         .pragma("cache_size", CACHE)
+        .statement_cache_capacity(STATEMENTS)
         .disable_statement_logging()
 }
 

@@ -75,12 +75,11 @@ impl Rest {
 /// The REST API, `/openapi.json` and `/.well-known/jwks.json`. To be put behind [`http_limits::front`].
 pub fn rest_router(state: Rest) -> Router {
     observe::describe();
-    let (router, _) = openapi::router().split_for_parts();
-    router
-        .route_layer(from_fn(to_its_end))
-        .route_layer(from_fn_with_state(state.quota.clone(), tell_quota))
-        .route_layer(from_fn(observe::observe))
-        .with_state(state)
+    let (mut router, _) = openapi::router().split_for_parts();
+    if state.quota.is_some() {
+        router = router.route_layer(from_fn_with_state(state.quota.clone(), tell_quota));
+    }
+    router.route_layer(from_fn(observe::observe)).with_state(state)
 }
 
 /// Lets what may change something come to its end in a task of its own. A caller who hangs up between a write

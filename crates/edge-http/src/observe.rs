@@ -1,13 +1,16 @@
 //! What is said of every request: one line in the log, two metrics. Never a path, query or id: the route's
 //! template stands for them. docs/metrics.md lists the names.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::Method;
-use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
+use metrics::{SharedString, Unit, counter, describe_counter, describe_histogram, histogram};
+
+use crate::to_its_end;
 
 const REQUESTS: &str = "countersign_http_requests_total";
 const SECONDS: &str = "countersign_http_request_seconds";
@@ -34,27 +37,26 @@ pub(crate) fn redeemed() {
     clippy::disallowed_methods,
     reason = "how long a request took is for the log and the metrics alone: no rule reads it"
 )]
+/// Lets a request come to its end, and tells of it.
 pub(crate) async fn observe(request: Request, next: Next) -> Response {
     let start = Instant::now();
     let method = name(request.method());
-    let route = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map_or_else(|| "unknown".to_owned(), |path| path.as_str().to_owned());
-    let response = next.run(request).await;
+    let route = request.extensions().get::<MatchedPath>();
+    let route: Arc<str> = route.map_or("unknown", MatchedPath::as_str).into();
+    let response = to_its_end(request, next).await;
     let took = start.elapsed();
     let status = response.status().as_u16();
     let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    // the request's id is in the span that the front opened
-    tracing::info!(method, route, status, ms, "request");
-    counter!(
-        REQUESTS,
-        "route" => route.clone(),
-        "method" => method,
-        "status" => status.to_string()
-    )
-    .increment(1);
-    histogram!(SECONDS, "route" => route).record(took);
+    // the request's id is in the span that the front opened; the metrics and the audit tell of those that went well
+    if status >= 400 {
+        tracing::info!(method, route = &*route, status, ms, "request");
+    } else {
+        tracing::debug!(method, route = &*route, status, ms, "request");
+    }
+    let label = SharedString::from_shared(Arc::clone(&route));
+    counter!(REQUESTS, "route" => label, "method" => method, "status" => status.to_string())
+        .increment(1);
+    histogram!(SECONDS, "route" => SharedString::from_shared(route)).record(took);
     response
 }
 

@@ -1,22 +1,22 @@
 //! The layer in front of every router: who asks, under which id, and how a refusal leaves.
 
-use std::any::Any;
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use futures_util::FutureExt as _;
 use http::header::{
     CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue};
-use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 
 use crate::{Cidr, ClientAddr, Code, Problem};
@@ -81,9 +81,7 @@ pub struct Front {
 pub fn front(router: Router, front: Front) -> Router {
     router
         .route("/docs/problems", get(problems_page))
-        // panics are caught inside the middleware, so that they leave as problems too
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn(harden))
+        // one layer for all: each costs a request some two microseconds
         .layer(from_fn_with_state(Arc::new(front), enter))
 }
 
@@ -91,21 +89,15 @@ async fn problems_page() -> impl IntoResponse {
     ([(CONTENT_TYPE, "text/plain; charset=utf-8")], include_str!("../../../docs/problems.md"))
 }
 
-fn panicked(_: Box<dyn Any + Send>) -> Response {
-    // the hook has logged where; what it said may hold a value
-    Problem::internal("a handler panicked").into_response()
-}
-
-async fn harden(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
+/// What every reply says unless a route says otherwise.
+fn harden(headers: &mut HeaderMap) {
     for (name, value) in [
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (CACHE_CONTROL, "no-store"),
         (REFERRER_POLICY, "no-referrer"),
     ] {
-        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
-    response
 }
 
 async fn enter(State(front): State<Arc<Front>>, mut request: Request, next: Next) -> Response {
@@ -121,7 +113,10 @@ async fn enter(State(front): State<Arc<Front>>, mut request: Request, next: Next
     }
     let response = if is_our_host(&front, request.headers()) {
         let span = tracing::info_span!("request", id = id.as_str());
-        next.run(request).instrument(span).await
+        // panics leave as problems too; the hook has logged where, and what it said may hold a value
+        let response = AssertUnwindSafe(next.run(request).instrument(span)).catch_unwind().await;
+        let panicked = |_| Problem::internal("a handler panicked").into_response();
+        response.unwrap_or_else(panicked)
     } else {
         Problem::new(Code::MisdirectedRequest).into_response()
     };
@@ -150,6 +145,7 @@ fn finish(mut response: Response, id: &RequestId) -> Response {
         }
         *response.body_mut() = Body::from(body);
     }
+    harden(response.headers_mut());
     let value = HeaderValue::from_str(id.as_str()).expect("an id is plain ASCII");
     response.headers_mut().insert(REQUEST_ID, value);
     response
