@@ -1,6 +1,6 @@
 //! The one place where the load test reads clocks and draws what must not repeat between runs.
 
-use rand::RngExt as _;
+use rand::{Rng as _, RngExt as _};
 use tokio::time::Instant;
 
 /// Now, for measuring.
@@ -31,4 +31,17 @@ pub(crate) fn totp_step() -> u64 {
 pub(crate) fn browser_session() -> String {
     let bytes: [u8; 24] = rand::rng().random();
     data_encoding::BASE64URL_NOPAD.encode(&bytes)
+}
+
+/// Now, in milliseconds since the Unix epoch, for a floor that plays a server.
+pub(crate) fn unix_ms() -> u64 {
+    authenticator_native::unix_time().millis()
+}
+
+/// Random bytes for ids, nonces, numbers and keys.
+#[expect(clippy::disallowed_methods, reason = "a floor draws like a server: from a CSPRNG")]
+pub(crate) fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    rand::rng().fill_bytes(&mut bytes);
+    bytes
 }

@@ -8,6 +8,7 @@ mod child;
 mod clock;
 mod failure;
 mod fleet;
+mod floors;
 mod guard;
 mod latency;
 mod plan;
@@ -20,26 +21,33 @@ mod schedule;
 mod target;
 mod usage;
 
+use std::fmt;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
 
 use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
 use child::Server;
 use failure::{Cut, Exit, Failure};
+use floors::{FloorsArgs, ServerArgs};
 use guard::GuardArgs;
+use mimalloc::MiMalloc;
 use plan::Plan;
 use report::Report;
 use rest::Api;
 use run::Load;
 
+/// The server's: a floor with a slower allocator would be none.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
 const ABOUT_RUN: &str = "\
 Without --target a server is built and started beside this program, on free ports, with temporary data.
 Exit codes: 0 all is well, 1 something was lost, doubled, wrong or late, 2 usage, 3 unreachable, 4 refused.
-Not measured yet, and null in the JSON: limit_ceremonies_per_s, ratio and bytes_per_idle_device. They come \
-with `floors`, in a later version.";
+limit_ceremonies_per_s and ratio are null without --floors. Not measured yet: bytes_per_idle_device.";
 
 /// Drive a running Countersign with real authenticators and measure it
 #[derive(Parser)]
@@ -54,11 +62,15 @@ enum Command {
     /// Run a plan
     #[command(after_help = ABOUT_RUN)]
     Run(RunArgs),
-    /// Measure what no server of this kind can beat on this machine (comes in a later version)
-    Floors(Later),
+    /// Measure what no server of this kind can beat on this machine
+    #[command(after_help = floors::ABOUT)]
+    Floors(FloorsArgs),
     /// Flood simulated users and watch the guard
     #[command(after_help = guard::ABOUT)]
     Guard(GuardArgs),
+    /// One of the servers that `floors` measures
+    #[command(hide = true)]
+    FloorServer(ServerArgs),
 }
 
 #[derive(Args)]
@@ -77,23 +89,20 @@ struct RunArgs {
     /// Write the report as JSON; `-` is stdout
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Measure the limit of this machine before and after, and hold the run against it
+    #[arg(long)]
+    floors: bool,
     /// Draw the report (comes in a later version)
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 }
 
-/// Takes anything, so that what is said is that it isn't built.
-#[derive(Args)]
-struct Later {
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-    _rest: Vec<String>,
-}
-
 fn main() -> Exit {
     let done = match Cli::parse().command {
         Command::Run(args) => start(&args),
-        Command::Floors(_) => Err(later("floors")),
+        Command::Floors(args) => floors::start(&args),
         Command::Guard(args) => guard::start(&args),
+        Command::FloorServer(args) => floors::serve(&args),
     };
     done.unwrap_or_else(|failure| {
         eprintln!("error: {failure}");
@@ -113,7 +122,17 @@ fn start(args: &RunArgs) -> Result<Exit, Failure> {
     raise_open_files();
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Failure::Server(format!("can't start threads: {error}")))?;
-    let report = runtime.block_on(measure(args, &plan))?;
+    let before = args.floors.then(floors::beside).transpose()?;
+    let mut report = runtime.block_on(measure(args, &plan))?;
+    match before {
+        None => {}
+        Some(_) if report.was_cut() => report.leave_limit("the run was cut short"),
+        Some(before) => match floors::beside_again(before) {
+            Ok(limit) => report.hold_against(limit),
+            // the run itself is worth its report
+            Err(failure) => report.miss_limit(&failure),
+        },
+    }
     publish(args.json.as_deref(), &report)?;
     Ok(report.exit())
 }
@@ -205,7 +224,7 @@ fn interruption() -> Result<impl Future<Output = Cut>, Failure> {
 }
 
 /// In words for people, and as JSON where it was asked for.
-fn publish(json: Option<&Path>, report: &Report) -> Result<(), Failure> {
+fn publish(json: Option<&Path>, report: &(impl fmt::Display + Serialize)) -> Result<(), Failure> {
     let Some(file) = json else {
         print!("{report}");
         return Ok(());

@@ -5,7 +5,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::failure::{Cut, Exit};
+use crate::failure::{Cut, Exit, Failure};
+use crate::floors::Limit;
 use crate::latency::{Percentiles, Times};
 use crate::plan::{Arrivals, Plan};
 use crate::record::{Record, Step};
@@ -14,17 +15,26 @@ use crate::run::{LATE, Load, Used};
 /// A client that is late more often than this measures itself.
 const MAX_LATE_SHARE: f64 = 0.05;
 
-/// The JSON of a run. What only `floors` can measure is `null` until that is built.
+/// Why there is no limit in a report.
+const NO_FLOORS: &str = "not measured: with --floors it is, before and after the run";
+
+/// The JSON of a run. The limit and what is held against it are `null` where `limit_note` says why.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     plan: String,
     seed: u64,
     ok: bool,
+    #[serde(skip)]
+    cut: bool,
     /// What is wrong, in sentences; empty if nothing is.
     problems: Vec<String>,
     ceremonies_per_s: f64,
     limit_ceremonies_per_s: Option<f64>,
     ratio: Option<f64>,
+    /// Why there is no limit, or no ratio to it.
+    limit_note: Option<String>,
+    /// `cer_raw`, as it was beside the run.
+    floor: Option<Limit>,
     latency_ms: BTreeMap<&'static str, Option<Percentiles>>,
     server: Server,
     client: Client,
@@ -95,6 +105,7 @@ impl Report {
             plan: plan.name.clone(),
             seed: plan.seed,
             ok: false,
+            cut: load.cut.is_some(),
             problems: Vec::new(),
             ceremonies_per_s: if load.held.is_zero() {
                 0.0
@@ -103,6 +114,8 @@ impl Report {
             },
             limit_ceremonies_per_s: None,
             ratio: None,
+            limit_note: Some(NO_FLOORS.to_owned()),
+            floor: None,
             latency_ms: Step::ALL
                 .into_iter()
                 .map(|step| (step.name(), times.percentiles(step)))
@@ -165,6 +178,40 @@ impl Report {
         problems
     }
 
+    /// Holds the run against the limit of this machine, which was measured before and after it.
+    pub(crate) fn hold_against(&mut self, limit: Limit) {
+        self.limit_note = None;
+        if limit.valid {
+            self.limit_ceremonies_per_s = Some(limit.ceremonies_per_s);
+            let own_us = self.server.cpu_s_per_ceremony.map(|cpu| cpu * 1e6);
+            self.ratio = own_us.filter(|own| *own > 0.0).map(|own| limit.cpu_us.median / own);
+            if self.ratio.is_none() {
+                let why = "the server is no process of ours, or did nothing: its CPU isn't known";
+                self.limit_note = Some(why.to_owned());
+            }
+        } else {
+            let why = limit.invalid_because.join("; ");
+            self.limit_note = Some(format!("the floor beside this run is no limit: {why}"));
+        }
+        self.floor = Some(limit);
+    }
+
+    pub(crate) const fn was_cut(&self) -> bool {
+        self.cut
+    }
+
+    /// There is no limit, for this reason.
+    pub(crate) fn leave_limit(&mut self, why: &str) {
+        self.limit_note = Some(format!("not measured: {why}"));
+    }
+
+    /// The limit couldn't be measured, which is wrong since it was asked for.
+    pub(crate) fn miss_limit(&mut self, failure: &Failure) {
+        self.leave_limit(&failure.to_string());
+        self.problems.push(format!("the limit couldn't be measured after the run: {failure}"));
+        self.ok = false;
+    }
+
     pub(crate) fn exit(&self) -> Exit {
         if self.ok { Exit::Ok } else { Exit::Wrong }
     }
@@ -212,10 +259,28 @@ impl fmt::Display for Report {
             let (cpu_ms, rss_mib) = (cpu * 1e3, rss as f64 / f64::from(1 << 20));
             writeln!(f, "{who:<20} {cpu_ms:.2} ms of CPU a ceremony, {rss_mib:.0} MiB")?;
         }
+        self.show_limit(f)?;
         for problem in &self.problems {
             writeln!(f, "WRONG: {problem}")?;
         }
         Ok(())
+    }
+}
+
+impl Report {
+    fn show_limit(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let (Some(limit), Some(floor)) = (self.limit_ceremonies_per_s, &self.floor) {
+            let cpu = floor.cpu_us;
+            write!(f, "{:<20} {cpu:.0} us of CPU a ceremony, {limit:.0}/s a core", "limit")?;
+            match self.ratio {
+                Some(ratio) => writeln!(f, "; the run: {ratio:.3} of it")?,
+                None => writeln!(f)?,
+            }
+        }
+        match &self.limit_note {
+            Some(note) => writeln!(f, "{:<20} {note}", "limit"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -226,6 +291,8 @@ mod tests {
     use wire::rest::State;
 
     use super::*;
+    use crate::floors::limit::DEVICES_SIGN;
+    use crate::floors::limit::tests::{parts as limit_parts, round as limit_round};
     use crate::plan::tests::good;
     use crate::schedule::Act;
 
@@ -322,6 +389,45 @@ mod tests {
         assert!(report.to_string().contains("2 silent, 1 withheld until a code passed"));
         let Ceremonies { right, silent, withheld, .. } = report.ceremonies;
         assert_eq!((right, silent, withheld), (10, 2, 1));
+    }
+
+    fn limit(cpu_us: f64) -> Limit {
+        let rounds = [limit_round(cpu_us, 0.99, 0.5)];
+        Limit::of(DEVICES_SIGN, &[limit_parts()], &rounds).expect("a round")
+    }
+
+    #[test]
+    fn a_run_is_held_against_the_limit_beside_it() {
+        let mut report = Report::new(&good(), load(denied(100)), None);
+        assert!(report.to_string().contains("not measured: with --floors"), "{report}");
+        report.hold_against(limit(100.0));
+        let json = serde_json::to_value(&report).expect("JSON");
+        // 5 ms of its own against 0.1
+        let near = |name: &str, value: f64| {
+            let found = json[name].as_f64().expect("a figure");
+            assert!((found - value).abs() < value / 1e3, "{name}: {found}");
+        };
+        near("limit_ceremonies_per_s", 10_000.0);
+        near("ratio", 0.02);
+        assert!(json["limit_note"].is_null() && json["floor"]["valid"] == true);
+        assert!(report.to_string().contains("the run: 0.020 of it"), "{report}");
+    }
+
+    #[test]
+    fn what_cant_be_held_against_a_limit_says_why() {
+        let mut report = Report::new(&good(), load(denied(9)), None);
+        report.hold_against(limit(500.0));
+        assert_eq!((report.limit_ceremonies_per_s, report.ratio), (None, None));
+        assert!(report.to_string().contains("is no limit: it costs"), "{report}");
+        let elsewhere = Load { server: None, ..load(denied(9)) };
+        let mut report = Report::new(&good(), elsewhere, None);
+        report.hold_against(limit(100.0));
+        assert!(report.limit_ceremonies_per_s.is_some() && report.ratio.is_none());
+        assert!(report.to_string().contains("its CPU isn't known"), "{report}");
+        let mut report = Report::new(&good(), load(denied(9)), None);
+        report.miss_limit(&Failure::Cut(Cut::Interrupted));
+        assert_eq!(report.exit(), Exit::Wrong);
+        assert!(report.to_string().contains("after the run: interrupted"), "{report}");
     }
 
     #[test]

@@ -148,6 +148,7 @@ pub(crate) enum Dev {
     Only(&'static [&'static str]),
 }
 
+/// `loadtest` measures axum by itself, as a floor of what the edges build on it.
 const HTTP: &[&str] = &[
     "http-limits",
     "edge-http",
@@ -156,6 +157,7 @@ const HTTP: &[&str] = &[
     "edge-oidc",
     "authenticator-web",
     "server",
+    "loadtest",
 ];
 const TLS: &[&str] = &["server", "authenticator-native"];
 
