@@ -1,5 +1,6 @@
 //! The users and their devices: made over the API, enrolled and connected with the real authenticator.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,12 +66,12 @@ fn address(n: u32) -> String {
     format!("198.{}.{}.{}", 18 + n / 256 % 2, n % 256, n / 512 % 250 + 1)
 }
 
-/// Makes the users of `plan`, each with a device that is connected.
-pub(crate) async fn enrol(api: &Api, plan: &Plan) -> Result<Vec<User>, Failure> {
+/// Makes those users of `plan`, each with a device that is connected.
+pub(crate) async fn enrol(api: &Api, plan: &Plan, which: Range<u32>) -> Result<Vec<User>, Failure> {
     let client = Client::new(concat!("countersign-loadtest ", env!("CARGO_PKG_VERSION")));
     let places = Arc::new(Semaphore::new(AT_ONCE));
     let mut tasks = JoinSet::new();
-    for n in 0..plan.devices {
+    for n in which {
         let (api, client, places) = (api.clone(), client.clone(), Arc::clone(&places));
         let name = format!("loadtest-{}-{n}", plan.name);
         tasks.spawn(async move {

@@ -35,9 +35,13 @@ impl Default for Times {
 impl Times {
     /// Adds a ceremony, if it started after the ramp.
     pub(crate) fn add(&mut self, record: &Record) {
-        if !record.measured {
-            return;
+        if record.measured {
+            self.add_any(record);
         }
+    }
+
+    /// Adds a ceremony whenever it started.
+    pub(crate) fn add_any(&mut self, record: &Record) {
         for (step, micros) in &record.times {
             self.0[*step as usize].saturating_record(*micros);
         }

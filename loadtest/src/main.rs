@@ -10,6 +10,8 @@ mod failure;
 mod fleet;
 mod floors;
 mod guard;
+mod html;
+mod knee;
 mod latency;
 mod plan;
 mod receipt;
@@ -18,6 +20,7 @@ mod report;
 mod rest;
 mod run;
 mod schedule;
+mod series;
 mod target;
 mod usage;
 
@@ -38,7 +41,6 @@ use mimalloc::MiMalloc;
 use plan::Plan;
 use report::Report;
 use rest::Api;
-use run::Load;
 
 /// The server's: a floor with a slower allocator would be none.
 #[global_allocator]
@@ -47,7 +49,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 const ABOUT_RUN: &str = "\
 Without --target a server is built and started beside this program, on free ports, with temporary data.
 Exit codes: 0 all is well, 1 something was lost, doubled, wrong or late, 2 usage, 3 unreachable, 4 refused.
-limit_ceremonies_per_s and ratio are null without --floors. Not measured yet: bytes_per_idle_device.";
+limit_ceremonies_per_s and ratio are null without --floors, bytes_per_idle_device without `quiet` in the plan.";
 
 /// Drive a running Countersign with real authenticators and measure it
 #[derive(Parser)]
@@ -92,7 +94,7 @@ struct RunArgs {
     /// Measure the limit of this machine before and after, and hold the run against it
     #[arg(long)]
     floors: bool,
-    /// Draw the report (comes in a later version)
+    /// Draw the report, as one file
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 }
@@ -110,14 +112,7 @@ fn main() -> Exit {
     })
 }
 
-fn later(what: &str) -> Failure {
-    Failure::Usage(format!("`{what}` isn't built yet: it comes in a later version"))
-}
-
 fn start(args: &RunArgs) -> Result<Exit, Failure> {
-    if args.html.is_some() {
-        return Err(later("--html"));
-    }
     let plan = Plan::read(&args.plan)?;
     raise_open_files();
     let runtime = tokio::runtime::Runtime::new()
@@ -133,6 +128,10 @@ fn start(args: &RunArgs) -> Result<Exit, Failure> {
             Err(failure) => report.miss_limit(&failure),
         },
     }
+    if let Some(file) = &args.html {
+        std::fs::write(file, html::page(&plan, &report))
+            .map_err(|error| Failure::Write(file.display().to_string(), error))?;
+    }
     publish(args.json.as_deref(), &report)?;
     Ok(report.exit())
 }
@@ -146,8 +145,7 @@ async fn measure(args: &RunArgs, plan: &Plan) -> Result<Report, Failure> {
     };
     eprintln!("{}", report::describe(plan));
     if let Some(api) = target {
-        let load = drive(&api, plan, None, stop).await?;
-        return Ok(Report::new(plan, load, None));
+        return drive(&api, plan, None, stop).await;
     }
     let mut server = tokio::select! {
         server = Server::start() => server?,
@@ -155,12 +153,15 @@ async fn measure(args: &RunArgs, plan: &Plan) -> Result<Report, Failure> {
     };
     let outcome = drive_own(&mut server, plan, stop).await;
     let interrupted = match &outcome {
-        Ok(load) => load.cut == Some(Cut::Interrupted),
+        Ok(report) => report.was_interrupted(),
         Err(failure) => matches!(failure, Failure::Cut(Cut::Interrupted)),
     };
     let log = server.log();
     let ended = server.stop().await;
-    let found = outcome.map(|load| Report::new(plan, load, ended.err()));
+    let found = outcome.map(|mut report| {
+        ended.err().into_iter().for_each(|why| report.end_badly(why));
+        report
+    });
     if !interrupted && !found.as_ref().is_ok_and(|report| report.exit() == Exit::Ok) {
         eprintln!("{log}");
     }
@@ -171,7 +172,7 @@ async fn drive_own(
     server: &mut Server,
     plan: &Plan,
     stop: Pin<&mut impl Future<Output = Cut>>,
-) -> Result<Load, Failure> {
+) -> Result<Report, Failure> {
     let (pid, url) = (server.pid, server.url.clone());
     eprintln!("started a server on {url}, pid {pid}");
     let key = server.integration().await?;
@@ -191,22 +192,41 @@ async fn drive(
     plan: &Plan,
     server: Option<u32>,
     mut cut: Pin<&mut impl Future<Output = Cut>>,
-) -> Result<Load, Failure> {
-    let users = tokio::select! {
+) -> Result<Report, Failure> {
+    let enrolled = async {
+        let users = fleet::enrol(api, plan, 0..plan.devices).await?;
+        let before = server.and_then(usage::of);
+        let quiet = fleet::enrol(api, plan, plan.devices..plan.devices + plan.quiet).await?;
+        let after = server.and_then(usage::of);
+        let grown = before.zip(after).filter(|_| plan.quiet > 0);
+        let each = grown.map(|(before, after)| {
+            after.rss_bytes.saturating_sub(before.rss_bytes) as f64 / f64::from(plan.quiet)
+        });
+        Ok::<_, Failure>((users, quiet, each))
+    };
+    let (users, quiet, each) = tokio::select! {
         biased;
         why = cut.as_mut() => return Err(Failure::Cut(why)),
-        users = fleet::enrol(api, plan) => users?,
+        enrolled = enrolled => enrolled?,
     };
-    eprintln!("{} devices are connected", users.len());
-    let (mut load, users) = run::run(api, users, plan, server, cut).await;
-    if load.cut.is_none() {
-        load.records = run::audit(api, load.records).await;
-    }
+    eprintln!("{} devices are connected", users.len() + quiet.len());
+    let (mut report, mut users) = match plan.knee {
+        Some(knee) => knee::find(api, users, plan, knee, server, cut).await,
+        None => {
+            let (mut load, users) = run::run(api, users, plan, server, cut).await;
+            if load.cut.is_none() {
+                load.records = run::audit(api, load.records).await;
+            }
+            (Report::new(plan, load), users)
+        }
+    };
+    report.add_idle_device(each);
+    users.extend(quiet);
     let kept = fleet::dismiss(api, users, server.is_none()).await;
     if kept > 0 {
         eprintln!("{kept} devices could not be revoked: they are called \"loadtest\"");
     }
-    Ok(load)
+    Ok(report)
 }
 
 /// Resolves when somebody wants us to stop; from now on that no longer ends the process by itself.

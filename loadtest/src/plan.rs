@@ -19,6 +19,14 @@ const TTL_S: RangeInclusive<u32> = 30..=300;
 const THINK_MS: RangeInclusive<u32> = 0..=25_000;
 /// The largest weight.
 const WEIGHT: RangeInclusive<u32> = 0..=1_000_000;
+/// How many times higher the next rate of a search may be.
+const FACTOR: RangeInclusive<f64> = 1.05..=4.0;
+/// Milliseconds that a 99th percentile may take.
+const P99_MS: RangeInclusive<f64> = 1.0..=10_000.0;
+/// How often the gap between the last rate that held and the first that didn't is halved.
+const HALVINGS: RangeInclusive<u32> = 0..=5;
+/// Devices that are connected and never asked: with `devices`, what servers let one address hold (18,000 / 4).
+const QUIET: RangeInclusive<u32> = 0..=3_500;
 /// Every ceremony is kept until the end, to be checked again: some 300 bytes each.
 const MAX_CEREMONIES: f64 = 500_000.0;
 /// How busy devices may be on average: arrivals come in clusters.
@@ -66,6 +74,19 @@ impl Mix {
     }
 }
 
+/// A search for the highest rate that holds: from the plan's own rate on, each `factor` times the last, until one
+/// doesn't; then the gap is halved so many times. Each is a run of its own, of the plan's ramp and hold.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Knee {
+    pub(crate) factor: f64,
+    /// A rate holds if neither `create` nor `answer_to_waiter` takes longer than this at the 99th percentile, and
+    /// nearly all ceremonies come through.
+    pub(crate) p99_ms: f64,
+    #[serde(default)]
+    pub(crate) halvings: u32,
+}
+
 /// A plan.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -90,6 +111,10 @@ pub(crate) struct Plan {
     #[serde(default)]
     pub(crate) think_ms: [u32; 2],
     pub(crate) mix: Mix,
+    /// Devices beside those, connected and never asked. What they cost the server is measured before the run.
+    #[serde(default)]
+    pub(crate) quiet: u32,
+    pub(crate) knee: Option<Knee>,
 }
 
 impl Plan {
@@ -130,6 +155,10 @@ impl Plan {
             outside("mix.deny", mix.deny, &WEIGHT),
             outside("mix.wrong", mix.wrong, &WEIGHT),
             outside("mix.ignore", mix.ignore, &WEIGHT),
+            outside("quiet", self.quiet, &QUIET),
+            self.knee.and_then(|knee| outside("knee.factor", knee.factor, &FACTOR)),
+            self.knee.and_then(|knee| outside("knee.p99_ms", knee.p99_ms, &P99_MS)),
+            self.knee.and_then(|knee| outside("knee.halvings", knee.halvings, &HALVINGS)),
         ];
         if let Some(problem) = bounds.into_iter().flatten().next() {
             return Some(problem);
@@ -166,6 +195,14 @@ impl Plan {
             ("devices", why)
         })
     }
+
+    /// The same plan at another rate.
+    pub(crate) fn at(&self, rate: f64) -> Self {
+        Self { rate, ..self.clone() }
+    }
+
+    /// The highest rate that may be planned.
+    pub(crate) const MAX_RATE: f64 = *RATE.end();
 
     /// How many ceremonies the schedule holds on average.
     pub(crate) fn expected(&self) -> f64 {

@@ -7,10 +7,12 @@ use serde::Serialize;
 
 use crate::failure::{Cut, Exit, Failure};
 use crate::floors::Limit;
+use crate::knee::Stage;
 use crate::latency::{Percentiles, Times};
 use crate::plan::{Arrivals, Plan};
 use crate::record::{Record, Step};
 use crate::run::{LATE, Load, Used};
+use crate::series::Second;
 
 /// A client that is late more often than this measures itself.
 const MAX_LATE_SHARE: f64 = 0.05;
@@ -25,7 +27,7 @@ pub(crate) struct Report {
     seed: u64,
     ok: bool,
     #[serde(skip)]
-    cut: bool,
+    cut: Option<Cut>,
     /// What is wrong, in sentences; empty if nothing is.
     problems: Vec<String>,
     ceremonies_per_s: f64,
@@ -42,6 +44,11 @@ pub(crate) struct Report {
     lost: u64,
     doubled: u64,
     errors: BTreeMap<String, u64>,
+    /// The highest rate of a search that held, and every rate that was tried.
+    knee_ceremonies_per_s: Option<f64>,
+    stages: Vec<Stage>,
+    /// What happened in each second.
+    seconds: Vec<Second>,
 }
 
 /// `null` where the server isn't a process of ours.
@@ -73,7 +80,7 @@ struct Ceremonies {
 }
 
 impl Report {
-    pub(crate) fn new(plan: &Plan, load: Load, server_ended_badly: Option<String>) -> Self {
+    pub(crate) fn new(plan: &Plan, load: Load) -> Self {
         let (mut lost, mut doubled, mut right, mut in_hold) = (0, 0, 0, 0_u64);
         let mut errors = BTreeMap::new();
         let mut times = Times::default();
@@ -105,7 +112,7 @@ impl Report {
             plan: plan.name.clone(),
             seed: plan.seed,
             ok: false,
-            cut: load.cut.is_some(),
+            cut: load.cut.clone(),
             problems: Vec::new(),
             ceremonies_per_s: if load.held.is_zero() {
                 0.0
@@ -134,19 +141,89 @@ impl Report {
             lost,
             doubled,
             errors,
+            knee_ceremonies_per_s: None,
+            stages: Vec::new(),
+            seconds: load.seconds,
         };
-        report.problems = report.find_problems(load.cut.as_ref(), server_ended_badly);
+        report.problems = report.find_problems(load.cut.as_ref());
         report.ok = report.problems.is_empty();
         report
     }
 
-    fn find_problems(&self, cut: Option<&Cut>, ended_badly: Option<String>) -> Vec<String> {
+    /// The server that we started didn't end well.
+    pub(crate) fn end_badly(&mut self, why: String) {
+        if !matches!(self.cut, Some(Cut::ServerEnded(_))) {
+            self.problems.push(why);
+        }
+        self.ok = false;
+    }
+
+    /// What an idle device costs the server, if that was measured.
+    pub(crate) const fn add_idle_device(&mut self, bytes: Option<f64>) {
+        self.server.bytes_per_idle_device = bytes;
+    }
+
+    /// The runs of a search, of which this is the best.
+    pub(crate) fn add_stages(&mut self, stages: Vec<Stage>) {
+        let best = stages.iter().filter(|stage| stage.holds).map(|stage| stage.rate);
+        self.knee_ceremonies_per_s = best.max_by(f64::total_cmp);
+        if self.cut.is_none() && self.knee_ceremonies_per_s.is_none() {
+            self.problems.push("not even the first rate of the search holds".to_owned());
+        }
+        // what doesn't hold is no fault, but for this
+        let broken = stages.iter().filter(|stage| stage.lost + stage.doubled > 0);
+        let broken: Vec<String> = broken
+            .map(|stage| {
+                let Stage { rate, lost, doubled, .. } = stage;
+                format!("at {rate:.0}/s {lost} ceremonies were lost and {doubled} doubled")
+            })
+            .collect();
+        self.problems.extend(broken);
+        self.ok = self.problems.is_empty();
+        self.stages = stages;
+    }
+
+    pub(crate) fn percentiles(&self, step: Step) -> Option<Percentiles> {
+        self.latency_ms.get(step.name()).copied().flatten()
+    }
+
+    pub(crate) const fn ceremonies_per_s(&self) -> f64 {
+        self.ceremonies_per_s
+    }
+
+    pub(crate) const fn server_cpu(&self) -> Option<f64> {
+        self.server.cpu_s_per_ceremony
+    }
+
+    pub(crate) const fn lost_and_doubled(&self) -> (u64, u64) {
+        (self.lost, self.doubled)
+    }
+
+    /// The first thing that is wrong.
+    pub(crate) fn problem(&self) -> Option<&str> {
+        self.problems.first().map(String::as_str)
+    }
+
+    pub(crate) fn problems(&self) -> &[String] {
+        &self.problems
+    }
+
+    pub(crate) fn seconds(&self) -> &[Second] {
+        &self.seconds
+    }
+
+    pub(crate) fn stages(&self) -> &[Stage] {
+        &self.stages
+    }
+
+    pub(crate) const fn errors(&self) -> &BTreeMap<String, u64> {
+        &self.errors
+    }
+
+    fn find_problems(&self, cut: Option<&Cut>) -> Vec<String> {
         let mut problems = Vec::new();
         if let Some(cut) = cut {
             problems.push(format!("the run was cut short: {cut}"));
-        }
-        if !matches!(cut, Some(Cut::ServerEnded(_))) {
-            problems.extend(ended_badly);
         }
         if self.lost > 0 {
             let why = "ceremonies lost: their challenges had no known end 10 s after their time";
@@ -197,7 +274,11 @@ impl Report {
     }
 
     pub(crate) const fn was_cut(&self) -> bool {
-        self.cut
+        self.cut.is_some()
+    }
+
+    pub(crate) fn was_interrupted(&self) -> bool {
+        self.cut == Some(Cut::Interrupted)
     }
 
     /// There is no limit, for this reason.
@@ -259,6 +340,18 @@ impl fmt::Display for Report {
             let (cpu_ms, rss_mib) = (cpu * 1e3, rss as f64 / f64::from(1 << 20));
             writeln!(f, "{who:<20} {cpu_ms:.2} ms of CPU a ceremony, {rss_mib:.0} MiB")?;
         }
+        if let Some(bytes) = self.server.bytes_per_idle_device {
+            writeln!(f, "{:<20} {:.1} KiB of the server's memory", "idle device", bytes / 1024.0)?;
+        }
+        for stage in &self.stages {
+            let Stage { rate, holds, because, ceremonies_per_s, .. } = stage;
+            let held = if *holds { "holds" } else { "doesn't hold: " };
+            let because = because.as_deref().unwrap_or_default();
+            writeln!(f, "{rate:>9.0}/s {ceremonies_per_s:>14.0}/s come through, {held}{because}")?;
+        }
+        if let Some(knee) = self.knee_ceremonies_per_s {
+            writeln!(f, "{:<20} {knee:.0}/s is the highest rate that held", "knee")?;
+        }
         self.show_limit(f)?;
         for problem in &self.problems {
             writeln!(f, "WRONG: {problem}")?;
@@ -317,6 +410,7 @@ mod tests {
             held: Duration::from_secs(20),
             server: Some(Used { cpu: Duration::from_millis(500), rss_bytes: 1 << 24 }),
             client: None,
+            seconds: Vec::new(),
         }
     }
 
@@ -326,7 +420,7 @@ mod tests {
 
     #[test]
     fn the_json_has_the_names_that_others_read() {
-        let report = Report::new(&good(), load(denied(100)), None);
+        let report = Report::new(&good(), load(denied(100)));
         assert_eq!(report.exit(), Exit::Ok);
         let json = serde_json::to_value(&report).expect("JSON");
         assert_eq!(json["ceremonies_per_s"], 5.0);
@@ -350,7 +444,8 @@ mod tests {
 
     #[track_caller]
     fn wrong(load: Load, ended_badly: Option<String>, says: &str) {
-        let report = Report::new(&good(), load, ended_badly);
+        let mut report = Report::new(&good(), load);
+        ended_badly.into_iter().for_each(|why| report.end_badly(why));
         assert_eq!(report.exit(), Exit::Wrong);
         assert!(report.to_string().contains(says), "{report} doesn't say {says:?}");
     }
@@ -384,7 +479,7 @@ mod tests {
         let mut records = denied(10);
         records[0].silent = true;
         (records[1].silent, records[1].withheld) = (true, true);
-        let report = Report::new(&good(), load(records), None);
+        let report = Report::new(&good(), load(records));
         assert_eq!(report.exit(), Exit::Ok);
         assert!(report.to_string().contains("2 silent, 1 withheld until a code passed"));
         let Ceremonies { right, silent, withheld, .. } = report.ceremonies;
@@ -398,7 +493,7 @@ mod tests {
 
     #[test]
     fn a_run_is_held_against_the_limit_beside_it() {
-        let mut report = Report::new(&good(), load(denied(100)), None);
+        let mut report = Report::new(&good(), load(denied(100)));
         assert!(report.to_string().contains("not measured: with --floors"), "{report}");
         report.hold_against(limit(100.0));
         let json = serde_json::to_value(&report).expect("JSON");
@@ -415,16 +510,16 @@ mod tests {
 
     #[test]
     fn what_cant_be_held_against_a_limit_says_why() {
-        let mut report = Report::new(&good(), load(denied(9)), None);
+        let mut report = Report::new(&good(), load(denied(9)));
         report.hold_against(limit(500.0));
         assert_eq!((report.limit_ceremonies_per_s, report.ratio), (None, None));
         assert!(report.to_string().contains("is no limit: it costs"), "{report}");
         let elsewhere = Load { server: None, ..load(denied(9)) };
-        let mut report = Report::new(&good(), elsewhere, None);
+        let mut report = Report::new(&good(), elsewhere);
         report.hold_against(limit(100.0));
         assert!(report.limit_ceremonies_per_s.is_some() && report.ratio.is_none());
         assert!(report.to_string().contains("its CPU isn't known"), "{report}");
-        let mut report = Report::new(&good(), load(denied(9)), None);
+        let mut report = Report::new(&good(), load(denied(9)));
         report.miss_limit(&Failure::Cut(Cut::Interrupted));
         assert_eq!(report.exit(), Exit::Wrong);
         assert!(report.to_string().contains("after the run: interrupted"), "{report}");
@@ -433,6 +528,6 @@ mod tests {
     #[test]
     fn a_little_lateness_is_told_but_not_wrong() {
         let load = Load { late: 5, ..load(denied(100)) };
-        assert_eq!(Report::new(&good(), load, None).exit(), Exit::Ok);
+        assert_eq!(Report::new(&good(), load).exit(), Exit::Ok);
     }
 }

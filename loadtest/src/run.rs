@@ -19,6 +19,7 @@ use crate::plan::Plan;
 use crate::record::{Record, Step};
 use crate::rest::{Api, CallError, PATIENCE};
 use crate::schedule::{Act, Arrival, Schedule};
+use crate::series::{Second, Series};
 use crate::usage::{self, Usage};
 
 /// A ceremony that starts later than this after its time was held up by this program.
@@ -60,6 +61,7 @@ pub(crate) struct Load {
     pub(crate) held: Duration,
     pub(crate) server: Option<Used>,
     pub(crate) client: Option<Used>,
+    pub(crate) seconds: Vec<Second>,
 }
 
 /// Where a run stands.
@@ -72,6 +74,7 @@ struct Running<'a> {
     tasks: JoinSet<(User, Trouble, Record)>,
     load: Load,
     times: Times,
+    series: Series,
     wrong: u64,
 }
 
@@ -100,14 +103,17 @@ pub(crate) async fn run(
             held: Duration::ZERO,
             server: None,
             client: None,
+            seconds: Vec::new(),
         },
         times: Times::default(),
+        series: Series::new(server),
         wrong: 0,
     };
     running.drive(cut).await;
     let held = clock::now().saturating_duration_since(running.begin + plan.ramp());
     running.load.held = held.min(plan.hold());
-    let Running { mut load, idle, .. } = running;
+    let Running { mut load, idle, series, .. } = running;
+    load.seconds = series.finish();
     load.server = Used::between(before.0, server.and_then(usage::of));
     load.client = Used::between(before.1, usage::own());
     (load, idle.calm.into_iter().chain(idle.troubled).collect())
@@ -213,14 +219,18 @@ impl Running<'_> {
         let hold = self.begin + self.plan.ramp();
         let hold = hold..hold + self.plan.hold();
         record.ended_in_hold = record.ended.is_some_and(|at| hold.contains(&at));
-        self.wrong += u64::from(!record.judge().is_right());
+        let is_right = record.judge().is_right();
+        self.wrong += u64::from(!is_right);
         self.times.add(&record);
+        self.series.add(&record, is_right);
         self.load.records.push(record);
     }
 
-    /// A line of where it stands.
-    fn tell(&self) {
-        let seconds = clock::now().saturating_duration_since(self.begin).as_secs();
+    /// A line of where it stands, at the end of a second.
+    fn tell(&mut self) {
+        let since = clock::now().saturating_duration_since(self.begin);
+        self.series.tick(since, self.load.arrived);
+        let seconds = since.as_secs();
         let ms = |step: Step| {
             let found = self.times.percentiles(step).map(|found| found.p50);
             found.map_or("-".to_owned(), |p50| format!("{p50:.1} ms"))
