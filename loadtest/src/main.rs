@@ -21,6 +21,7 @@ mod rest;
 mod run;
 mod schedule;
 mod series;
+mod storm;
 mod target;
 mod usage;
 
@@ -28,6 +29,7 @@ use std::fmt;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
@@ -210,6 +212,12 @@ async fn drive(
         enrolled = enrolled => enrolled?,
     };
     eprintln!("{} devices are connected", users.len() + quiet.len());
+    let begin = clock::now();
+    let storm = plan.storm.map(|storm| begin + Duration::from_secs(storm.at_s.into()));
+    let (quiet, storm) = match storm {
+        Some(at) => (Vec::new(), Some(tokio::spawn(storm::run(quiet, at)))),
+        None => (quiet, None),
+    };
     let (mut report, mut users) = match plan.knee {
         Some(knee) => knee::find(api, users, plan, knee, server, cut).await,
         None => {
@@ -222,6 +230,15 @@ async fn drive(
     };
     report.add_idle_device(each);
     users.extend(quiet);
+    if let Some(storm) = storm {
+        if report.was_cut() {
+            storm.abort();
+        }
+        if let Ok((quiet, back)) = storm.await {
+            users.extend(quiet);
+            report.add_storm(back);
+        }
+    }
     let kept = fleet::dismiss(api, users, server.is_none()).await;
     if kept > 0 {
         eprintln!("{kept} devices could not be revoked: they are called \"loadtest\"");

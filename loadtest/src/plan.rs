@@ -87,6 +87,13 @@ pub(crate) struct Knee {
     pub(crate) halvings: u32,
 }
 
+/// All quiet devices lose their connections at once, so many seconds after the run began.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Storm {
+    pub(crate) at_s: u32,
+}
+
 /// A plan.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -115,6 +122,7 @@ pub(crate) struct Plan {
     #[serde(default)]
     pub(crate) quiet: u32,
     pub(crate) knee: Option<Knee>,
+    pub(crate) storm: Option<Storm>,
 }
 
 impl Plan {
@@ -156,6 +164,7 @@ impl Plan {
             outside("mix.wrong", mix.wrong, &WEIGHT),
             outside("mix.ignore", mix.ignore, &WEIGHT),
             outside("quiet", self.quiet, &QUIET),
+            self.storm.and_then(|storm| outside("storm.at_s", storm.at_s, &SECONDS)),
             self.knee.and_then(|knee| outside("knee.factor", knee.factor, &FACTOR)),
             self.knee.and_then(|knee| outside("knee.p99_ms", knee.p99_ms, &P99_MS)),
             self.knee.and_then(|knee| outside("knee.halvings", knee.halvings, &HALVINGS)),
@@ -166,6 +175,10 @@ impl Plan {
         if self.think_ms[0] > self.think_ms[1] {
             let why = "must be [shortest, longest]";
             return Some(("think_ms", why.to_owned()));
+        }
+        if self.storm.is_some() && (self.quiet == 0 || self.knee.is_some()) {
+            let why = "needs devices that are `quiet`, and no search beside it";
+            return Some(("storm", why.to_owned()));
         }
         if mix.total() == 0 {
             return Some(("mix", "at least one weight must be above 0".to_owned()));

@@ -13,6 +13,7 @@ use crate::plan::{Arrivals, Plan};
 use crate::record::{Record, Step};
 use crate::run::{LATE, Load, Used};
 use crate::series::Second;
+use crate::storm::Back;
 
 /// A client that is late more often than this measures itself.
 const MAX_LATE_SHARE: f64 = 0.05;
@@ -44,6 +45,8 @@ pub(crate) struct Report {
     lost: u64,
     doubled: u64,
     errors: BTreeMap<String, u64>,
+    /// How the devices of a storm came back.
+    storm: Option<Back>,
     /// The highest rate of a search that held, and every rate that was tried.
     knee_ceremonies_per_s: Option<f64>,
     stages: Vec<Stage>,
@@ -141,6 +144,7 @@ impl Report {
             lost,
             doubled,
             errors,
+            storm: None,
             knee_ceremonies_per_s: None,
             stages: Vec::new(),
             seconds: load.seconds,
@@ -161,6 +165,15 @@ impl Report {
     /// What an idle device costs the server, if that was measured.
     pub(crate) const fn add_idle_device(&mut self, bytes: Option<f64>) {
         self.server.bytes_per_idle_device = bytes;
+    }
+
+    /// How the devices of a storm came back.
+    pub(crate) fn add_storm(&mut self, back: Option<Back>) {
+        if let Some(Back { devices, back, .. }) = back.filter(|found| found.back < found.devices) {
+            self.problems.push(format!("{} devices stayed away", devices - back));
+            self.ok = false;
+        }
+        self.storm = back;
     }
 
     /// The runs of a search, of which this is the best.
@@ -342,6 +355,9 @@ impl fmt::Display for Report {
         }
         if let Some(bytes) = self.server.bytes_per_idle_device {
             writeln!(f, "{:<20} {:.1} KiB of the server's memory", "idle device", bytes / 1024.0)?;
+        }
+        if let Some(back) = self.storm {
+            writeln!(f, "{:<20} {}", "storm", back.say())?;
         }
         for stage in &self.stages {
             let Stage { rate, holds, because, ceremonies_per_s, .. } = stage;

@@ -54,6 +54,7 @@ enum Command {
     Pull,
     Cards(oneshot::Sender<Vec<(Card, Duration)>>),
     Account(oneshot::Sender<Box<Account>>),
+    Redial,
     Close,
 }
 
@@ -100,6 +101,15 @@ impl Handle {
     /// [`SessionClosed`].
     pub async fn account(&self) -> Result<Account, SessionClosed> {
         self.ask(Command::Account).await.map(|account| *account)
+    }
+
+    /// The device has another network: what there is of a connection is given up without a word, and another one
+    /// is made as after any that broke.
+    ///
+    /// # Errors
+    /// [`SessionClosed`].
+    pub async fn network_changed(&self) -> Result<(), SessionClosed> {
+        self.commands.send(Command::Redial).await.map_err(|_| SessionClosed)
     }
 
     /// Says goodbye and ends the session.
@@ -257,6 +267,12 @@ impl Driver {
                     permit.send((self.device, event));
                 }
                 command = self.commands.recv() => {
+                    if matches!(command, Some(Command::Redial)) {
+                        if socket.is_some() {
+                            return End::Closed(None, "the network changed".to_owned());
+                        }
+                        continue;
+                    }
                     if !self.obey(command) {
                         if let Some(socket) = &mut socket {
                             close(socket, 1000).await;
@@ -339,6 +355,8 @@ impl Driver {
         // a reply that nobody waits for any more is no error
         match command {
             None | Some(Command::Close) => return false,
+            // meant for the connection: there is none here
+            Some(Command::Redial) => {}
             Some(Command::Pull) => self.core.pull(now),
             Some(Command::Answer { challenge, choice, user_verified, reply }) => {
                 let _ = reply.send(self.core.answer(challenge, choice, user_verified, now));
