@@ -298,6 +298,29 @@ async fn a_closed_session_says_goodbye_and_a_refused_ticket_is_an_error() {
 }
 
 #[tokio::test]
+async fn another_network_drops_the_connection_without_a_word_and_makes_another() {
+    let server = Server::start().await;
+    let client = Client::default();
+    let typist = Typist::default();
+    let mut person = typist.clone();
+    let (account, _) =
+        tokio::join!(client.enrol(server.ticket(), "laptop", Vec::new(), &mut person), async {
+            server.accept().await.enrol(&typist).await
+        },);
+    let session = client.connect(account.expect("enrolled"), Reconnect::Forever);
+    let mut device = server.log_in().await;
+    session.handle.network_changed().await.expect("a session");
+    let last = timeout(SOON, device.0.next()).await.expect("in time");
+    assert!(!matches!(last, Some(Ok(Message::Close(_)))), "no goodbye: {last:?}");
+    // and it is there again
+    let mut device = server.log_in().await;
+    session.handle.close().await;
+    let bye = timeout(SOON, device.0.next()).await.expect("in time");
+    assert!(matches!(bye, Some(Ok(Message::Close(_)))), "{bye:?}");
+    timeout(SOON, session.task).await.expect("in time").expect("ended");
+}
+
+#[tokio::test]
 async fn nobody_there_is_an_error_for_enrolment_and_a_wait_for_a_session() {
     let server = Server::start().await;
     let client = Client::default();
