@@ -12,6 +12,8 @@ use wire::rest::{
     Redeemed, State, SubmitCode,
 };
 
+use crate::browser::{self, Left, Open};
+use crate::child::RETURN_URL;
 use crate::clock;
 use crate::fleet::{Trouble, User};
 use crate::receipt;
@@ -41,6 +43,8 @@ struct Shown {
 #[derive(Default)]
 struct Page {
     told: Option<Instant>,
+    /// When the hosted page left.
+    left: Option<Instant>,
     cookie: Option<String>,
 }
 
@@ -69,7 +73,7 @@ pub(crate) async fn run(
     let mut record = Record::new(arrival.act, session);
     let mut device_record = Record::new(arrival.act, String::new());
     let (show, shown) = oneshot::channel();
-    let request = request(user, &record.session, ttl);
+    let request = request(user, &record.session, arrival.hosted, ttl);
     let (page, device) = tokio::join!(
         page(api, &request, start, ttl, show, &mut record),
         device(api, user, arrival, shown, &mut device_record),
@@ -90,6 +94,9 @@ pub(crate) async fn run(
         record.took(Step::DecisionToWaiter, first, told);
         record.took(Step::AnswerToWaiter, answered, told);
     }
+    if let (Some(answered), Some(left)) = (answered, page.left) {
+        record.took(Step::AnswerToLeaving, answered, left);
+    }
     if page.cookie.is_some() {
         user.cookie = page.cookie;
     }
@@ -101,7 +108,7 @@ pub(crate) async fn run(
     record
 }
 
-fn request(user: &User, session: &str, ttl: Duration) -> CreateChallenge {
+fn request(user: &User, session: &str, hosted: bool, ttl: Duration) -> CreateChallenge {
     CreateChallenge {
         user: user.id.clone(),
         context: BrowserContext {
@@ -115,7 +122,7 @@ fn request(user: &User, session: &str, ttl: Duration) -> CreateChallenge {
         methods: None,
         ttl_s: u32::try_from(ttl.as_secs()).ok(),
         details: Vec::new(),
-        return_url: None,
+        return_url: hosted.then(|| RETURN_URL.to_owned()),
     }
 }
 
@@ -141,21 +148,59 @@ async fn page(
     record.took(Step::Create, start, now);
     record.challenge = Some(created.id.clone());
     let until = now + ttl + GRACE;
-    let (Ok(challenge), Some(number)) = (created.id.parse(), created.number) else {
+    let (mut number, mut open) = (created.number, None);
+    if let Some(url) = &created.page_url {
+        match browser::open(api, url).await {
+            Ok(opened) => {
+                number = Some(opened.number.clone());
+                open = Some(opened);
+            }
+            Err(error) => record.error(format!("page_{}", error.kind())),
+        }
+    }
+    let (Ok(challenge), Some(number)) = (created.id.parse(), number) else {
         record.error("create_bad_reply");
         return page;
     };
     // an error means that the device is gone, which its half has noted
     let _ = show.send(Shown { challenge, number, until });
+    if let Some(open) = open
+        && !follow(api, open, until, &mut page, record).await
+    {
+        return page;
+    }
     let Some(state) = wait(api, &created.id, until, record).await else {
         return page;
     };
-    page.told = Some(clock::now());
+    page.told.get_or_insert_with(clock::now);
     record.saw(state);
     if state == State::Approved {
         page.cookie = redeem(api, &created.id, record).await;
     }
     page
+}
+
+/// The hosted page's way to its end; `false` if it found none.
+async fn follow(
+    api: &Api,
+    open: Open,
+    until: Instant,
+    page: &mut Page,
+    record: &mut Record,
+) -> bool {
+    match open.follow(api, until).await {
+        Ok(Some(Left { told, left, return_code })) => {
+            (page.told, page.left) = (Some(told), Some(left));
+            record.return_code = return_code;
+            true
+        }
+        Ok(None) => false,
+        Err(error) => {
+            record.error(format!("page_{}", error.kind()));
+            // how the challenge ends is asked for all the same
+            true
+        }
+    }
 }
 
 /// Waits for the challenge's end, poll after poll; `None` if it didn't come.
@@ -177,7 +222,8 @@ async fn wait(api: &Api, id: &str, until: Instant, record: &mut Record) -> Optio
 
 async fn redeem(api: &Api, id: &str, record: &mut Record) -> Option<String> {
     let path = format!("/v1/challenges/{id}/redeem");
-    let body = RedeemChallenge { browser_session: record.session.clone(), return_code: None };
+    let (browser_session, return_code) = (record.session.clone(), record.return_code.clone());
+    let body = RedeemChallenge { browser_session, return_code };
     let began = clock::now();
     match api.send::<Redeemed>(Method::POST, &path, Some(&body)).await {
         Ok(redeemed) => {

@@ -29,6 +29,9 @@ const LOG_LINES: usize = 20;
 /// the whole organisation, and nothing would ring. What is held against single users and places stays.
 const POLICY: &str = "surge_users = 100\nsurge_share = 0.5\nsurge_sigma = 10\n";
 
+/// Where hosted pages lead back to. Nobody goes there: the browser that is played here stops at its form.
+pub(crate) const RETURN_URL: &str = "https://rp.example/back";
+
 /// A running server.
 pub(crate) struct Server {
     child: Child,
@@ -81,6 +84,7 @@ impl Server {
             .args(["--json", "admin", "--data"])
             .arg(data(self.dir.path()))
             .args(["integration", "create", "--name", "loadtest", "--scope", scopes])
+            .args(["--return-url", RETURN_URL])
             .stdin(Stdio::null())
             .output();
         let output = timeout(COMMAND_WITHIN, output)

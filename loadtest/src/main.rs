@@ -3,6 +3,7 @@
 //! Open model: ceremonies start when the plan's schedule says, whatever the server does, and latency counts
 //! from that moment. README.md beside this crate says what the figures mean.
 
+mod browser;
 mod ceremony;
 mod child;
 mod clock;

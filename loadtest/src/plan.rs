@@ -118,6 +118,9 @@ pub(crate) struct Plan {
     #[serde(default)]
     pub(crate) think_ms: [u32; 2],
     pub(crate) mix: Mix,
+    /// Share of the sign-ins of which the server's own page shows the number.
+    #[serde(default)]
+    pub(crate) hosted: f64,
     /// Devices beside those, connected and never asked. What they cost the server is measured before the run.
     #[serde(default)]
     pub(crate) quiet: u32,
@@ -163,6 +166,7 @@ impl Plan {
             outside("mix.deny", mix.deny, &WEIGHT),
             outside("mix.wrong", mix.wrong, &WEIGHT),
             outside("mix.ignore", mix.ignore, &WEIGHT),
+            outside("hosted", self.hosted, &(0.0..=1.0)),
             outside("quiet", self.quiet, &QUIET),
             self.storm.and_then(|storm| outside("storm.at_s", storm.at_s, &SECONDS)),
             self.knee.and_then(|knee| outside("knee.factor", knee.factor, &FACTOR)),

@@ -21,17 +21,20 @@ pub(crate) enum Step {
     DecisionToWaiter,
     /// Both together.
     AnswerToWaiter,
+    /// From the answer until the hosted page has left: told, loaded anew, and let go.
+    AnswerToLeaving,
     /// From the redeem until its receipt.
     Redeem,
 }
 
 impl Step {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Create,
         Self::CreateToDevice,
         Self::AnswerToDecision,
         Self::DecisionToWaiter,
         Self::AnswerToWaiter,
+        Self::AnswerToLeaving,
         Self::Redeem,
     ];
 
@@ -43,6 +46,7 @@ impl Step {
             Self::AnswerToDecision => "answer_to_decision",
             Self::DecisionToWaiter => "decision_to_waiter",
             Self::AnswerToWaiter => "answer_to_waiter",
+            Self::AnswerToLeaving => "answer_to_leaving",
             Self::Redeem => "redeem",
         }
     }
@@ -66,6 +70,8 @@ pub(crate) struct Record {
     /// Every end that anybody was told, once each. A sound server tells one.
     seen: Vec<State>,
     pub(crate) receipts: u32,
+    /// What the hosted page brought back.
+    pub(crate) return_code: Option<String>,
     errors: BTreeMap<String, u64>,
     /// In microseconds.
     pub(crate) times: Vec<(Step, u64)>,
@@ -104,6 +110,7 @@ impl Record {
             withheld: false,
             seen: Vec::new(),
             receipts: 0,
+            return_code: None,
             errors: BTreeMap::new(),
             times: Vec::new(),
             measured: false,

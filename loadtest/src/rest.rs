@@ -4,9 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::Bytes;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use hyper::{Method, Request, StatusCode, Uri};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderValue, SET_COOKIE};
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -93,6 +93,38 @@ impl Api {
         self.call(method, path, body, PATIENCE).await
     }
 
+    /// A page, as a browser asks for it: without the key, with what cookies it has.
+    pub(crate) async fn page_within(
+        &self,
+        method: Method,
+        url: &str,
+        cookie: Option<&str>,
+        patience: Duration,
+    ) -> Result<PageReply, CallError> {
+        let uri: Uri = url.parse().map_err(|_| CallError::Reply)?;
+        let mut request = Request::builder().method(method).uri(uri);
+        request = request.header("sec-fetch-site", "same-origin");
+        if let Some(cookie) = cookie {
+            request = request.header(COOKIE, cookie);
+        }
+        let request = request.body(Full::new(Bytes::new())).map_err(|_| CallError::Reply)?;
+        let asked = async {
+            let response = self.respond(request).await?;
+            let status = response.status();
+            let cookies = response.headers().get_all(SET_COOKIE).iter().filter_map(|set| {
+                let pair = set.to_str().ok()?.split(';').next()?;
+                Some(pair.to_owned())
+            });
+            let cookies = cookies.collect::<Vec<_>>().join("; ");
+            let text = String::from_utf8_lossy(&read(response).await?).into_owned();
+            if status.is_success() {
+                return Ok(PageReply { status, cookies, text });
+            }
+            Err(CallError::Refused { status, code: "page".to_owned(), detail: String::new() })
+        };
+        tokio::time::timeout(patience, asked).await.unwrap_or(Err(CallError::Timeout))
+    }
+
     async fn call<T: DeserializeOwned>(
         &self,
         method: Method,
@@ -115,17 +147,23 @@ impl Api {
             .unwrap_or(Err(CallError::Timeout))
     }
 
+    async fn respond(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>, CallError> {
+        self.client.request(request).await.map_err(|error| {
+            let text = explain(&error);
+            if error.is_connect() { CallError::Unreachable(text) } else { CallError::Broken(text) }
+        })
+    }
+
     async fn exchange<T: DeserializeOwned>(
         &self,
         request: Request<Full<Bytes>>,
     ) -> Result<T, CallError> {
-        let response = self.client.request(request).await.map_err(|error| {
-            let text = explain(&error);
-            if error.is_connect() { CallError::Unreachable(text) } else { CallError::Broken(text) }
-        })?;
+        let response = self.respond(request).await?;
         let status = response.status();
-        let body = Limited::new(response.into_body(), MAX_REPLY).collect().await;
-        let body = body.map_err(|error| CallError::Broken(error.to_string()))?.to_bytes();
+        let body = read(response).await?;
         if status.is_success() {
             return serde_json::from_slice(&body).map_err(|_| CallError::Reply);
         }
@@ -138,6 +176,19 @@ impl Api {
         );
         Err(CallError::Refused { status, code, detail })
     }
+}
+
+/// What a browser gets.
+pub(crate) struct PageReply {
+    pub(crate) status: StatusCode,
+    /// As they are sent back.
+    pub(crate) cookies: String,
+    pub(crate) text: String,
+}
+
+async fn read(response: Response<Incoming>) -> Result<Bytes, CallError> {
+    let body = Limited::new(response.into_body(), MAX_REPLY).collect().await;
+    Ok(body.map_err(|error| CallError::Broken(error.to_string()))?.to_bytes())
 }
 
 impl fmt::Debug for Api {

@@ -284,7 +284,8 @@ async fn check_again(api: &Api, record: &mut Record) {
     if record.receipts == 0 {
         return;
     }
-    let body = RedeemChallenge { browser_session: record.session.clone(), return_code: None };
+    let (browser_session, return_code) = (record.session.clone(), record.return_code.clone());
+    let body = RedeemChallenge { browser_session, return_code };
     let path = format!("{path}/redeem");
     match api.send::<Redeemed>(Method::POST, &path, Some(&body)).await {
         Ok(_) => record.receipts += 1,

@@ -41,6 +41,8 @@ pub(crate) struct Arrival {
     pub(crate) act: Act,
     /// How long the person thinks once the device shows the prompt and the page the number.
     pub(crate) think: Duration,
+    /// Whether the number is shown by the server's own page.
+    pub(crate) hosted: bool,
 }
 
 /// All ceremonies of a run, in order.
@@ -96,6 +98,8 @@ impl Iterator for Schedule {
             at,
             act: self.act(),
             think: Duration::from_millis(self.rng.random_range(least..=most).into()),
+            // drawn only where it matters: other plans keep their arrivals
+            hosted: self.plan.hosted > 0.0 && self.rng.random::<f64>() < self.plan.hosted,
         })
     }
 }
