@@ -1,0 +1,1 @@
+"""privacyIDEA as a peer: its server, its phone, its ceremony."""
