@@ -147,8 +147,7 @@ impl App {
         let at = seconds(now);
         let mut tenants = self.tenants.lock();
         let sources = tenants.entry(tenant).or_default();
-        let familiarity = hot.cell.memory.familiarity(policy, &facts.origin, at);
-        facts.around = sources.around(policy, &asker, familiarity, at);
+        facts.around = sources.around(policy, &asker, at);
         let plan = create::plan(policy, &hot.cell, &hot.live, slot, &facts, now);
         let mut seat = Seat { app: self, tenant, policy, asker, taken: None, alerts: Vec::new() };
         if let Plan::New { verdict, .. } = &plan

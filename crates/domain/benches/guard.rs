@@ -194,9 +194,7 @@ fn whole(
         };
         let memory = &mut users[user as usize];
         *memory = memory.at(policy, at);
-        let familiarity = memory.familiarity(policy, &origin, at);
-        let around = sources.around(policy, &from, familiarity, at);
-        let facts = Facts { around, ..facts(origin) };
+        let facts = Facts { around: sources.around(policy, &from, at), ..facts(origin) };
         let verdict = judge_create(policy, memory, std::iter::empty(), &facts, at);
         let rang = verdict.mode == Mode::Ring;
         black_box(sources.asked(policy, &from, verdict.familiarity, rang, at));
@@ -228,7 +226,7 @@ fn sources(sources: &mut Sources, policy: &Policy, among: usize, count: usize) -
     time(count, |n| {
         let from = asker(dice.below(among), dice.below(100_000));
         let at = START + u32::try_from(n / 100).unwrap_or(u32::MAX / 4);
-        black_box(sources.around(policy, &from, Familiarity::Unknown, at));
+        black_box(sources.around(policy, &from, at));
         black_box(sources.asked(policy, &from, Familiarity::Unknown, n % 8 == 0, at));
         if n % 2 == 0 {
             let charge = Charge { at, familiarity: Familiarity::Unknown, ..Charge::default() };

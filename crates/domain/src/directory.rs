@@ -342,11 +342,14 @@ impl UserRecord {
     }
 
     /// Whether there is or was something that the user could lose to whoever gets a new factor: anything
-    /// enrolled, or devices that were revoked one by one. Only a reset makes a user new again.
+    /// enrolled, recovery codes that were used up, or devices that were revoked one by one. Only a reset makes a user
+    /// new again.
     #[must_use]
     pub fn is_bound(&self) -> bool {
         let since_reset = |at: Timestamp| self.user.reset.is_none_or(|reset| at > reset);
-        self.is_enrolled() || self.devices.iter().filter_map(|d| d.revoked).any(since_reset)
+        let had_codes = !self.recovery.is_empty();
+        let had_device = self.devices.iter().filter_map(|d| d.revoked).any(since_reset);
+        self.is_enrolled() || had_codes || had_device
     }
 
     /// The ways in which this user could pass a challenge.

@@ -12,10 +12,6 @@ use super::policy::Policy;
 use super::reason::Reason;
 use crate::challenge::{Method, Methods, Mode, Purpose};
 
-/// What is left of a score when a silent challenge of five minutes ends, as a share: what kept it silent when it
-/// began counts still.
-const FADED: f32 = 0.9;
-
 /// What is known beyond the user at the moment of a decision. Approximate and per node, so each decision's
 /// audit entry records it, and a replay reads it from there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -366,6 +362,7 @@ impl Memory {
             return (charge, Vec::new());
         }
         let first = !self.owes(&facts.origin);
+        let drips = self.drips(policy, now);
         let added = self.add(policy, &facts.origin, familiarity, charge.paid(), false);
         charge.weight = if rang { added.short.min(added.long) } else { added.short };
         if matches!(familiarity, Familiarity::Near | Familiarity::Unknown) {
@@ -383,7 +380,7 @@ impl Memory {
         if !rang && !familiarity.is_known() {
             self.silent = self.silent.saturating_add(1);
         }
-        let mut alerts = self.raise(policy, familiarity, facts.around, now);
+        let mut alerts = self.raise(policy, familiarity, drips && !rang, facts.around, now);
         // once an alert holds other places it speaks for these too
         if verdict.reasons.contains(&Reason::Collision) && now >= self.hold_until {
             alerts.push(Alert::user(AlertKind::ConcurrentLogin, Severity::Low));
@@ -391,11 +388,18 @@ impl Memory {
         (charge, alerts)
     }
 
-    /// Raises what the score asks for, once.
+    /// Whether somebody was tried day after day before now. A try counts once the next one comes: a person who is
+    /// often elsewhere finds theirs in the app, and that one was theirs.
+    pub(super) fn drips(&self, policy: &Policy, now: Seconds) -> bool {
+        self.tried_days(Self::day(now)) as f32 >= policy.drip_days
+    }
+
+    /// Raises what the score asks for, once. `drips` says that it was tried day after day.
     pub(super) fn raise(
         &mut self,
         policy: &Policy,
         familiarity: Familiarity,
+        drips: bool,
         around: Around,
         now: Seconds,
     ) -> Vec<Alert> {
@@ -420,30 +424,11 @@ impl Memory {
             return if is_new { vec![alert] } else { Vec::new() };
         }
         let spent = self.tries() >= policy.alert_at_once
-            || (self.tries() >= policy.alert_at && raised_for(policy.grace_s));
-        if spent { self.hold_elsewhere(policy, now) } else { Vec::new() }
-    }
-
-    /// Raises that somebody tries day after day, once a silent try has come to nothing: a person who is often
-    /// elsewhere finds theirs in the app, and that one was theirs.
-    pub(super) fn raise_drip(
-        &mut self,
-        policy: &Policy,
-        familiarity: Familiarity,
-        outage: bool,
-        now: Seconds,
-    ) -> Vec<Alert> {
-        let elsewhere = matches!(familiarity, Familiarity::Near | Familiarity::Unknown);
-        let days = self.tried_days() as f32 >= policy.drip_days
-            && self.score(policy) >= policy.silent_at * FADED;
-        if elsewhere && days && now >= self.hold_until && !outage {
-            self.hold_elsewhere(policy, now)
-        } else {
-            Vec::new()
+            || (self.tries() >= policy.alert_at && raised_for(policy.grace_s))
+            || (drips && self.is_raised(policy));
+        if !spent {
+            return Vec::new();
         }
-    }
-
-    fn hold_elsewhere(&mut self, policy: &Policy, now: Seconds) -> Vec<Alert> {
         self.held_level = 2;
         self.hold_until = now + Policy::seconds(policy.hold_s);
         vec![Alert::user(AlertKind::Bombing, Severity::Medium)]

@@ -244,7 +244,7 @@ impl Memory {
     fn end_hold(&mut self, policy: &Policy) {
         self.held_level = 0;
         let (score, most) = (self.score(policy), policy.silent_at * AFTER_HOLD);
-        if score > most && self.tried_days() < 2 {
+        if score > most && self.tried_days(self.tried_day) < 2 {
             self.sums = self.sums.scaled(most / score);
         }
     }
@@ -388,10 +388,11 @@ impl Memory {
         self.tries
     }
 
-    /// On how many of the last five days there were tries from elsewhere: three working days, with a weekend
+    /// On how many of the five days up to one there were tries from elsewhere: three working days, with a weekend
     /// between.
-    pub(super) const fn tried_days(&self) -> u32 {
-        (self.tried_days & DAYS).count_ones()
+    pub(super) fn tried_days(&self, until: u16) -> u32 {
+        let passed = u32::from(until.saturating_sub(self.tried_day));
+        ((self.tried_days & DAYS).checked_shl(passed).unwrap_or(0) & DAYS).count_ones()
     }
 
     /// Whether a browser session that rang at its place in vain may ring there once more: people try again, within

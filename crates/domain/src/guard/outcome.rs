@@ -97,26 +97,30 @@ impl Memory {
         match decision {
             Decision::Approved => {
                 self.approved(policy, charge, now);
-                return Vec::new();
+                Vec::new()
             }
-            Decision::Reported => return self.reported(policy, charge, now),
-            Decision::Denied => self.refused(policy, charge, policy.denial, now),
+            Decision::Denied => {
+                self.refused(policy, charge, policy.denial, now);
+                Vec::new()
+            }
+            Decision::Reported => self.reported(policy, charge, now),
             Decision::Mismatch => {
                 self.top_up(policy, charge, policy.mismatch, false);
                 self.note_ended(&charge.origin);
+                Vec::new()
             }
             // time-outs that everybody has at home say nothing about this user; those of strangers still do
             Decision::Expired if outage && charge.familiarity.is_known() => {
                 self.undo(policy, charge);
+                Vec::new()
             }
             Decision::Expired | Decision::Cancelled | Decision::Superseded => {
                 if charge.rang {
                     self.note_ended(&charge.origin);
                 }
+                Vec::new()
             }
         }
-        let silent = charge.first_factor;
-        if silent { self.raise_drip(policy, charge.familiarity, outage, now) } else { Vec::new() }
     }
 
     /// A success that proves possession.
@@ -148,13 +152,22 @@ impl Memory {
     }
 
     fn reported(&mut self, policy: &Policy, charge: &Charge, now: Seconds) -> Vec<Alert> {
-        // from where the person is at home, with nothing else wrong: most likely a slip of the finger
+        // from where the person is at home, with nothing else wrong: most likely a slip of the finger. A second one
+        // while the first is remembered isn't
         let slip = charge.familiarity.is_known()
             && !self.is_raised(policy)
-            && !self.is_looping(policy, charge.familiarity);
+            && !self.is_looping(policy, charge.familiarity)
+            && !self.denied_within(Policy::seconds(policy.hold_s), now)
+            && now >= self.hold_until;
         self.refused(policy, charge, policy.report, now);
-        let severity = if slip { Severity::Low } else { Severity::High };
-        self.confirm(policy, &Origin::default(), Alert::user(AlertKind::Bombing, severity), now)
+        if slip {
+            // it holds nobody: what begins now is told like any attack
+            self.distrust(policy, &Origin::default());
+            self.denied(true, now);
+            return vec![Alert::user(AlertKind::Bombing, Severity::Low)];
+        }
+        let alert = Alert::user(AlertKind::Bombing, Severity::High);
+        self.confirm(policy, &Origin::default(), alert, now)
     }
 
     /// The person says that it wasn't them: an attack is confirmed, and told once.
@@ -170,7 +183,9 @@ impl Memory {
         self.distrust(policy, origin);
         self.denied(true, now);
         self.hold(3, now + Policy::seconds(policy.hold_s));
-        if confirmed { Vec::new() } else { vec![alert] }
+        // one report of an attack speaks for the others, but not for a sign-in that went through
+        let is_told = confirmed && alert.kind != AlertKind::ReportedLate;
+        if is_told { Vec::new() } else { vec![alert] }
     }
 
     /// Raises what a challenge has cost to what its outcome costs. `kept`: no later success takes it back.
@@ -206,6 +221,7 @@ impl Memory {
         now: Seconds,
     ) -> Vec<Alert> {
         let familiarity = self.familiarity(policy, origin, now);
+        let drips = self.drips(policy, now);
         if !familiarity.is_known() && !spent {
             let weight = Weight::passing(policy.wrong_code);
             let first = !self.owes(origin);
@@ -220,8 +236,7 @@ impl Memory {
             alerts.push(Alert::user(AlertKind::CodeGuessing, Severity::Medium));
         }
         if !familiarity.is_known() {
-            alerts.extend(self.raise(policy, familiarity, Around::default(), now));
-            alerts.extend(self.raise_drip(policy, familiarity, false, now));
+            alerts.extend(self.raise(policy, familiarity, drips, Around::default(), now));
         }
         alerts
     }

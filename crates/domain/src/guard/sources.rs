@@ -139,20 +139,10 @@ impl Sources {
         [(&mut self.addresses, from.address, address), (&mut self.networks, from.network, network)]
     }
 
-    /// What is known beyond the user about a request. Nothing that others do silences a known place, so that
-    /// nothing is looked up for one but an outage.
+    /// What is known beyond the user about a request.
     #[must_use]
-    pub fn around(
-        &mut self,
-        policy: &Policy,
-        from: &Asker,
-        familiarity: Familiarity,
-        now: Seconds,
-    ) -> Around {
+    pub fn around(&mut self, policy: &Policy, from: &Asker, now: Seconds) -> Around {
         let outage = now < self.outage_until;
-        if familiarity.is_known() {
-            return Around { outage, ..Around::default() };
-        }
         let [address_hot, network_hot] = self.scopes(policy, from).map(|(table, key, limit)| {
             let Some(key) = key else { return false };
             let (mut spray, mut many) = (false, false);

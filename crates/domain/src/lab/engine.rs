@@ -353,17 +353,15 @@ impl Lab {
         let policy = self.book.of(&caller.integration);
         let user = self.users.entry(caller.user.clone()).or_default();
         user.memory = user.memory.at(policy, now);
-        let origin = origin(&caller);
-        let familiarity = user.memory.familiarity(policy, &origin, now);
         let facts = Facts {
             enrolled: !user.factors.is_empty(),
             first_factor: true,
             methods: user.factors,
             purpose,
-            origin,
+            origin: origin(&caller),
             session: session(&caller),
             break_glass: user.break_glass,
-            around: self.sources.around(policy, &asker, familiarity, now),
+            around: self.sources.around(policy, &asker, now),
         };
         let beside = user.live.iter().map(|live| &live.charge);
         let beside = beside.filter(|charge| !charge.displaced);

@@ -56,9 +56,8 @@ fn what_never_came_to_be_leaves_no_evidence_and_another_s_request_stays() {
     let policy = Policy::default();
     let mut sources = Sources::default();
     let unknown = Familiarity::Unknown;
-    let is_hot = |sources: &mut Sources, user| {
-        sources.around(&policy, &asker(7, user), Familiarity::Unknown, 100).address_hot
-    };
+    let is_hot =
+        |sources: &mut Sources, user| sources.around(&policy, &asker(7, user), 100).address_hot;
     let mut reserved = Vec::new();
     for user in 1..=10 {
         assert!(!is_hot(&mut sources, user), "{user}");
@@ -441,7 +440,7 @@ fn a_flood_of_addresses_is_bounded_and_forgets_nobody_who_sprays() {
         let at = now + user;
         sources.asked(&policy, &sprayer(user), Familiarity::Unknown, true, at);
     }
-    assert!(sources.around(&policy, &sprayer(1), Familiarity::Unknown, now + 60).address_hot);
+    assert!(sources.around(&policy, &sprayer(1), now + 60).address_hot);
     let flood = u64::try_from(MAX_SOURCES).expect("a number") * 3;
     for address in 0..flood {
         // each of them asks for two: more than the plainest entry
@@ -452,10 +451,7 @@ fn a_flood_of_addresses_is_bounded_and_forgets_nobody_who_sprays() {
         assert!(sources.len() <= 2 * MAX_SOURCES);
     }
     let later = now + 60 + 600;
-    assert!(
-        sources.around(&policy, &sprayer(1), Familiarity::Unknown, later).address_hot,
-        "it went on spraying"
-    );
+    assert!(sources.around(&policy, &sprayer(1), later).address_hot, "it went on spraying");
     assert!(Sources::bytes_per_source() <= 160);
 }
 
