@@ -114,6 +114,8 @@ pub struct App {
     refused_logins: logins::RefusedLogins,
     /// Held while token keys are drawn and stored, so that two never take one number.
     drawing: futures_util::lock::Mutex<()>,
+    /// Held while a page's ticket is given, so that what was given is counted.
+    inviting: futures_util::lock::Mutex<()>,
     silenced: digest::Silenced,
     /// What codes are held against where there is no secret, sealed as secrets are.
     nobodys_totp: Vec<u8>,
@@ -139,6 +141,7 @@ impl App {
             shadowed: shadow::Shadowed::default(),
             refused_logins: logins::RefusedLogins::default(),
             drawing: futures_util::lock::Mutex::new(()),
+            inviting: futures_util::lock::Mutex::new(()),
             silenced: digest::Silenced::default(),
             nobodys_totp,
         }

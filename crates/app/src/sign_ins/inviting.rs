@@ -10,6 +10,7 @@ use domain::audit::Event;
 use domain::directory::UserRecord;
 use domain::guard::{self, EnrolmentDecision};
 use domain::number::Number;
+use domain::ticket::Ticket;
 use ports::{Change, DirectoryError};
 use statement::TicketId;
 use zeroize::Zeroizing;
@@ -103,6 +104,8 @@ impl App {
             tracing::info!(%user, "no ticket on the page: an administrator has to give it");
             return Ok(None);
         }
+        // whoever comes at the same moment must see the ticket that is given here
+        let _one = self.inviting.lock().await;
         let filter = EventFilter {
             event: Some(Event::TicketCreated),
             user: Some(ports::UserRef::Id(user)),
@@ -110,9 +113,17 @@ impl App {
             limit: MAX_TICKETS as u32,
             ..EventFilter::default()
         };
-        if self.events(tenant, filter).await?.len() >= MAX_TICKETS {
+        let given = self.events(tenant, filter).await?;
+        if given.len() >= MAX_TICKETS {
             tracing::info!(%user, "no ticket on the page: there were enough this hour");
             return Ok(None);
+        }
+        // none of these lives longer than they look back
+        for ticket in given.iter().filter_map(|event| event.public.ticket) {
+            if !self.makes_way(call, caller, ticket).await? {
+                tracing::info!(%user, "no ticket on the page: another one is in use");
+                return Ok(None);
+            }
         }
         let vouched = sign_in.start.first_factor.as_ref();
         let by = vouched.map_or("nothing", |factor| factor.method.as_str());
@@ -125,6 +136,25 @@ impl App {
             fingerprint: given.fingerprint,
             user: record.user.name.clone(),
         }))
+    }
+
+    /// Whether an earlier ticket of the user's is over, or could be taken back: one that a page of the same integration
+    /// showed, and no device has taken. A first factor alone ends nobody else's.
+    async fn makes_way(
+        &self,
+        call: &Call,
+        caller: &Caller,
+        ticket: TicketId,
+    ) -> Result<bool, Error> {
+        let Some(ticket) = self.directory.ticket(ticket).await? else { return Ok(true) };
+        match ticket.state_name(call.now) {
+            "open" if ticket.by == caller.actor().to_string() => {
+                self.take_back(&ticket).await?;
+                Ok(true)
+            }
+            "open" | "claimed" => Ok(false),
+            _ => Ok(true),
+        }
     }
 
     /// Whether a new authenticator of the user's would have to wait, if they had one.
@@ -160,8 +190,14 @@ impl App {
 
     /// Takes the ticket of a sign-in back.
     pub(super) async fn uninvite(&self, invited: &Invited) -> Result<(), Error> {
-        let Some(ticket) = self.directory.ticket(invited.ticket).await? else { return Ok(()) };
-        let entry = ticket_entry(&ticket, Event::TicketCancelled)
+        match self.directory.ticket(invited.ticket).await? {
+            Some(ticket) => self.take_back(&ticket).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn take_back(&self, ticket: &Ticket) -> Result<(), Error> {
+        let entry = ticket_entry(ticket, Event::TicketCancelled)
             .with(|public| public.cause = Some("taken_back".to_owned()));
         match self.directory.apply(Change::CancelTicket(ticket.id), vec![entry]).await {
             Err(DirectoryError::Store(error)) => Err(error.into()),

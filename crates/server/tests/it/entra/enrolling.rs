@@ -210,6 +210,58 @@ async fn five_tickets_an_hour_are_enough() {
     assert_eq!(directory.tickets().await, before + 5);
 }
 
+/// Each was counted before the others were given: thirty at once were thirty tickets.
+#[tokio::test]
+async fn tickets_that_are_asked_for_at_once_are_counted() {
+    let directory = Directory::lets_bob_enrol("entra-enrol-at-once").await;
+    let before = directory.tickets().await;
+    let all = futures_util::future::join_all((0..12).map(|_| directory.bob())).await;
+    assert_eq!(all.len(), 12);
+    assert_eq!(directory.tickets().await, before + 5);
+}
+
+/// A page once ended a ticket that an administrator had given, and the enrolment that was under way with it.
+#[tokio::test]
+async fn a_first_factor_alone_ends_nobodys_ticket() {
+    let directory = Directory::lets_bob_enrol("entra-enrol-other").await;
+    let tickets = "/v1/users/name:bob/tickets";
+    let given = directory.world.own.send("POST", tickets, json!({})).await.unwrap();
+    let before = directory.tickets().await;
+    let (bob, page) = directory.bob().await;
+    directory.sends_to_an_administrator(&bob, &page);
+    assert_eq!(directory.tickets().await, before);
+    let path = format!("{tickets}/{}", given["ticket"].as_str().unwrap());
+    assert_eq!(directory.world.get(&path).await["state"], "open");
+}
+
+/// Who had used up their recovery codes was taken for somebody who never had a factor.
+#[tokio::test]
+async fn recovery_codes_that_were_there_leave_nobody_new() {
+    let directory = Directory::lets_bob_enrol("entra-enrol-codes").await;
+    let codes = ["factor", "create", "--user", BOB, "--type", "recovery_code"];
+    let made: Value = directory.world.server.admin(&codes).await.unwrap();
+    let codes = made["codes"].as_array().unwrap_or_else(|| panic!("{made}")).clone();
+    assert_eq!(codes.len(), 10);
+    let before = directory.tickets().await;
+    for code in codes {
+        let session = format!("{:-<22}", code.as_str().unwrap().replace('-', ""));
+        let request = json!({
+            "user": "name:bob",
+            "context": { "browser_session": session },
+            "methods": ["recovery_code"],
+        });
+        let created = directory.world.own.send("POST", "/v1/challenges", request).await.unwrap();
+        let path = format!("/v1/challenges/{}/code", created["id"].as_str().unwrap());
+        let tried = json!({ "code": code });
+        let passed = directory.world.own.send("POST", &path, tried).await.unwrap();
+        assert_eq!(passed["state"], "approved", "{passed}");
+    }
+    assert_eq!(directory.world.get("/v1/users/name:bob").await["enrolled"], false);
+    let (bob, page) = directory.bob().await;
+    directory.sends_to_an_administrator(&bob, &page);
+    assert_eq!(directory.tickets().await, before);
+}
+
 #[tokio::test]
 async fn nobody_enrols_unless_it_was_allowed() {
     let directory = Directory::new("entra-enrol-off").await;
