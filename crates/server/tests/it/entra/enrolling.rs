@@ -230,7 +230,7 @@ async fn a_first_factor_alone_ends_nobodys_ticket() {
     let (bob, page) = directory.bob().await;
     directory.sends_to_an_administrator(&bob, &page);
     assert_eq!(directory.tickets().await, before);
-    let path = format!("{tickets}/{}", given["ticket"].as_str().unwrap());
+    let path = format!("{tickets}/{}", given.body["ticket"].as_str().unwrap());
     assert_eq!(directory.world.get(&path).await["state"], "open");
 }
 
@@ -251,10 +251,10 @@ async fn recovery_codes_that_were_there_leave_nobody_new() {
             "methods": ["recovery_code"],
         });
         let created = directory.world.own.send("POST", "/v1/challenges", request).await.unwrap();
-        let path = format!("/v1/challenges/{}/code", created["id"].as_str().unwrap());
+        let path = format!("/v1/challenges/{}/code", created.body["id"].as_str().unwrap());
         let tried = json!({ "code": code });
         let passed = directory.world.own.send("POST", &path, tried).await.unwrap();
-        assert_eq!(passed["state"], "approved", "{passed}");
+        assert_eq!(passed.body["state"], "approved", "{:?}", passed.body);
     }
     assert_eq!(directory.world.get("/v1/users/name:bob").await["enrolled"], false);
     let (bob, page) = directory.bob().await;
