@@ -109,8 +109,9 @@ impl Memory {
                 self.note_ended(&charge.origin);
                 Vec::new()
             }
-            // time-outs that everybody has at home say nothing about this user; those of strangers still do
-            Decision::Expired if outage && charge.familiarity.is_known() => {
+            // time-outs that everybody has at home say nothing about this user; those of strangers still do. The
+            // audit says which were forgiven: one that cost nothing leaves no such row
+            Decision::Expired if outage && charge.familiarity.is_known() && charge.weight > 0.0 => {
                 self.undo(policy, charge);
                 Vec::new()
             }

@@ -145,6 +145,10 @@ impl Sources {
         let outage = now < self.outage_until;
         let [address_hot, network_hot] = self.scopes(policy, from).map(|(table, key, limit)| {
             let Some(key) = key else { return false };
+            // what one integration says is part of it; `hot_until` is set on both
+            if table.is_calm(key, now) {
+                return false;
+            }
             let (mut spray, mut many) = (false, false);
             if let Some(all) = table.get(policy, key, now) {
                 (spray, many) = (all.is_spray(limit), all.is_said_by_many());
@@ -199,8 +203,10 @@ impl Sources {
                 continue;
             }
             if own_spray || source.is_said_by_many() {
-                let own = table.entry(policy, here(key, from.integration), now);
-                own.hot_until = now + Policy::seconds(policy.source_hot_s);
+                // on both: who looks at all that is said sees that something of it is hot
+                let hot_until = now + Policy::seconds(policy.source_hot_s);
+                source.hot_until = hot_until;
+                table.entry(policy, here(key, from.integration), now).hot_until = hot_until;
             }
             let source = table.entry(policy, key, now);
             // one campaign is one alert: the address speaks for its network

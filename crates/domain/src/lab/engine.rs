@@ -154,6 +154,11 @@ impl Lab {
         Ok(said)
     }
 
+    /// What was raised by the ends of challenges since the last step, where the answer has no place for alerts.
+    pub fn untold(&mut self) -> Vec<Raised> {
+        std::mem::take(&mut self.untold)
+    }
+
     fn answer(&mut self, t: u64, now: Seconds, op: Op) -> Said {
         match op {
             Op::Push { id, caller, purpose, ttl_ms } => {
@@ -228,7 +233,7 @@ impl Lab {
                 is_new(id)?;
                 let Some(challenge) = for_challenge else { return Ok(()) };
                 match self.ids.get(challenge) {
-                    None | Some(Known::Other) => Err(LabError::Unknown(challenge.clone())),
+                    None | Some(Known::Other) => Err(LabError::Unknown("for", challenge.clone())),
                     Some(Known::Live(user) | Known::Ended(user, _) | Known::Decoy(user)) => {
                         let own = *user == caller.user;
                         if own { Ok(()) } else { Err(LabError::Foreign(challenge.clone())) }
@@ -256,7 +261,7 @@ impl Lab {
             }
         };
         match self.ids.get(id) {
-            None | Some(Known::Other | Known::Decoy(_)) => Err(LabError::Unknown(id.clone())),
+            None | Some(Known::Other | Known::Decoy(_)) => Err(LabError::Unknown("id", id.clone())),
             Some(Known::Ended(_, decision)) => ended(*decision),
             Some(Known::Live(user)) => {
                 let mut live = self.users.get(user).into_iter().flat_map(|user| &user.live);
@@ -299,11 +304,12 @@ impl Lab {
         let Some(at) = user.live.iter().position(|live| live.id == id) else { return Vec::new() };
         let live = user.live.remove(at);
         let policy = self.book.of(&live.caller.integration);
-        let alerts = self.sources.ended(policy, &live.asker, &live.charge, decision, now);
-        let mut raised = name_all(&live.caller, alerts);
+        // as the service does: an outage that this one proves excuses the next ones
         let outage = self.sources.is_outage(now);
         user.memory = user.memory.at(policy, now);
         let alerts = user.memory.settled(policy, &live.charge, decision, outage, now);
+        let mut raised = name_all(&live.caller, alerts);
+        let alerts = self.sources.ended(policy, &live.asker, &live.charge, decision, now);
         raised.extend(name_all(&live.caller, alerts));
         self.ids.insert(live.id, Known::Ended(name.to_owned(), decision));
         raised
@@ -335,16 +341,17 @@ impl Lab {
                 let into = Some(other);
                 return Judged { id, decision: Word::Merge, into, level, score, reasons, alerts };
             }
-            self.end(now, &caller.user, &other, Decision::Superseded);
+            return self.open(t, now, (id, Some(other)), caller, purpose, ttl_ms);
         }
-        self.open(t, now, id, caller, purpose, ttl_ms)
+        self.open(t, now, (id, None), caller, purpose, ttl_ms)
     }
 
+    /// `gone` is the older one of the same session that this one supersedes.
     fn open(
         &mut self,
         t: u64,
         now: Seconds,
-        id: String,
+        (id, gone): (String, Option<String>),
         caller: Caller,
         purpose: Purpose,
         ttl_ms: u64,
@@ -363,10 +370,17 @@ impl Lab {
             break_glass: user.break_glass,
             around: self.sources.around(policy, &asker, now),
         };
-        let beside = user.live.iter().map(|live| &live.charge);
-        let beside = beside.filter(|charge| !charge.displaced);
+        // it makes room, but is applied only once this one is judged, as in the service
+        let beside = user.live.iter().filter(|live| gone.as_ref() != Some(&live.id));
+        let beside = beside.map(|live| &live.charge).filter(|charge| !charge.displaced);
         let verdict = judge_create(policy, &user.memory, beside, &facts, now);
-        let mut alerts = name_all(&caller, verdict.alerts.clone());
+        let mut alerts = match &gone {
+            Some(gone) => self.end(now, &caller.user, gone, Decision::Superseded),
+            None => Vec::new(),
+        };
+        let policy = self.book.of(&caller.integration);
+        let user = self.users.entry(caller.user.clone()).or_default();
+        alerts.extend(name_all(&caller, verdict.alerts.clone()));
         let decision = match verdict.mode {
             Mode::Ring => Word::Ring,
             Mode::Silent => Word::Silent,

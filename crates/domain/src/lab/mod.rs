@@ -141,20 +141,34 @@ pub struct Raised {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say what each is")]
 pub enum LabError {
-    #[error("t is {t}, before {last}: time never goes back")]
+    #[error("t: {t} is before {last}; time never goes back")]
     TimeGoesBack { t: u64, last: u64 },
-    #[error("id {0:?} was used before")]
+    #[error("id: {0:?} was used before")]
     UsedBefore(String),
-    #[error("ttl_ms is {0}; it must be from 1 to {MAX_TTL_MS}")]
+    #[error("ttl_ms: {0} is not from 1 to {MAX_TTL_MS}")]
     Ttl(u64),
-    #[error("there is no challenge {0:?}")]
-    Unknown(String),
-    #[error("challenge {0:?} is another user's")]
+    #[error("{0}: there is no challenge {1:?}")]
+    Unknown(&'static str, String),
+    #[error("for: challenge {0:?} is another user's")]
     Foreign(String),
-    #[error("challenge {id:?} ended before, as {ended}")]
+    #[error("id: challenge {id:?} ended before, as {ended}")]
     Ended { id: String, ended: &'static str },
-    #[error("challenge {0:?} is withheld already: a code approves it, or it ends otherwise")]
+    #[error("id: challenge {0:?} is withheld already: a code approves it, or it ends otherwise")]
     Withheld(String),
-    #[error("{0} must have from 1 to 256 bytes")]
+    #[error("{0}: must have from 1 to 256 bytes")]
     Length(&'static str),
+}
+
+impl LabError {
+    /// The field of the event that is wrong.
+    #[must_use]
+    pub const fn field(&self) -> &'static str {
+        match self {
+            Self::TimeGoesBack { .. } => "t",
+            Self::Ttl(_) => "ttl_ms",
+            Self::UsedBefore(_) | Self::Ended { .. } | Self::Withheld(_) => "id",
+            Self::Foreign(_) => "for",
+            Self::Unknown(field, _) | Self::Length(field) => field,
+        }
+    }
 }

@@ -73,10 +73,10 @@ fn line(bad: Bad, t: u64, live: &str, ended: &str) -> (u64, Op, fn(&LabError) ->
             (t, push("bad", USER, ttl), |error| matches!(error, LabError::Ttl(_)))
         }
         Bad::UnknownOutcome => {
-            (t, outcome("nobody's"), |error| matches!(error, LabError::Unknown(_)))
+            (t, outcome("nobody's"), |error| matches!(error, LabError::Unknown(..)))
         }
         Bad::UnknownCode => {
-            (t, code(USER, "nobody's"), |error| matches!(error, LabError::Unknown(_)))
+            (t, code(USER, "nobody's"), |error| matches!(error, LabError::Unknown(..)))
         }
         Bad::ForeignCode => (t, code("bob", live), |error| matches!(error, LabError::Foreign(_))),
         Bad::Ended => (t, outcome(ended), |error| matches!(error, LabError::Ended { .. })),
@@ -203,7 +203,7 @@ fn a_decoy_and_a_merge_have_no_outcome() {
     let merged = world.push(&caller).id;
     for id in [decoy, merged] {
         let error = world.tried(Op::Outcome { id, outcome: Decision::Approved }).unwrap_err();
-        assert!(matches!(error, LabError::Unknown(_)), "{error}");
+        assert!(matches!(error, LabError::Unknown(..)), "{error}");
     }
 }
 

@@ -50,7 +50,7 @@ impl Stage {
     fn step(&mut self, t: u64, op: Op) -> Result<Judged, LabError> {
         match self.lab.step(t, op)? {
             Said::Judged(judged) => Ok(judged),
-            _ => Err(LabError::Unknown(String::new())),
+            _ => Err(LabError::Unknown("id", String::new())),
         }
     }
 

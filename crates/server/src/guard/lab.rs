@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use domain::challenge::{Decision, Method, Methods, Purpose};
 use domain::guard::{Place, Policies, Who};
-use domain::lab::{Caller, Judged, Lab, Op, Raised, Said};
+use domain::lab::{Caller, Judged, Lab, MAX_TTL_MS, Op, Raised, Said};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -16,8 +16,35 @@ const MAX_LINE: usize = 16 * 1024;
 /// Life of a challenge whose line doesn't say, in milliseconds.
 const DEFAULT_TTL_MS: u64 = 90_000;
 
-/// A line as it is written.
+/// A line as it is written. A field that is there twice makes no line.
 #[derive(Deserialize)]
+struct Written {
+    t: Field,
+    op: Field,
+    id: Field,
+    user: Field,
+    integration: Field,
+    session: Field,
+    ip: Field,
+    asn: Field,
+    country: Field,
+    cookie: Field,
+    purpose: Field,
+    ttl_ms: Field,
+    outcome: Field,
+    #[serde(rename = "for")]
+    for_challenge: Field,
+    valid: Field,
+    code_known: Field,
+    factors: Field,
+    break_glass: Field,
+    by: Field,
+}
+
+/// A field; absent and null are the same.
+type Field = Option<Value>;
+
+/// The same with the type of each field.
 struct Line {
     t: Option<u64>,
     op: Option<String>,
@@ -32,13 +59,38 @@ struct Line {
     purpose: Option<String>,
     ttl_ms: Option<u64>,
     outcome: Option<String>,
-    #[serde(rename = "for")]
     for_challenge: Option<String>,
     valid: Option<bool>,
     code_known: Option<bool>,
     factors: Option<Vec<String>>,
     break_glass: Option<bool>,
     by: Option<String>,
+}
+
+fn text(field: &'static str, value: Field) -> Result<Option<String>, Bad> {
+    match value {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(Bad::new(field, "must be text or null")),
+    }
+}
+
+fn whole<T: TryFrom<u64>>(field: &'static str, value: &Field, most: u64) -> Result<Option<T>, Bad> {
+    let Some(value) = value else { return Ok(None) };
+    let fits = value.as_u64().and_then(|value| T::try_from(value).ok());
+    let wrong = || Bad::new(field, format!("must be a whole number from 0 to {most}"));
+    fits.map(Some).ok_or_else(wrong)
+}
+
+fn flag(field: &'static str, value: &Field) -> Result<Option<bool>, Bad> {
+    let Some(value) = value else { return Ok(None) };
+    value.as_bool().map(Some).ok_or_else(|| Bad::new(field, "must be true or false"))
+}
+
+fn texts(field: &'static str, value: Field) -> Result<Option<Vec<String>>, Bad> {
+    let Some(value) = value else { return Ok(None) };
+    let wrong = |_| Bad::new(field, "must be a list of texts");
+    serde_json::from_value(value).map(Some).map_err(wrong)
 }
 
 /// What is wrong with a line.
@@ -122,8 +174,15 @@ fn answer(lab: &mut Lab, line: &[u8]) -> Value {
     match parse(line) {
         Err(bad) => bad.json(),
         Ok((t, op)) => match lab.step(t, op) {
-            Err(error) => json!({ "error": error.to_string() }),
-            Ok(said) => show(said),
+            Err(error) => json!({ "error": error.to_string(), "field": error.field() }),
+            Ok(said) => {
+                let mut said = show(said);
+                let untold = lab.untold();
+                if !untold.is_empty() {
+                    said["alerts"] = untold.iter().map(raised).collect();
+                }
+                said
+            }
         },
     }
 }
@@ -132,14 +191,43 @@ fn parse(line: &[u8]) -> Result<(u64, Op), Bad> {
     if line.len() > MAX_LINE {
         return Err(Bad { field: None, why: format!("longer than {MAX_LINE} bytes") });
     }
-    let line: Line = serde_json::from_slice(line)
+    let written: Written = serde_json::from_slice(line)
         .map_err(|error| Bad { field: None, why: format!("not an event: {error}") })?;
+    let line = Line::try_from(written)?;
     let t = line.t.ok_or_else(|| Bad::new("t", "is missing"))?;
     Ok((t, line.op()?))
 }
 
 fn need<T>(field: &'static str, value: Option<T>) -> Result<T, Bad> {
     value.ok_or_else(|| Bad::new(field, "is missing"))
+}
+
+impl TryFrom<Written> for Line {
+    type Error = Bad;
+
+    fn try_from(written: Written) -> Result<Self, Bad> {
+        Ok(Self {
+            t: whole("t", &written.t, u64::MAX)?,
+            op: text("op", written.op)?,
+            id: text("id", written.id)?,
+            user: text("user", written.user)?,
+            integration: text("integration", written.integration)?,
+            session: text("session", written.session)?,
+            ip: text("ip", written.ip)?,
+            asn: whole("asn", &written.asn, u32::MAX.into())?,
+            country: text("country", written.country)?,
+            cookie: text("cookie", written.cookie)?,
+            purpose: text("purpose", written.purpose)?,
+            ttl_ms: whole("ttl_ms", &written.ttl_ms, MAX_TTL_MS)?,
+            outcome: text("outcome", written.outcome)?,
+            for_challenge: text("for", written.for_challenge)?,
+            valid: flag("valid", &written.valid)?,
+            code_known: flag("code_known", &written.code_known)?,
+            factors: texts("factors", written.factors)?,
+            break_glass: flag("break_glass", &written.break_glass)?,
+            by: text("by", written.by)?,
+        })
+    }
 }
 
 impl Line {
@@ -356,6 +444,10 @@ mod tests {
         assert_eq!(said(&mut lab, json!({"t": 9900, "op": "restart"})), json!({}));
     }
 
+    fn totp_for(challenge: &str, user: &str) -> Value {
+        json!({"t": 9999, "op": "totp", "id": "t1", "for": challenge, "user": user, "valid": true})
+    }
+
     #[test]
     fn a_bad_line_names_its_field_and_changes_nothing() {
         let mut lab = Lab::new(Policy::default());
@@ -367,20 +459,25 @@ mod tests {
             (json!({"t": 3000, "op": "dance"}), "op"),
             (json!({"t": 3000, "op": "outcome", "id": "c1", "outcome": "maybe"}), "outcome"),
             (json!({"t": 3000, "op": "user", "user": "u1", "factors": ["fax"]}), "factors"),
+            (json!({"t": 3000, "op": "user", "user": "u1", "factors": "push"}), "factors"),
+            (json!({"t": -1, "op": "pull", "user": "u1"}), "t"),
+            (json!({"t": 3000, "op": "pull", "user": 7}), "user"),
+            (json!({"t": 3000, "op": "push", "id": "c2", "user": "u1", "asn": 1_u64 << 32}), "asn"),
+            (json!({"t": 3000, "op": "totp", "id": "t1", "user": "u1", "valid": "yes"}), "valid"),
+            (json!({"t": 3000, "op": "push", "id": "c2", "user": "u1", "ttl_ms": 0}), "ttl_ms"),
+            (json!({"t": 3000, "op": "push", "id": "c2", "user": "u".repeat(257)}), "user"),
+            (json!({"t": 999, "op": "pull", "user": "u1"}), "t"),
+            (json!({"t": 3000, "op": "outcome", "id": "c9", "outcome": "approved"}), "id"),
+            (push(3000, "c1", Value::Null), "id"),
+            (totp_for("c9", "u1"), "for"),
+            (totp_for("c1", "u2"), "for"),
         ] {
             let said = said(&mut lab, line);
             assert_eq!(said["field"], field, "{said}");
             assert!(said["error"].as_str().is_some_and(|why| why.starts_with(field)), "{said}");
         }
-        for line in [
-            json!({"t": 999, "op": "pull", "user": "u1"}),
-            json!({"t": 9999, "op": "outcome", "id": "c9", "outcome": "approved"}),
-            push(9999, "c1", Value::Null),
-            json!({"t": 9999, "op": "totp", "id": "t1", "for": "c1", "user": "u2", "valid": true}),
-        ] {
-            assert!(said(&mut lab, line.clone())["error"].is_string(), "{line}");
-        }
         assert!(answer(&mut lab, b"{").get("error").is_some());
+        assert!(answer(&mut lab, br#"{"t":1,"t":2,"op":"restart"}"#).get("error").is_some());
         assert!(answer(&mut lab, &[b' '; MAX_LINE + 1]).get("error").is_some());
         // time didn't move either
         let pull = json!({"t": 1001, "op": "pull", "user": "u1"});

@@ -21,6 +21,9 @@ use crate::exit::Exit;
 pub(crate) const FAMILIAR: &str = "the profile \"familiar\" asks known places for fewer than six digits: it doesn't \
     conform to NIST SP 800-63B-4 §3.1.3.2, and receipts say urn:countersign:acr:number-match-familiar";
 
+/// The tenant that every installation has.
+const DEFAULT_TENANT: &str = "default";
+
 /// The rules that the settings name.
 pub(crate) fn load(config: &Config) -> Result<Guards, PolicyFileError> {
     let live = policy_file::load(config.guard_policy.as_deref())?;
@@ -83,8 +86,7 @@ pub(crate) fn guard(command: Guard, json: bool) -> Exit {
 
 impl Whose {
     fn tenant(&self) -> &str {
-        // the one that every installation has
-        self.tenant.as_deref().unwrap_or("default")
+        self.tenant.as_deref().unwrap_or(DEFAULT_TENANT)
     }
 
     /// Refuses names that the policy doesn't know: a misspelt one would be shown the numbers of nobody.
@@ -94,10 +96,18 @@ impl Whose {
             ("--tenant", &self.tenant, tenants),
             ("--integration", &self.integration, integrations),
         ] {
-            if let Some(named) = named.as_ref().filter(|named| !known.contains(named)) {
-                let known = known.join(", ");
-                return Err(format!("{flag} {named}: the policy has tables for these: {known}"));
-            }
+            // the tenant that every installation has needs no table
+            let is_there = |name: &String| {
+                known.contains(name) || flag == "--tenant" && name == DEFAULT_TENANT
+            };
+            let Some(named) = named.as_ref().filter(|named| !is_there(named)) else { continue };
+            return Err(if known.is_empty() {
+                format!(
+                    "{flag} {named}: the policy has no tables of their own for any; leave it out"
+                )
+            } else {
+                format!("{flag} {named}: the policy has tables for these: {}", known.join(", "))
+            });
         }
         Ok(())
     }

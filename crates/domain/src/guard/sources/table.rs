@@ -11,6 +11,8 @@ use super::{MAX_SOURCES, UserTag};
 const MAX_USERS: usize = 16;
 /// Entries that are looked at to find the one to forget.
 const SAMPLE: usize = 8;
+/// Fewer failures than any threshold notices: ten half-lives after one.
+const FORGOTTEN: f32 = 1.0 / 1024.0;
 /// Stands for a request that nobody will answer any more.
 const STALE: u16 = 0;
 
@@ -58,15 +60,8 @@ impl Source {
         if elapsed == 0 {
             return;
         }
-        let kept = fade(elapsed, Policy::seconds(policy.source_half_life_s));
-        self.failing *= kept;
-        let answer = Policy::seconds(policy.answer_s);
-        for at in 0..MAX_USERS {
-            let asked_at = self.asked_at[at];
-            let age = u32::from(low(now).wrapping_sub(asked_at));
-            if asked_at != STALE && (elapsed >= answer || age >= answer) {
-                self.expect_no_more(at, if elapsed >= answer { kept } else { 1.0 });
-            }
+        if !self.is_calm(now) {
+            self.fail_to(policy, elapsed, now);
         }
         let half_life = Policy::seconds(policy.source_good_half_life_s);
         self.good *= fade(elapsed, half_life);
@@ -80,6 +75,29 @@ impl Source {
             self.said_by = 0;
         }
         self.at = now;
+    }
+
+    /// What counts as failures, brought up to date.
+    fn fail_to(&mut self, policy: &Policy, elapsed: Seconds, now: Seconds) {
+        let kept = fade(elapsed, Policy::seconds(policy.source_half_life_s));
+        self.failing *= kept;
+        if self.failing < FORGOTTEN {
+            self.failing = 0.0;
+        }
+        let answer = Policy::seconds(policy.answer_s);
+        for at in 0..MAX_USERS {
+            let asked_at = self.asked_at[at];
+            let age = u32::from(low(now).wrapping_sub(asked_at));
+            if asked_at != STALE && (elapsed >= answer || age >= answer) {
+                self.expect_no_more(at, if elapsed >= answer { kept } else { 1.0 });
+            }
+        }
+    }
+
+    /// Whether nothing is held against it: nobody failed who is still counted, nobody may, and it isn't hot. So it is with
+    /// nearly all, whatever the time.
+    pub(super) fn is_calm(&self, now: Seconds) -> bool {
+        self.failing <= 0.0 && self.asked_at == [STALE; MAX_USERS] && now >= self.hot_until
     }
 
     /// Counts a request that wasn't answered, as what is left of it by now.
@@ -237,6 +255,11 @@ impl Table {
         let source = self.at.get(&key).map(|at| &mut self.entries[*at].1)?;
         source.bring_to(policy, now);
         Some(source)
+    }
+
+    /// Whether a source is remembered and nothing is held against it.
+    pub(super) fn is_calm(&self, key: SourceKey, now: Seconds) -> bool {
+        self.at.get(&key).is_some_and(|at| self.entries[*at].1.is_calm(now))
     }
 
     /// A source, remembered from now on.
