@@ -219,7 +219,7 @@ impl App {
             public.told = Some(Told { origin, ..Told::at(now) });
         });
         let report = |cell: &mut guard::Cell| {
-            cell.memory = cell.memory.at(policy, now);
+            cell.memory.bring_to(policy, now);
             let mut alerts = cell.memory.reported_late(policy, &origin.unwrap_or_default(), now);
             alerts.retain(|_| !told);
             let alerts = cell.memory.grounded(policy, alerts, now);
@@ -291,7 +291,7 @@ impl App {
         let mut weighed = Weighed { told: Told { has_code, ..Told::at(now) }, shadow: None };
         for _ in 0..crate::live::MAX_TRIES {
             let mut cell = hot.cell.clone();
-            cell.memory = cell.memory.at(policy, now);
+            cell.memory.bring_to(policy, now);
             let Some(opened) = cell.open.iter_mut().find(|open| open.id == challenge.id) else {
                 // decided meanwhile, or one of a flood that gave way long ago: as from somewhere unknown
                 let charge = Charge { familiarity: Familiarity::Unknown, ..Charge::default() };

@@ -252,7 +252,7 @@ impl App {
         }
         let fail = |cell: &mut guard::Cell| {
             let before = cell.memory;
-            cell.memory = cell.memory.at(policy, now);
+            cell.memory.bring_to(policy, now);
             let origin = cell.opened(challenge.id).map(|opened| opened.charge.origin);
             let origin = origin.unwrap_or_default();
             let mut alerts = cell.memory.code_failed(policy, &origin, spent, now);

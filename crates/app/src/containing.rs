@@ -81,7 +81,7 @@ impl App {
         for _ in 0..MAX_TRIES {
             let hot = self.load_user(call, tenant, user).await?;
             let mut cell = hot.cell;
-            cell.memory = cell.memory.at(policy, now);
+            cell.memory.bring_to(policy, now);
             step(&mut cell.memory, policy, now);
             let level = cell.memory.level(policy, now);
             let score = cell.memory.shown_score(policy);

@@ -1,5 +1,5 @@
 //! What a decision of the guard costs, per event, and how many bytes it keeps:
-//! `cargo bench -p domain --bench guard [-- --quick] [--json]`.
+//! `cargo bench -p domain --bench guard [-- --quick] [--json] [--only WORDS]`.
 //!
 //! Rounds are interleaved and medians printed. The floor of each row is a copy of as many remembered users (or
 //! a change of as many counters) in the same random order: what memory alone costs. Compare rows of one run.
@@ -95,7 +95,7 @@ fn users(count: usize, policy: &Policy) -> Vec<Memory> {
             let at = START + day * 90_000;
             let origin = origin(user, &mut dice, Traffic::People);
             let charge = create(memory, policy, &facts(origin), at);
-            *memory = memory.at(policy, at + 5);
+            memory.bring_to(policy, at + 5);
             drop(memory.settled(policy, &charge, Decision::Approved, false, at + 5));
         }
     }
@@ -117,7 +117,7 @@ fn facts(origin: Origin) -> Facts {
 
 /// A request, as the service judges it.
 fn create(memory: &mut Memory, policy: &Policy, facts: &Facts, now: Seconds) -> Charge {
-    *memory = memory.at(policy, now);
+    memory.bring_to(policy, now);
     let verdict = judge_create(policy, memory, std::iter::empty(), facts, now);
     memory.opened(policy, facts, &verdict, now).0
 }
@@ -141,20 +141,31 @@ fn events(users: usize, traffic: Traffic, count: usize) -> Vec<(u32, Origin)> {
     (0..count).map(event).collect()
 }
 
+/// When an event of a round happens, as if each user had four a day. A round goes on where the last one ended: were
+/// they all at one time, nothing would fade after the first.
+fn when(round: usize, events: usize, users: usize, n: usize) -> Seconds {
+    let since = (round * events + n) * 21_600 / users;
+    START + 300_000 + u32::try_from(since).expect("some years")
+}
+
 /// A request and its outcome, of a random user: per event, which is half of that.
-fn ceremonies(users: &mut [Memory], policy: &Policy, events: &[(u32, Origin)]) -> f64 {
+fn ceremonies(
+    users: &mut [Memory],
+    policy: &Policy,
+    events: &[(u32, Origin)],
+    round: usize,
+) -> f64 {
     let count = users.len();
     let both = time(events.len(), |n| {
         let (user, origin) = events[n];
-        // as if each user had four a day
-        let at = START + 300_000 + u32::try_from(n * 21_600 / count).unwrap_or(u32::MAX / 4);
+        let at = when(round, events.len(), count, n);
         let memory = &mut users[user as usize];
         let charge = create(memory, policy, &facts(origin), at);
         let end = match (charge.familiarity.is_known(), n % 20) {
             (false, _) | (true, 0) => Decision::Expired,
             (true, _) => Decision::Approved,
         };
-        *memory = memory.at(policy, at + 8);
+        memory.bring_to(policy, at + 8);
         black_box(memory.settled(policy, &charge, end, false, at + 8));
     });
     both / 2.0
@@ -180,12 +191,13 @@ fn whole(
     sources: &mut Sources,
     policy: &Policy,
     events: &[(u32, Origin)],
+    round: usize,
 ) -> f64 {
     let count = users.len();
     let key = |tag: Option<u32>| tag.map(|tag| Dice(u64::from(tag)).next());
     let both = time(events.len(), |n| {
         let (user, origin) = events[n];
-        let at = START + 300_000 + u32::try_from(n * 21_600 / count).unwrap_or(u32::MAX / 4);
+        let at = when(round, events.len(), count, n);
         let from = Asker {
             address: key(origin.address),
             network: key(origin.network),
@@ -193,7 +205,7 @@ fn whole(
             user: user + 1,
         };
         let memory = &mut users[user as usize];
-        *memory = memory.at(policy, at);
+        memory.bring_to(policy, at);
         let facts = Facts { around: sources.around(policy, &from, at), ..facts(origin) };
         let verdict = judge_create(policy, memory, std::iter::empty(), &facts, at);
         let rang = verdict.mode == Mode::Ring;
@@ -203,7 +215,7 @@ fn whole(
             (false, _) | (true, 0) => Decision::Expired,
             (true, _) => Decision::Approved,
         };
-        *memory = memory.at(policy, at + 8);
+        memory.bring_to(policy, at + 8);
         black_box(memory.settled(policy, &charge, end, false, at + 8));
         black_box(sources.ended(policy, &from, &charge, end, at + 8));
     });
@@ -221,11 +233,17 @@ fn asker(source: usize, user: usize) -> Asker {
 }
 
 /// Looks around, notes a request from elsewhere, and a success of every second one.
-fn sources(sources: &mut Sources, policy: &Policy, among: usize, count: usize) -> f64 {
+fn sources(
+    sources: &mut Sources,
+    policy: &Policy,
+    among: usize,
+    count: usize,
+    round: usize,
+) -> f64 {
     let mut dice = Dice(9);
     time(count, |n| {
         let from = asker(dice.below(among), dice.below(100_000));
-        let at = START + u32::try_from(n / 100).unwrap_or(u32::MAX / 4);
+        let at = START + u32::try_from((round * count + n) / 100).expect("some years");
         black_box(sources.around(policy, &from, at));
         black_box(sources.asked(policy, &from, Familiarity::Unknown, n % 8 == 0, at));
         if n % 2 == 0 {
@@ -286,7 +304,7 @@ impl Row {
     }
 }
 
-type Case<'a> = (String, Option<f64>, Box<dyn FnMut() -> (f64, f64) + 'a>);
+type Case<'a> = (String, Option<f64>, Box<dyn FnMut(usize) -> (f64, f64) + 'a>);
 
 fn measure(cases: Vec<Case<'_>>) -> Vec<Row> {
     let mut rows = Vec::new();
@@ -295,9 +313,9 @@ fn measure(cases: Vec<Case<'_>>) -> Vec<Row> {
         rows.push(Row { name, target, took: Vec::new(), floor: Vec::new() });
         runs.push(run);
     }
-    for _ in 0..ROUNDS {
+    for round in 0..ROUNDS {
         for (row, run) in rows.iter_mut().zip(&mut runs) {
-            let (took, floor) = run();
+            let (took, floor) = run(round);
             row.took.push(took);
             row.floor.push(floor);
         }
@@ -312,8 +330,9 @@ fn user_cases(policy: &Policy, quick: bool) -> Vec<Case<'_>> {
         for (name, traffic) in [("people", Traffic::People), ("attack", Traffic::Attack)] {
             let mut users = users(count, policy);
             let events = events(count, traffic, if quick { 200_000 } else { 2_000_000 });
-            let run =
-                move || (ceremonies(&mut users, policy, &events), copies(&mut users, &events));
+            let run = move |round| {
+                (ceremonies(&mut users, policy, &events, round), copies(&mut users, &events))
+            };
             cases.push((
                 format!("request or outcome, {name}, {count} users"),
                 Some(target),
@@ -324,8 +343,9 @@ fn user_cases(policy: &Policy, quick: bool) -> Vec<Case<'_>> {
             let mut users = self::users(count, policy);
             let events = events(count, traffic, if quick { 200_000 } else { 2_000_000 });
             let mut sources = Sources::default();
-            let run = move || {
-                (whole(&mut users, &mut sources, policy, &events), copies(&mut users, &events))
+            let run = move |round| {
+                let took = whole(&mut users, &mut sources, policy, &events, round);
+                (took, copies(&mut users, &events))
             };
             let name = format!("the same with its sources, {name}, {count} users");
             cases.push((name, Some(target), Box::new(run)));
@@ -342,18 +362,21 @@ fn other_cases(policy: &Policy, quick: bool) -> Vec<Case<'_>> {
     {
         let mut table = Sources::default();
         if among > 100 {
-            sources(&mut table, policy, among, 4 * MAX_SOURCES);
+            sources(&mut table, policy, among, 4 * MAX_SOURCES, 0);
         }
         let mut floor = vec![[0; 18]; among.min(MAX_SOURCES)];
-        let run =
-            move || (sources(&mut table, policy, among, events), counters(&mut floor, events));
+        // past what filled it
+        let run = move |round| {
+            let took = sources(&mut table, policy, among, events, round + 4);
+            (took, counters(&mut floor, events))
+        };
         cases.push((format!("sources: {name}"), None, Box::new(run)));
     }
-    cases.push(("code counted".to_owned(), None, Box::new(move || (codes(events), 0.0))));
+    cases.push(("code counted".to_owned(), None, Box::new(move |_| (codes(events), 0.0))));
     cases.push((
         "origin, without its MACs".to_owned(),
         None,
-        Box::new(move || (places(events), 0.0)),
+        Box::new(move |_| (places(events), 0.0)),
     ));
     cases
 }
@@ -365,8 +388,11 @@ fn main() {
     assert!(user <= USER_BYTES, "{user} bytes per user");
     assert!(source <= SOURCE_BYTES, "{source} bytes per source");
     let policy = Policy::default();
-    let mut rows = measure(user_cases(&policy, has("--quick")));
-    rows.extend(measure(other_cases(&policy, has("--quick"))));
+    let only = args.iter().position(|arg| arg == "--only").and_then(|at| args.get(at + 1));
+    let mut cases = user_cases(&policy, has("--quick"));
+    cases.extend(other_cases(&policy, has("--quick")));
+    cases.retain(|(name, ..)| only.is_none_or(|only| name.contains(only.as_str())));
+    let rows = measure(cases);
     let line = |row: &Row| {
         let (took, floor) = (Row::median(&row.took), Row::median(&row.floor));
         serde_json::json!({

@@ -223,7 +223,7 @@ const HOME: Origin = Origin { cookie: Some(1), address: Some(2), network: Some(3
 fn person(policy: &Policy, sign_ins: u32) -> Memory {
     let mut memory = Memory::default();
     for nth in 0..sign_ins {
-        memory = memory.at(policy, START - (sign_ins - nth) * 3 * DAY);
+        memory.bring_to(policy, START - (sign_ins - nth) * 3 * DAY);
         memory.code_passed(policy, &HOME, START - (sign_ins - nth) * 3 * DAY);
     }
     memory.at(policy, START)
@@ -305,7 +305,7 @@ fn drive(policy: &Policy, attacker: Attacker, gap: Seconds, step: Seconds) -> Ve
     let mut tries: Tag = 100;
     while now < end {
         if rides && now >= sign_in {
-            memory = memory.at(policy, now);
+            memory.bring_to(policy, now);
             memory.code_passed(policy, &HOME, now);
             // the address alone succeeds too
             memory.code_passed(policy, &Origin { cookie: None, ..HOME }, now);
@@ -336,7 +336,7 @@ fn drive(policy: &Policy, attacker: Attacker, gap: Seconds, step: Seconds) -> Ve
             memory = judged;
             let (charge, _) = memory.opened(policy, &facts, &verdict, now);
             now += ANSWER_S;
-            memory = memory.at(policy, now);
+            memory.bring_to(policy, now);
             // a wrong number: the right one would end the game
             let _ = memory.settled(policy, &charge, Decision::Mismatch, false, now);
             rings.push(now);

@@ -110,7 +110,7 @@ impl Cell {
         if verdict.mode == Mode::Decoy {
             return (self, Vec::new());
         }
-        self.memory = self.memory.at(policy, now);
+        self.memory.bring_to(policy, now);
         let (charge, alerts) = self.memory.opened(policy, facts, verdict, now);
         self.open.push(Opened { id, integration, charge, asker, withheld: false, by: None });
         self.displace(policy);
@@ -152,7 +152,7 @@ impl Cell {
             self.approved = Some((device_tag(device), decided.at));
         }
         let now = seconds(decided.at);
-        self.memory = self.memory.at(policy, now);
+        self.memory.bring_to(policy, now);
         if opened.withheld && decided.decision == Decision::Approved {
             self.memory.released(&opened.charge);
         }

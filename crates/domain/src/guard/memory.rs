@@ -23,9 +23,12 @@ const fn low(of: u32) -> u16 {
     if low == 0 { 1 } else { low }
 }
 
+/// Less than any threshold notices, and than what rounding leaves where something is taken back.
+const NOTHING: f32 = 1.0 / 65_536.0;
+
 /// What is left of a value. Nothing stays nothing: the common case costs nothing.
 fn kept(value: f32, elapsed: Seconds, half_life: f32) -> f32 {
-    if value == 0.0 { 0.0 } else { value * fade(elapsed, Policy::seconds(half_life)) }
+    if value < NOTHING { 0.0 } else { value * fade(elapsed, Policy::seconds(half_life)) }
 }
 
 /// What a failure adds: to the sums of minutes and a day, and to those of a week and a month. Silent challenges
@@ -220,9 +223,15 @@ impl Memory {
     /// The same memory at a later time.
     #[must_use]
     pub fn at(mut self, policy: &Policy, now: Seconds) -> Self {
+        self.bring_to(policy, now);
+        self
+    }
+
+    /// Brings it to a later time: what is remembered fades, and a hold may end.
+    pub fn bring_to(&mut self, policy: &Policy, now: Seconds) {
         let elapsed = now.saturating_sub(self.at);
         if elapsed == 0 {
-            return self;
+            return;
         }
         let kept = |value, half_life| kept(value, elapsed, half_life);
         self.sums = self.sums.faded(policy, elapsed);
@@ -236,7 +245,6 @@ impl Memory {
             self.end_hold(policy);
         }
         self.note_rise(policy);
-        self
     }
 
     /// A burst that stayed away for a whole hold is over: what is left of it no longer silences other places by

@@ -409,7 +409,7 @@ impl<'r> Step<'r, '_> {
         let policy = self.policy();
         let opened = user.cell.open.iter().find(|open| Some(open.id) == id);
         let origin = opened.map(|open| open.charge.origin).unwrap_or_default();
-        user.cell.memory = user.cell.memory.at(policy, told.at);
+        user.cell.memory.bring_to(policy, told.at);
         let alerts = user.cell.memory.code_failed(policy, &origin, told.spent, told.at);
         self.alerts.extend(alerts);
     }
@@ -454,7 +454,7 @@ impl<'r> Step<'r, '_> {
         self.flush(user, |_| true);
         let policy = self.policy();
         let memory = &mut user.cell.memory;
-        *memory = memory.at(policy, told.at);
+        memory.bring_to(policy, told.at);
         match self.row.public.event {
             Event::LateReport => {
                 let origin = told.origin.unwrap_or_default();

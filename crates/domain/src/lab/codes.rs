@@ -24,7 +24,7 @@ impl Lab {
         let origin = origin(caller);
         let policy = self.book.of(&caller.integration);
         let user = self.users.entry(caller.user.clone()).or_default();
-        user.memory = user.memory.at(policy, now);
+        user.memory.bring_to(policy, now);
         let withheld = for_challenge.as_ref().is_some_and(|challenge| {
             user.live.iter().any(|live| live.withheld && live.id == *challenge)
         });
@@ -69,7 +69,7 @@ impl Lab {
         self.ids.insert(id.clone(), Known::Other);
         let policy = self.book.of(&caller.integration);
         let user = self.users.entry(caller.user.clone()).or_default();
-        user.memory = user.memory.at(policy, now);
+        user.memory.bring_to(policy, now);
         let has = user.factors.has(Method::RecoveryCode);
         // a code that the user has is never refused: its 80 bits can't be guessed, so nobody can spend a budget
         let (decision, reason) = if has && code_known {

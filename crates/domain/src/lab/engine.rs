@@ -190,7 +190,7 @@ impl Lab {
             }
             Op::Contain { user, .. } => {
                 let user = self.users.entry(user).or_default();
-                user.memory = user.memory.at(&self.book.base, now);
+                user.memory.bring_to(&self.book.base, now);
                 user.memory.contain(&self.book.base, now);
                 Self::level(&self.book.base, user, now)
             }
@@ -306,7 +306,7 @@ impl Lab {
         let policy = self.book.of(&live.caller.integration);
         // as the service does: an outage that this one proves excuses the next ones
         let outage = self.sources.is_outage(now);
-        user.memory = user.memory.at(policy, now);
+        user.memory.bring_to(policy, now);
         let alerts = user.memory.settled(policy, &live.charge, decision, outage, now);
         let mut raised = name_all(&live.caller, alerts);
         let alerts = self.sources.ended(policy, &live.asker, &live.charge, decision, now);
@@ -359,7 +359,7 @@ impl Lab {
         let asker = asker(&caller);
         let policy = self.book.of(&caller.integration);
         let user = self.users.entry(caller.user.clone()).or_default();
-        user.memory = user.memory.at(policy, now);
+        user.memory.bring_to(policy, now);
         let facts = Facts {
             enrolled: !user.factors.is_empty(),
             first_factor: true,
@@ -429,7 +429,7 @@ impl Lab {
         let live = user.live.iter().find(|live| live.id == id);
         let of = live.map(|live| live.caller.integration.clone()).unwrap_or_default();
         let policy = self.book.of(&of);
-        user.memory = user.memory.at(policy, now);
+        user.memory.bring_to(policy, now);
         let has_code = user.factors.has(Method::Totp);
         if let Some(live) = user.live.iter_mut().find(|live| live.id == id)
             && outcome == Decision::Approved
@@ -470,7 +470,7 @@ impl Lab {
     fn enrolment(&mut self, now: Seconds, name: String) -> Said {
         let user = self.users.entry(name.clone()).or_default();
         let policy = &self.book.base;
-        user.memory = user.memory.at(policy, now);
+        user.memory.bring_to(policy, now);
         let (decision, alerts) = user.memory.judge_enrolment(policy, now);
         let wait_ms = if decision == EnrolmentDecision::Wait {
             u64::from(Policy::seconds(policy.enrolment_wait_s)) * 1000

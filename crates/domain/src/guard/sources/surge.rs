@@ -190,6 +190,11 @@ impl Surge {
         outage: bool,
         now: Seconds,
     ) -> bool {
+        // on most days so little is open or failed that no limit is near, however much of it has faded
+        let most: f32 = self.said.iter().map(|said| said.asked + said.pending).sum();
+        if most < policy.surge_users && now >= self.hot_until(integration) {
+            return false;
+        }
         self.bring_to(policy, now);
         // so many at once who haven't answered yet that more must wait, if only for seconds
         let all = self.evidence(integration, |said| said.asked + said.pending);
