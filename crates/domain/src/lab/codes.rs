@@ -2,7 +2,8 @@
 
 use statement::Timestamp;
 
-use super::engine::{Known, Lab, User, name_all};
+use super::engine::{Lab, User, name_all};
+use super::ids::Known;
 use super::names::{asker, origin};
 use super::{Caller, Judged, Raised, Word};
 use crate::attempts::{Attempts, Lane, Refusal};
@@ -20,7 +21,7 @@ impl Lab {
     ) -> Judged {
         let at = Timestamp::from_millis(t);
         let now = seconds(at);
-        self.ids.insert(id.clone(), Known::Other);
+        self.ids.over(self.last, id.clone(), Known::Other);
         let origin = origin(caller);
         let policy = self.book.of(&caller.integration);
         let user = self.users.entry(caller.user.clone()).or_default();
@@ -66,7 +67,7 @@ impl Lab {
         caller: &Caller,
         code_known: bool,
     ) -> Judged {
-        self.ids.insert(id.clone(), Known::Other);
+        self.ids.over(self.last, id.clone(), Known::Other);
         let policy = self.book.of(&caller.integration);
         let user = self.users.entry(caller.user.clone()).or_default();
         user.memory.bring_to(policy, now);

@@ -5,6 +5,7 @@ use std::collections::BinaryHeap;
 
 use statement::Timestamp;
 
+use super::ids::{Ids, Known};
 use super::names::{Map, asker, origin, session};
 use super::{Caller, Judged, LabError, MAX_TTL_MS, Op, Raised, Said, Word};
 use crate::attempts::{Attempts, Budgets, Lane};
@@ -51,19 +52,6 @@ impl Default for User {
     }
 }
 
-/// What became of an id.
-#[derive(Clone, Debug)]
-pub(super) enum Known {
-    /// A challenge of this user that lives, or expired unnoticed.
-    Live(String),
-    /// A challenge of this user that ended.
-    Ended(String, Decision),
-    /// A decoy of this user.
-    Decoy(String),
-    /// Merged, or no challenge at all.
-    Other,
-}
-
 /// Whose rules hold where. What concerns a user at no integration goes by those of nobody's.
 #[derive(Clone, Debug)]
 pub(super) struct Book {
@@ -85,10 +73,10 @@ pub struct Lab {
     pub(super) budgets: Budgets,
     pub(super) sources: Sources,
     pub(super) users: Map<User>,
-    pub(super) ids: Map<Known>,
+    pub(super) ids: Ids,
     expiries: BinaryHeap<Reverse<(u64, u64, String)>>,
     opened: u64,
-    last: u64,
+    pub(super) last: u64,
     /// What was raised while no line asked.
     untold: Vec<Raised>,
 }
@@ -102,7 +90,7 @@ impl Lab {
             budgets: Budgets::default(),
             sources: Sources::default(),
             users: Map::default(),
-            ids: Map::default(),
+            ids: Ids::default(),
             expiries: BinaryHeap::new(),
             opened: 0,
             last: 0,
@@ -151,6 +139,7 @@ impl Lab {
         if let Said::Judged(Judged { alerts, .. }) | Said::Enrolment { alerts, .. } = &mut said {
             alerts.splice(0..0, self.untold.drain(..));
         }
+        self.ids.forget(t);
         Ok(said)
     }
 
@@ -214,7 +203,7 @@ impl Lab {
         };
         let is_new = |id: &String| {
             named("id", id)?;
-            let used = self.ids.contains_key(id);
+            let used = self.ids.get(id).is_some();
             if used { Err(LabError::UsedBefore(id.clone())) } else { Ok(()) }
         };
         match op {
@@ -311,7 +300,7 @@ impl Lab {
         let mut raised = name_all(&live.caller, alerts);
         let alerts = self.sources.ended(policy, &live.asker, &live.charge, decision, now);
         raised.extend(name_all(&live.caller, alerts));
-        self.ids.insert(live.id, Known::Ended(name.to_owned(), decision));
+        self.ids.over(self.last, live.id, Known::Ended(name.to_owned(), decision));
         raised
     }
 
@@ -336,7 +325,7 @@ impl Lab {
                 let policy = self.book.of(&caller.integration);
                 let memory = user.memory.at(policy, now);
                 let (level, score) = (memory.level(policy, now), memory.shown_score(policy));
-                self.ids.insert(id.clone(), Known::Other);
+                self.ids.over(t, id.clone(), Known::Other);
                 let (reasons, alerts) = (vec![Reason::SameRequest], Vec::new());
                 let into = Some(other);
                 return Judged { id, decision: Word::Merge, into, level, score, reasons, alerts };
@@ -387,7 +376,7 @@ impl Lab {
             Mode::Decoy => Word::Decoy,
         };
         if decision == Word::Decoy {
-            self.ids.insert(id.clone(), Known::Decoy(caller.user));
+            self.ids.over(t, id.clone(), Known::Decoy(caller.user));
         } else {
             let (charge, raised) = user.memory.opened(policy, &facts, &verdict, now);
             alerts.extend(name_all(&caller, raised));
@@ -395,7 +384,7 @@ impl Lab {
             let raised = self.sources.asked(policy, &asker, verdict.familiarity, rang, now);
             alerts.extend(name_all(&caller, raised));
             let expires = t.saturating_add(ttl_ms);
-            self.ids.insert(id.clone(), Known::Live(caller.user.clone()));
+            self.ids.live(id.clone(), caller.user.clone());
             self.expiries.push(Reverse((expires, self.opened, id.clone())));
             self.opened += 1;
             let older = user.live.iter().map(|live| live.charge);

@@ -3,6 +3,7 @@
 
 mod codes;
 mod engine;
+mod ids;
 mod names;
 
 use crate::challenge::{Decision, Methods, Purpose};

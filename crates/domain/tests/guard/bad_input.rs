@@ -220,3 +220,24 @@ fn what_names_no_factor_leaves_nobody_to_ring() {
         assert_eq!((judged.level, judged.score.to_bits()), (0, 0), "a decoy leaves no trace");
     }
 }
+
+/// A million people's ids of a month would fill the memory.
+#[test]
+fn what_became_of_an_id_is_forgotten_a_day_later() {
+    const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+    let mut lab = Lab::new(domain::guard::Policy::default());
+    let outcome = || Op::Outcome { id: "c".to_owned(), outcome: Decision::Denied };
+    let pull = || Op::Pull { user: USER.to_owned() };
+    lab.step(0, push("c", USER, TTL)).unwrap();
+    lab.step(1, outcome()).unwrap();
+    lab.step(1 + DAY_MS, pull()).unwrap();
+    let error = lab.step(1 + DAY_MS, outcome()).unwrap_err();
+    assert!(matches!(error, LabError::Ended { .. }), "{error}");
+    lab.step(2 + DAY_MS, pull()).unwrap();
+    let error = lab.step(2 + DAY_MS, outcome()).unwrap_err();
+    assert!(matches!(error, LabError::Unknown("id", _)), "{error}");
+    lab.step(2 + DAY_MS, push("c", USER, TTL)).unwrap();
+    // the first one's end doesn't end what is known of the second
+    lab.step(3 + DAY_MS, pull()).unwrap();
+    lab.step(3 + DAY_MS, outcome()).unwrap();
+}

@@ -278,6 +278,8 @@ impl Play {
             Move::Guess { spot, on, count } if self.may(spot) => {
                 let caller = self.placed(spot);
                 let on = on.and_then(|at| self.theirs.get(usize::from(at))).cloned();
+                // what became of one is forgotten a day later
+                let on = on.filter(|(_, until)| self.world.t < until + 24 * HOUR);
                 for _ in 0..count {
                     let on = on.as_ref().map(|(id, ..)| id.as_str());
                     assert_ne!(self.world.totp(&caller, on, false).decision, Word::Accept);
