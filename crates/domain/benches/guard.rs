@@ -323,23 +323,27 @@ fn measure(cases: Vec<Case<'_>>) -> Vec<Row> {
     rows
 }
 
-fn user_cases(policy: &Policy, quick: bool) -> Vec<Case<'_>> {
+fn user_cases<'p>(policy: &'p Policy, quick: bool, wanted: &dyn Fn(&str) -> bool) -> Vec<Case<'p>> {
     let mut cases: Vec<Case<'_>> = Vec::new();
     let sizes = [(1_000, 100.0), (if quick { 100_000 } else { 1_000_000 }, 500.0)];
     for (count, target) in sizes {
         for (name, traffic) in [("people", Traffic::People), ("attack", Traffic::Attack)] {
+            let name = format!("request or outcome, {name}, {count} users");
+            if !wanted(&name) {
+                continue;
+            }
             let mut users = users(count, policy);
             let events = events(count, traffic, if quick { 200_000 } else { 2_000_000 });
             let run = move |round| {
                 (ceremonies(&mut users, policy, &events, round), copies(&mut users, &events))
             };
-            cases.push((
-                format!("request or outcome, {name}, {count} users"),
-                Some(target),
-                Box::new(run),
-            ));
+            cases.push((name, Some(target), Box::new(run)));
         }
         for (name, traffic) in [("people", Traffic::People), ("attack", Traffic::Attack)] {
+            let name = format!("the same with its sources, {name}, {count} users");
+            if !wanted(&name) {
+                continue;
+            }
             let mut users = self::users(count, policy);
             let events = events(count, traffic, if quick { 200_000 } else { 2_000_000 });
             let mut sources = Sources::default();
@@ -347,7 +351,6 @@ fn user_cases(policy: &Policy, quick: bool) -> Vec<Case<'_>> {
                 let took = whole(&mut users, &mut sources, policy, &events, round);
                 (took, copies(&mut users, &events))
             };
-            let name = format!("the same with its sources, {name}, {count} users");
             cases.push((name, Some(target), Box::new(run)));
         }
     }
@@ -389,9 +392,10 @@ fn main() {
     assert!(source <= SOURCE_BYTES, "{source} bytes per source");
     let policy = Policy::default();
     let only = args.iter().position(|arg| arg == "--only").and_then(|at| args.get(at + 1));
-    let mut cases = user_cases(&policy, has("--quick"));
+    let wanted = |name: &str| only.is_none_or(|only| name.contains(only.as_str()));
+    let mut cases = user_cases(&policy, has("--quick"), &wanted);
     cases.extend(other_cases(&policy, has("--quick")));
-    cases.retain(|(name, ..)| only.is_none_or(|only| name.contains(only.as_str())));
+    cases.retain(|(name, ..)| wanted(name));
     let rows = measure(cases);
     let line = |row: &Row| {
         let (took, floor) = (Row::median(&row.took), Row::median(&row.floor));
