@@ -515,7 +515,8 @@ impl Memory {
             self.places.learn(Kind::Place, cookie, known, policy, now);
         }
         // an own browser in a new place says nothing about who else is there
-        if let Some(address) = origin.address {
+        let own = known && origin.cookie.is_some();
+        if let Some(address) = origin.address.filter(|_| !own) {
             self.places.learn(Kind::Place, address, false, policy, now);
         }
         if let Some(network) = origin.network {
@@ -527,8 +528,7 @@ impl Memory {
     /// A denial or report of something from elsewhere: what is on probation begins it anew, and the place
     /// itself is forgotten.
     pub(super) fn distrust(&mut self, policy: &Policy, origin: &Origin) {
-        let gone = |tag| [origin.address, origin.cookie, origin.network].contains(&Some(tag));
-        self.places.distrust(policy, self.at, gone);
+        self.places.distrust(policy, self.at, origin);
         self.proven_place = 0;
     }
 
