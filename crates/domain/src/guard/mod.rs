@@ -30,7 +30,6 @@ pub use judge::{
 };
 pub use memory::Memory;
 pub use origin::{Familiarity, Origin, Place, SourceKey, Tag};
-pub use places::MAX_PLACES;
 pub use policies::{
     BudgetKnob, Change, FAMILIAR_DIGITS, MAX_TABLES, Part, Policies, Profile, Rules, RulesError,
     Table, Tries, Who,

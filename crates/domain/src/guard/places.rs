@@ -9,7 +9,7 @@ use super::policy::Policy;
 /// Addresses, cookies and networks that are remembered: a person's homes, offices, browsers and providers at a few
 /// integrations. They share the slots: who has another address each day needs all of their networks more than
 /// yesterday's addresses.
-pub const MAX_PLACES: usize = 19;
+const MAX_PLACES: usize = 19;
 
 /// How many on probation are kept before the oldest gives way to a newer one: a day of travel.
 const MAX_LEARNING: usize = 6;
