@@ -18,15 +18,15 @@ impl Job for CountAttempt {
 
     async fn run(&self, batch: &mut Batch<'_>) -> sqlx::Result<Counted> {
         let key = key(self.0);
-        let attempts = read(batch.conn, &key).await?.unwrap_or_default();
+        let attempts = read(batch.conn().await?, &key).await?.unwrap_or_default();
         match attempts.count(self.0, &self.1, batch.now) {
             Ok(counted) => {
-                write(batch.conn, &key, counted).await?;
+                write(batch.conn().await?, &key, counted).await?;
                 Ok(Counted::Counted(counted))
             }
             Err(refusal) => {
                 // the same row again: a refusal costs what a count does
-                write(batch.conn, &key, attempts).await?;
+                write(batch.conn().await?, &key, attempts).await?;
                 Ok(Counted::Refused(refusal))
             }
         }
@@ -41,10 +41,11 @@ impl Job for UncountAttempt {
 
     async fn run(&self, batch: &mut Batch<'_>) -> sqlx::Result<()> {
         let key = key(self.0);
-        let Some(attempts) = read(batch.conn, &key).await? else {
+        let Some(attempts) = read(batch.conn().await?, &key).await? else {
             return Ok(());
         };
-        keep(batch.conn, &key, attempts.uncount(self.0, &self.1), batch.now).await
+        let now = batch.now;
+        keep(batch.conn().await?, &key, attempts.uncount(self.0, &self.1), now).await
     }
 }
 
@@ -59,7 +60,7 @@ pub(crate) async fn after_totp(
     let rows = sqlx::query("SELECT * FROM attempts WHERE counter BETWEEN $1 AND $2")
         .bind(first)
         .bind(last)
-        .fetch_all(&mut *batch.conn)
+        .fetch_all(batch.conn().await?)
         .await?;
     let used = key(Counter::Totp(user, lane));
     for row in rows {
@@ -67,7 +68,8 @@ pub(crate) async fn after_totp(
         if key == used {
             attempts = attempts.given_back(lane, budgets);
         }
-        keep(batch.conn, &key, attempts.forgiven(), batch.now).await?;
+        let now = batch.now;
+        keep(batch.conn().await?, &key, attempts.forgiven(), now).await?;
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use statement::{ChallengeId, DeviceId, EventId, TenantId, Timestamp};
 
 use crate::audit::{CHECKPOINT_ROWS, ChainedRow, Lanes, Prepared, store_checkpoint};
 use crate::codec::int;
-use crate::many::{Many, Query, Texts};
+use crate::many::{BEGIN, Many, Query, Texts};
 use crate::notices;
 use crate::simple_writes::prune_replays;
 use crate::slots::HotRow;
@@ -26,35 +26,38 @@ pub(crate) struct OpenRow {
     pub(crate) record: Vec<u8>,
 }
 
-const CHALLENGES: Many = Many {
-    head: "INSERT INTO challenges (id, tenant, integration, user_id, session, expires, record, number, opened)",
+static CHALLENGES: Many = Many {
+    head: "INSERT INTO challenges (id, tenant, integration, user_id, session, expires, record, number, opened) \
+           SELECT * FROM (",
     columns: 9,
-    tail: "",
+    tail: ") WHERE column1 IS NOT NULL",
 };
-const HOT: Many = Many {
-    head: "INSERT INTO hot (tenant, user_id, version, cell, live, op_id)",
+static HOT: Many = Many {
+    head: "INSERT INTO hot (tenant, user_id, version, cell, live, op_id) SELECT * FROM (",
     columns: 6,
-    tail: " ON CONFLICT (tenant, user_id) DO UPDATE SET version = excluded.version, cell = excluded.cell, \
+    tail: ") WHERE column1 IS NOT NULL ON CONFLICT (tenant, user_id) DO UPDATE SET version = excluded.version, cell = excluded.cell, \
            live = excluded.live, op_id = excluded.op_id",
 };
-const AUDIT: Many = Many {
-    head: "INSERT INTO audit (tenant, lane, seq, at, public, private, salt, commitment, hash)",
+static AUDIT: Many = Many {
+    head: "INSERT INTO audit (tenant, lane, seq, at, public, private, salt, commitment, hash) SELECT * FROM (",
     columns: 9,
-    tail: "",
+    tail: ") WHERE column1 IS NOT NULL",
 };
 
 /// What jobs work on.
 pub(crate) struct Batch<'c> {
-    /// The writing connection, inside the transaction.
-    pub(crate) conn: &'c mut SqliteConnection,
-    /// The clock as it was read when the transaction began: it alone judges what has expired.
+    conn: &'c mut SqliteConnection,
+    /// Whether the transaction has begun. A batch that reads nothing begins it in one text with its rows: each
+    /// statement on its own is a way to the connection's thread and back.
+    begun: bool,
+    /// The clock as it was read when the batch began: it alone judges what has expired.
     pub(crate) now: Timestamp,
     pub(crate) keys: &'c Keyring,
     /// Idempotency keys that this batch took.
     pub(crate) new_replays: u32,
     lanes: &'c mut Lanes,
     texts: &'c mut Texts,
-    working: Working,
+    working: &'c mut Working,
     opens: Vec<(Arc<OpenRow>, EventId)>,
     hot: Vec<HotRow>,
     audit: Vec<ChainedRow>,
@@ -68,17 +71,19 @@ impl<'c> Batch<'c> {
         keys: &'c Keyring,
         lanes: &'c mut Lanes,
         texts: &'c mut Texts,
+        working: &'c mut Working,
     ) -> Self {
         lanes.reset();
         let (opens, hot, audit, tell) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         Self {
             conn,
+            begun: false,
             now,
             keys,
             new_replays: 0,
             lanes,
             texts,
-            working: Working::default(),
+            working,
             opens,
             hot,
             audit,
@@ -86,10 +91,47 @@ impl<'c> Batch<'c> {
         }
     }
 
+    /// The writing connection, inside the transaction.
+    pub(crate) async fn conn(&mut self) -> sqlx::Result<&mut SqliteConnection> {
+        if !self.begun {
+            self.say(BEGIN).await?;
+            self.begun = true;
+        }
+        Ok(self.conn)
+    }
+
+    async fn say(&mut self, what: &'static str) -> sqlx::Result<()> {
+        sqlx::query(what).execute(&mut *self.conn).await.map(drop)
+    }
+
+    /// Makes durable what was written; whether there was a transaction.
+    pub(crate) async fn commit(mut self) -> sqlx::Result<bool> {
+        if self.begun {
+            self.say("COMMIT").await?;
+        }
+        Ok(self.begun)
+    }
+
+    /// Undoes what was written.
+    pub(crate) async fn rollback(mut self) -> sqlx::Result<()> {
+        if !self.begun {
+            return Ok(());
+        }
+        match self.say("ROLLBACK").await {
+            // there is none: it didn't begin, or went with the error
+            Err(error) if code(&error) == Some(ERROR) => Ok(()),
+            undone => undone,
+        }
+    }
+
     /// Reads what jobs are going to judge.
     pub(crate) async fn prefetch(&mut self, wanted: Wanted) -> sqlx::Result<()> {
         let wanted = self.working.missing(wanted);
         let Wanted { challenges, devices } = &wanted;
+        if challenges.is_empty() && devices.is_empty() {
+            return Ok(());
+        }
+        self.conn().await?;
         let texts = &mut *self.texts;
         let found =
             texts.read(self.conn, &SELECT_CHALLENGES, challenges, bind_challenge_id).await?;
@@ -122,13 +164,14 @@ impl<'c> Batch<'c> {
         self.working.put(challenged);
     }
 
-    /// Stores changed challenges and forgets what was read: it is about to change.
+    /// Stores changed challenges and forgets what is known: it is about to change.
     pub(crate) async fn flush_challenges(&mut self) -> sqlx::Result<()> {
-        let changed = self.working.take();
-        let texts = &mut *self.texts;
-        let touched = texts.write(self.conn, &UPDATE_CHALLENGES, &changed, bind_challenged).await?;
-        // a challenge that was there a moment ago and isn't now: undo everything
-        if touched == changed.len() as u64 { Ok(()) } else { Err(sqlx::Error::RowNotFound) }
+        self.conn().await?;
+        let changed = self.working.take_changed();
+        let rows = Rows { changed: &changed, ..Rows::default() };
+        rows.write(self.conn, self.texts, false).await?;
+        self.working.clear();
+        Ok(())
     }
 
     /// Writes an audit row, and the notice that it carries.
@@ -142,6 +185,7 @@ impl<'c> Batch<'c> {
 
     /// Writes a challenge. Nobody else knows its id before the batch is committed, so it can wait for the end.
     pub(crate) fn open(&mut self, row: &Arc<OpenRow>, opened: EventId) {
+        self.working.put(Challenged::opened(&row.challenge));
         self.opens.push((Arc::clone(row), opened));
     }
 
@@ -153,7 +197,7 @@ impl<'c> Batch<'c> {
     /// Signs and stores a checkpoint of a tenant, everything before it in this batch included.
     pub(crate) async fn checkpoint(&mut self, tenant: TenantId) -> sqlx::Result<SignedCheckpoint> {
         let signed = self.lanes.checkpoint(tenant, self.now, self.keys.audit_signer());
-        store_checkpoint(self.conn, &signed).await?;
+        store_checkpoint(self.conn().await?, &signed).await?;
         Ok(signed)
     }
 
@@ -163,20 +207,91 @@ impl<'c> Batch<'c> {
     }
 
     /// Writes what has gathered.
-    pub(crate) async fn finish(mut self) -> sqlx::Result<()> {
+    pub(crate) async fn finish(&mut self) -> sqlx::Result<()> {
         for tenant in self.unanchored(CHECKPOINT_ROWS) {
             self.checkpoint(tenant).await?;
         }
         if self.new_replays > 0 {
-            prune_replays(self.conn, self.new_replays, self.now).await?;
+            let (new, now) = (self.new_replays, self.now);
+            prune_replays(self.conn().await?, new, now).await?;
         }
-        self.flush_challenges().await?;
-        let Self { conn, now, texts, opens, hot, audit, tell, .. } = self;
-        texts.write(conn, &CHALLENGES, &opens, bind_open).await?;
-        texts.write(conn, &HOT, &hot, bind_hot).await?;
-        texts.write(conn, &AUDIT, &audit, bind_audit).await?;
+        let tell = std::mem::take(&mut self.tell);
+        if !tell.is_empty() {
+            self.conn().await?;
+        }
+        let changed = self.working.take_changed();
+        self.working.shrink();
+        let rows =
+            Rows { changed: &changed, opens: &self.opens, hot: &self.hot, audit: &self.audit };
+        let begins = !self.begun && !rows.is_empty();
+        // where it fails there may be one
+        self.begun |= begins;
+        let written = rows.write(self.conn, self.texts, begins).await;
+        if begins && written.as_ref().is_err_and(is_busy) {
+            self.begun = false;
+        }
+        written?;
         for tell in &tell {
-            notices::keep(conn, tell, now).await?;
+            notices::keep(self.conn, tell, self.now).await?;
+        }
+        Ok(())
+    }
+}
+
+/// SQLite's primary result codes.
+const ERROR: u32 = 1;
+const BUSY: u32 = 5;
+
+/// The primary code of an error: the low byte.
+pub(crate) fn code(error: &sqlx::Error) -> Option<u32> {
+    let code = error.as_database_error()?.code()?.parse::<u32>().ok()?;
+    Some(code & 0xff)
+}
+
+/// Whether somebody else writes. Only the begin of a transaction can say so: whoever has begun is alone.
+pub(crate) fn is_busy(error: &sqlx::Error) -> bool {
+    code(error) == Some(BUSY)
+}
+
+/// The rows that go in many at a time.
+#[derive(Clone, Copy, Default)]
+struct Rows<'b> {
+    changed: &'b [Challenged],
+    opens: &'b [(Arc<OpenRow>, EventId)],
+    hot: &'b [HotRow],
+    audit: &'b [ChainedRow],
+}
+
+impl Rows<'_> {
+    const fn is_empty(&self) -> bool {
+        self.changed.is_empty()
+            && self.opens.is_empty()
+            && self.hot.is_empty()
+            && self.audit.is_empty()
+    }
+
+    /// Writes all, as many in one text as may be; the first one begins the transaction, if it is to.
+    async fn write(
+        mut self,
+        conn: &mut SqliteConnection,
+        texts: &mut Texts,
+        mut begins: bool,
+    ) -> sqlx::Result<()> {
+        while !self.is_empty() {
+            let tables = [
+                (&UPDATE_CHALLENGES, self.changed.len()),
+                (&CHALLENGES, self.opens.len()),
+                (&HOT, self.hot.len()),
+                (&AUDIT, self.audit.len()),
+            ];
+            let write = texts
+                .write(begins, tables)
+                .bind(&UPDATE_CHALLENGES, &mut self.changed, bind_challenged)
+                .bind(&CHALLENGES, &mut self.opens, bind_open)
+                .bind(&HOT, &mut self.hot, bind_hot)
+                .bind(&AUDIT, &mut self.audit, bind_audit);
+            write.run(conn).await?;
+            begins = false;
         }
         Ok(())
     }

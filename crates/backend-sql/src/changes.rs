@@ -14,7 +14,7 @@ use domain::directory::{
 };
 use domain::ticket::{Claim, Ticket};
 use ports::{Change, DirectoryError};
-use sqlx::{Connection as _, Row as _, SqliteConnection};
+use sqlx::{Row as _, SqliteConnection};
 use statement::{DeviceId, IntegrationId, TicketId, Timestamp, UserId};
 
 use crate::attempts::forgive_totp;
@@ -42,17 +42,19 @@ impl Job for Apply {
     async fn run(&self, batch: &mut Batch<'_>) -> sqlx::Result<Self::Done> {
         // decisions depend on what changes here
         batch.flush_challenges().await?;
-        let mut savepoint = batch.conn.begin().await?;
-        match apply(&mut savepoint, &self.change, batch.now).await {
+        let now = batch.now;
+        let conn = batch.conn().await?;
+        sqlx::query("SAVEPOINT change").execute(&mut *conn).await?;
+        match apply(conn, &self.change, now).await {
             Ok(stale) => {
-                savepoint.commit().await?;
+                sqlx::query("RELEASE change").execute(conn).await?;
                 for entry in &self.audit {
                     batch.record(entry);
                 }
                 Ok(Ok(stale))
             }
             Err(Refused::Because(refusal)) => {
-                savepoint.rollback().await?;
+                sqlx::query("ROLLBACK TO change; RELEASE change").execute(conn).await?;
                 Ok(Err(refusal))
             }
             Err(Refused::Sql(error)) => Err(error),

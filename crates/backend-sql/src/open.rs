@@ -16,10 +16,11 @@ use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::audit::Lanes;
-use crate::many::MAX_ROWS;
+use crate::many::{MAX_ROWS, Texts};
 use crate::memory::Memory;
 use crate::slots::Slots;
 use crate::vault::{Keyring, create_secrets};
+use crate::working::Working;
 use crate::{Clock, Inner, MasterKey, changes, random, wal, writer};
 
 /// The database's name in its folder.
@@ -239,6 +240,8 @@ pub(crate) async fn open(dir: &Path, clock: Clock, master: &MasterKey) -> Result
         clock: Arc::clone(&clock),
         keys: Arc::clone(&keys),
         lanes,
+        texts: Texts::default(),
+        working: Working::default(),
         memory: Arc::clone(&memory),
         fold,
         commits: 0,

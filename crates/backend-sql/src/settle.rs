@@ -142,7 +142,7 @@ async fn effect_refusal(
             )
             .bind(factor.as_bytes().as_slice())
             .bind(user.as_bytes().as_slice())
-            .fetch_optional(&mut *batch.conn)
+            .fetch_optional(batch.conn().await?)
             .await?;
             let Some(row) = row else {
                 return Ok(Some(Settled::Locked));
@@ -159,7 +159,7 @@ async fn effect_refusal(
             )
                 .bind(user.as_bytes().as_slice())
                 .bind(code.as_slice())
-                .fetch_optional(&mut *batch.conn)
+                .fetch_optional(batch.conn().await?)
                 .await?;
             let Some(row) = row else {
                 return Ok(Some(Settled::Locked));
@@ -185,7 +185,7 @@ async fn apply(
             sqlx::query("UPDATE totp SET last_step = $2 WHERE id = $1")
                 .bind(factor.as_bytes().as_slice())
                 .bind(int(step))
-                .execute(&mut *batch.conn)
+                .execute(batch.conn().await?)
                 .await?;
             after_totp(batch, user, lane, &budgets).await
         }
@@ -193,11 +193,11 @@ async fn apply(
             sqlx::query("UPDATE recovery_codes SET used = 1 WHERE user_id = $1 AND id = $2")
                 .bind(user.as_bytes().as_slice())
                 .bind(code.as_slice())
-                .execute(&mut *batch.conn)
+                .execute(batch.conn().await?)
                 .await?;
-            forget(batch.conn, Counter::RecoveryCode(user, code)).await
+            forget(batch.conn().await?, Counter::RecoveryCode(user, code)).await
         }
-        Effect::Reset(counter) => forget(batch.conn, counter).await,
+        Effect::Reset(counter) => forget(batch.conn().await?, counter).await,
         Effect::KillCookie(cookie) => {
             sqlx::query(
                 "INSERT INTO killed_cookies (user_id, cookie)
@@ -205,12 +205,12 @@ async fn apply(
             )
             .bind(user.as_bytes().as_slice())
             .bind(cookie.as_slice())
-            .execute(&mut *batch.conn)
+            .execute(batch.conn().await?)
             .await?;
             Ok(())
         }
-        Effect::RaiseEpoch => raise_epoch(batch.conn, user).await,
-        Effect::HoldWaits => hold_waits(batch.conn, user).await,
+        Effect::RaiseEpoch => raise_epoch(batch.conn().await?, user).await,
+        Effect::HoldWaits => hold_waits(batch.conn().await?, user).await,
         Effect::ForgetNobody(tenant) => forget_nobody(batch, tenant, user, challenge).await,
     }
 }
@@ -228,7 +228,7 @@ async fn forget_nobody(
     )
     .bind(tenant.as_bytes().as_slice())
     .bind(user.as_bytes().as_slice())
-    .fetch_optional(&mut *batch.conn)
+    .fetch_optional(batch.conn().await?)
     .await?;
     let Some(row) = row else { return Ok(()) };
     for id in row.try_get::<Vec<u8>, _>("live")?.chunks(ChallengeId::LEN) {
@@ -241,9 +241,9 @@ async fn forget_nobody(
     sqlx::query("DELETE FROM hot WHERE tenant = $1 AND user_id = $2")
         .bind(tenant.as_bytes().as_slice())
         .bind(user.as_bytes().as_slice())
-        .execute(&mut *batch.conn)
+        .execute(batch.conn().await?)
         .await?;
-    forget_totp(batch.conn, user).await
+    forget_totp(batch.conn().await?, user).await
 }
 
 /// Ends all device cookies of a user. Those that were killed one by one are dead twice then: forget them.

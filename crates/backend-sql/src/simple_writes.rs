@@ -155,7 +155,7 @@ async fn take_replay(
     .bind(body)
     .bind(int(batch.now.millis()))
     .bind(dead)
-    .execute(&mut *batch.conn)
+    .execute(batch.conn().await?)
     .await?;
     let is_taken = taken.rows_affected() > 0;
     batch.new_replays += u32::from(is_taken);

@@ -31,7 +31,7 @@ impl Job for TryCode {
         .bind(self.user.as_str())
         .bind(int(batch.now.millis()))
         .bind(MAX_CODE_TRIES)
-        .fetch_all(&mut *batch.conn)
+        .fetch_all(batch.conn().await?)
         .await?;
         let mut found = None;
         for row in &open {

@@ -1,18 +1,24 @@
-//! The challenges that a batch judges: read many at a time before its jobs run, changed in memory, written many at
-//! a time after them. Single statements would cost each ceremony twice as much (docs/performance.md).
+//! The challenges that batches judge: changed in memory, written many at a time at a batch's end. Single statements
+//! would cost each ceremony twice as much (docs/performance.md).
 //!
-//! Nobody else writes inside the transaction, so what was read stays true until it ends, but for what the
-//! batch itself changes: a change of the directory flushes and forgets everything here first.
+//! Nobody but the writer writes, so what it read or wrote stays true, and is kept for the batches that follow: a
+//! ceremony's decision and redeem read nothing. A change of the directory flushes and forgets everything here
+//! first, and a transaction that fails leaves nothing of it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use domain::challenge::{Collect, Decided, Decision, Proof, State};
+use domain::challenge::{Challenge, Collect, Decided, Decision, Proof, State};
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 use statement::{ChallengeId, DeviceId, EventId, Timestamp, UserId};
 
 use crate::codec::{self, bytes, id, int, proof_columns, time};
 use crate::many::{Many, Query};
+
+/// Challenges that are kept for the next batches, at some 200 bytes each: the newest. Others are read again.
+const MAX_CHALLENGES: usize = 50_000;
+/// Devices that are kept.
+const MAX_DEVICES: usize = 50_000;
 
 /// What jobs will look at.
 #[derive(Default)]
@@ -38,6 +44,22 @@ pub(crate) struct Challenged {
 }
 
 impl Challenged {
+    /// As it is when it is opened.
+    pub(crate) fn opened(challenge: &Challenge) -> Self {
+        Self {
+            id: challenge.id,
+            user: challenge.user,
+            session: challenge.session,
+            expires: challenge.expires,
+            state: State::Pending,
+            event: None,
+            redeemed_at: None,
+            lapsed_at: None,
+            wrong_sessions: 0,
+            is_changed: false,
+        }
+    }
+
     fn read(row: &SqliteRow) -> sqlx::Result<Self> {
         let moment = |column| -> sqlx::Result<Option<Timestamp>> {
             Ok(row.try_get::<Option<i64>, _>(column)?.map(time))
@@ -106,20 +128,27 @@ impl Challenged {
 /// The working set.
 #[derive(Default)]
 pub(crate) struct Working {
-    /// `None`: there is no such challenge.
-    challenges: HashMap<ChallengeId, Option<Challenged>>,
+    /// Ordered by id, which starts with the time: the oldest is always the first.
+    challenges: BTreeMap<ChallengeId, Challenged>,
+    /// Ids that were looked for in this batch and aren't there.
+    absent: HashSet<ChallengeId>,
+    /// Whether they may answer.
     devices: HashMap<DeviceId, bool>,
+    /// Decided ones that were put here in this batch.
+    touched: Vec<ChallengeId>,
 }
 
 impl Working {
     /// What of `wanted` isn't here yet, each once.
     pub(crate) fn missing(&self, mut wanted: Wanted) -> Wanted {
+        let is_known =
+            |id: &ChallengeId| self.challenges.contains_key(id) || self.absent.contains(id);
+        wanted.challenges.retain(|id| !is_known(id));
         wanted.challenges.sort_unstable();
         wanted.challenges.dedup();
-        wanted.challenges.retain(|id| !self.challenges.contains_key(id));
+        wanted.devices.retain(|id| !self.devices.contains_key(id));
         wanted.devices.sort_unstable();
         wanted.devices.dedup();
-        wanted.devices.retain(|id| !self.devices.contains_key(id));
         wanted
     }
 
@@ -130,10 +159,11 @@ impl Working {
         challenges: &[SqliteRow],
         active: &[SqliteRow],
     ) -> sqlx::Result<()> {
-        self.challenges.extend(asked.challenges.iter().map(|id| (*id, None)));
+        self.absent.extend(&asked.challenges);
         for row in challenges {
             let challenged = Challenged::read(row)?;
-            self.challenges.insert(challenged.id, Some(challenged));
+            self.absent.remove(&challenged.id);
+            self.challenges.insert(challenged.id, challenged);
         }
         self.devices.extend(asked.devices.iter().map(|id| (*id, false)));
         for row in active {
@@ -144,7 +174,8 @@ impl Working {
 
     /// The outer `None`: nobody looked yet.
     pub(crate) fn challenge(&self, id: ChallengeId) -> Option<Option<Challenged>> {
-        self.challenges.get(&id).cloned()
+        let absent = || self.absent.contains(&id).then_some(None);
+        self.challenges.get(&id).cloned().map(Some).or_else(absent)
     }
 
     pub(crate) fn is_active(&self, device: DeviceId) -> Option<bool> {
@@ -152,16 +183,45 @@ impl Working {
     }
 
     pub(crate) fn put(&mut self, challenged: Challenged) {
-        self.challenges.insert(challenged.id, Some(challenged));
+        if challenged.decided().is_some() {
+            self.touched.push(challenged.id);
+        }
+        self.challenges.insert(challenged.id, challenged);
     }
 
-    /// Forgets everything; gives back what has to be written.
-    pub(crate) fn take(&mut self) -> Vec<Challenged> {
-        self.devices.clear();
-        let challenges = self.challenges.drain().filter_map(|(_, challenged)| challenged);
-        let mut changed: Vec<_> = challenges.filter(|challenged| challenged.is_changed).collect();
-        changed.sort_unstable_by_key(|challenged| challenged.id);
+    /// What has to be written, by id. Whoever takes it writes it, or forgets everything.
+    pub(crate) fn take_changed(&mut self) -> Vec<Challenged> {
+        self.touched.sort_unstable();
+        self.touched.dedup();
+        let mut changed = Vec::with_capacity(self.touched.len());
+        for id in &self.touched {
+            if let Some(challenged) = self.challenges.get_mut(id).filter(|found| found.is_changed) {
+                changed.push(challenged.clone());
+                challenged.is_changed = false;
+            }
+        }
         changed
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Forgets what hardly any later batch will ask for.
+    pub(crate) fn shrink(&mut self) {
+        self.absent.clear();
+        for id in self.touched.drain(..) {
+            if self.challenges.get(&id).is_some_and(|challenged| !challenged.can_lapse()) {
+                self.challenges.remove(&id);
+            }
+        }
+        while self.challenges.len() > MAX_CHALLENGES {
+            self.challenges.pop_first();
+        }
+        if self.devices.len() > MAX_DEVICES {
+            self.devices.clear();
+        }
     }
 }
 
@@ -183,7 +243,7 @@ pub(crate) const SELECT_ACTIVE_DEVICES: Many = Many {
 };
 
 /// Only decided challenges change, and their number goes with the decision.
-pub(crate) const UPDATE_CHALLENGES: Many = Many {
+pub(crate) static UPDATE_CHALLENGES: Many = Many {
     head: "WITH v (id, decision, decided, decided_at, proof_kind, proof_id, redeemed_at, lapsed_at, \
            wrong_sessions) AS (",
     columns: 9,

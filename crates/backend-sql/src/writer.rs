@@ -13,12 +13,12 @@ use tokio::time::timeout;
 
 use crate::Clock;
 use crate::audit::Lanes;
-use crate::batch::Batch;
+use crate::batch::{Batch, code, is_busy};
 use crate::codec::unavailable;
 use crate::many::Texts;
 use crate::memory::Memory;
 use crate::vault::Keyring;
-use crate::working::Wanted;
+use crate::working::{Wanted, Working};
 
 /// Jobs that may wait: at 10,000 writes a second less than half a second of work.
 pub(crate) const MAX_QUEUE: usize = 4_096;
@@ -114,7 +114,8 @@ impl Writer {
             Ok(place) => place,
             Err(mpsc::error::TrySendError::Closed(())) => return Err(self.gone()),
             Err(mpsc::error::TrySendError::Full(())) => {
-                match timeout(QUEUE_WAIT, self.queue.reserve()).await {
+                // boxed: a timer is large, and aligned to 128 bytes
+                match Box::pin(timeout(QUEUE_WAIT, self.queue.reserve())).await {
                     Ok(Ok(place)) => place,
                     Ok(Err(_)) => return Err(self.gone()),
                     Err(_) => return Err(StoreError::Overloaded),
@@ -143,6 +144,8 @@ pub(crate) struct Task {
     pub(crate) clock: Clock,
     pub(crate) keys: Arc<Keyring>,
     pub(crate) lanes: Lanes,
+    pub(crate) texts: Texts,
+    pub(crate) working: Working,
     pub(crate) memory: Arc<Memory>,
     /// Told after each commit that there is something to fold.
     pub(crate) fold: Arc<Notify>,
@@ -180,7 +183,6 @@ impl Task {
         broken: Broken,
         commits: Arc<AtomicU64>,
     ) {
-        let mut texts = Texts::default();
         let mut jobs = Vec::with_capacity(MAX_BATCH);
         let mut is_stopping = false;
         loop {
@@ -196,7 +198,7 @@ impl Task {
             if taken == 0 {
                 break;
             }
-            self.write(&mut jobs, &mut texts, &broken).await;
+            self.write(&mut jobs, &broken).await;
             commits.store(self.commits, Ordering::Relaxed);
             self.fold.notify_one();
         }
@@ -206,12 +208,12 @@ impl Task {
     }
 
     /// Writes jobs together; if that fails, each by itself, so that one bad job spoils no other.
-    async fn write(&mut self, jobs: &mut Vec<Box<dyn Queued>>, texts: &mut Texts, broken: &Broken) {
+    async fn write(&mut self, jobs: &mut Vec<Box<dyn Queued>>, broken: &Broken) {
         if let Some(cause) = broken.get() {
             let error = StoreError::Unavailable(cause.clone());
             return jobs.drain(..).for_each(|job| job.failed(error.clone()));
         }
-        let failed = match self.attempt(jobs, texts).await {
+        let failed = match self.attempt(jobs).await {
             Ok(()) => return self.told(jobs),
             Err(failed) => failed,
         };
@@ -219,7 +221,7 @@ impl Task {
             Failed::Jobs(error) if !is_fatal(&error) && jobs.len() > 1 => {
                 for job in std::mem::take(jobs) {
                     let mut alone = vec![job];
-                    match self.attempt(&mut alone, texts).await {
+                    match self.attempt(&mut alone).await {
                         Ok(()) => self.told(&mut alone),
                         Err(failed) => fail(&mut alone, failed, broken),
                     }
@@ -236,32 +238,38 @@ impl Task {
     }
 
     /// One transaction.
-    async fn attempt(
-        &mut self,
-        jobs: &mut [Box<dyn Queued>],
-        texts: &mut Texts,
-    ) -> Result<(), Failed> {
-        let mut tx = self.conn.begin_with("BEGIN IMMEDIATE").await.map_err(Failed::Begin)?;
-        let now = (self.clock)();
-        let batch = Batch::new(&mut tx, now, &self.keys, &mut self.lanes, texts);
-        if let Err(error) = run(jobs, batch).await {
-            // what was undone half would be committed with the next transaction
-            tx.rollback().await.map_err(Failed::Commit)?;
-            return Err(Failed::Jobs(error));
+    async fn attempt(&mut self, jobs: &mut [Box<dyn Queued>]) -> Result<(), Failed> {
+        let done = self.transact(jobs).await;
+        if done.is_err() {
+            // it may be of what wasn't stored
+            self.working.clear();
         }
-        tx.commit().await.map_err(Failed::Commit)?;
+        done
+    }
+
+    async fn transact(&mut self, jobs: &mut [Box<dyn Queued>]) -> Result<(), Failed> {
+        let now = (self.clock)();
+        let (lanes, texts, working) = (&mut self.lanes, &mut self.texts, &mut self.working);
+        let mut batch = Batch::new(&mut self.conn, now, &self.keys, lanes, texts, working);
+        if let Err(error) = run(jobs, &mut batch).await {
+            // what was undone half would be committed with the next transaction
+            batch.rollback().await.map_err(Failed::Commit)?;
+            let failed = if is_busy(&error) { Failed::Begin } else { Failed::Jobs };
+            return Err(failed(error));
+        }
+        let wrote = batch.commit().await.map_err(Failed::Commit)?;
         self.lanes.commit();
-        self.commits += 1;
+        self.commits += u64::from(wrote);
         Ok(())
     }
 }
 
-async fn run(jobs: &mut [Box<dyn Queued>], mut batch: Batch<'_>) -> sqlx::Result<()> {
+async fn run(jobs: &mut [Box<dyn Queued>], batch: &mut Batch<'_>) -> sqlx::Result<()> {
     let mut wanted = Wanted::default();
     jobs.iter().for_each(|job| job.announce(&mut wanted));
     batch.prefetch(wanted).await?;
     for job in jobs {
-        job.run(&mut batch).await?;
+        job.run(batch).await?;
     }
     batch.finish().await
 }
@@ -291,11 +299,7 @@ fn fail(jobs: &mut Vec<Box<dyn Queued>>, failed: Failed, broken: &Broken) {
 fn is_fatal(error: &sqlx::Error) -> bool {
     const FATAL: [u32; 4] = [10, 11, 13, 26];
     match error {
-        sqlx::Error::Database(error) => {
-            let code = error.code().and_then(|code| code.parse::<u32>().ok());
-            // the low byte is the primary code
-            code.is_some_and(|code| FATAL.contains(&(code & 0xff)))
-        }
+        sqlx::Error::Database(_) => code(error).is_some_and(|code| FATAL.contains(&code)),
         sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed => true,
         _ => false,
     }

@@ -33,7 +33,7 @@ impl Job for CountRows {
 
     async fn run(&self, batch: &mut Batch<'_>) -> sqlx::Result<u64> {
         let rows = sqlx::query_scalar::<_, i64>("SELECT total_changes()");
-        let rows = rows.fetch_one(&mut *batch.conn).await?;
+        let rows = rows.fetch_one(batch.conn().await?).await?;
         Ok(u64::try_from(rows).unwrap_or_default())
     }
 }

@@ -19,7 +19,7 @@ impl Job for Sql {
 
     async fn run(&self, batch: &mut Batch<'_>) -> sqlx::Result<()> {
         sqlx::query(AssertSqlSafe(self.0.clone()))
-            .fetch_optional(&mut *batch.conn)
+            .fetch_optional(batch.conn().await?)
             .await
             .map(|_| ())
     }
