@@ -33,7 +33,7 @@ impl Inner {
             return Ok(known);
         }
         let generation = self.memory.people.generation();
-        let record = self.read_user(id).await.map_err(unavailable)?.map(Arc::new);
+        let record = Box::pin(self.read_user(id)).await.map_err(unavailable)?.map(Arc::new);
         match &record {
             Some(record) => self.memory.people.learn_user(generation, record),
             None => self.memory.people.learn_no_user(generation, id),

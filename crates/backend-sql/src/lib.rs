@@ -92,7 +92,8 @@ impl Inner {
     }
 
     async fn reader(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
-        self.reads.acquire().await.map_err(unavailable)
+        // boxed: what is answered from memory, as nearly all is, would make room for the wait as well
+        Box::pin(self.reads.acquire()).await.map_err(unavailable)
     }
 }
 

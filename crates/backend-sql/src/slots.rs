@@ -87,7 +87,9 @@ impl Slots {
         match Arc::clone(&state).try_lock_owned() {
             Ok(held) => Ok(held),
             Err(_) => {
-                timeout(SLOT_WAIT, state.lock_owned()).await.map_err(|_| StoreError::Overloaded)
+                // boxed: a timer is large, and aligned to 128 bytes
+                let held = Box::pin(timeout(SLOT_WAIT, state.lock_owned())).await;
+                held.map_err(|_| StoreError::Overloaded)
             }
         }
     }

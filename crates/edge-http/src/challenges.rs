@@ -160,12 +160,12 @@ pub(crate) async fn get_challenge(
     // a timer of no time still takes a millisecond
     let mut change = change.filter(|_| !wait.is_zero());
     let mut shutdown = state.shutdown.clone();
-    let deadline = tokio::time::sleep(wait);
-    tokio::pin!(deadline);
-    while let Some(changed) = change {
+    // boxed: a timer is large, and most requests don't come here
+    let mut deadline = change.is_some().then(|| Box::pin(tokio::time::sleep(wait)));
+    while let (Some(changed), Some(deadline)) = (change, deadline.as_mut()) {
         let over = tokio::select! {
             () = changed => false,
-            () = &mut deadline => true,
+            () = deadline => true,
             _ = shutdown.wait_for(|stopping| *stopping) => true,
         };
         let watch = app.watch_challenge(&mut state.call(), &caller, id).await?;

@@ -1,7 +1,9 @@
 //! One socket and the task that owns it.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -165,7 +167,13 @@ impl Connection {
 
     async fn write(&mut self, message: Message) -> Result<(), End> {
         told::frame_out();
-        match timeout(SEND_WITHIN, self.socket.send(message)).await {
+        let mut sent = pin!(self.socket.send(message));
+        // a device that reads lets it through at once: no timer, which is large, and nearly all of what is sent
+        let sent = match poll_fn(|cx| Poll::Ready(sent.as_mut().poll(cx))).await {
+            Poll::Ready(sent) => Ok(sent),
+            Poll::Pending => Box::pin(timeout(SEND_WITHIN, sent)).await,
+        };
+        match sent {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(End::Lost),
         }
