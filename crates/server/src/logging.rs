@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use tracing::{Level, Metadata};
-use tracing_subscriber::filter::{FilterExt, filter_fn};
+use tracing_subscriber::filter::{FilterExt, LevelFilter, filter_fn};
 use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
@@ -60,7 +60,9 @@ where
     // `RUST_LOG` is what people try when they hunt for something
     let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| config.log_level.clone());
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let filter = filter.and(filter_fn(is_fit_to_print));
+    // without a hint of its own the second filter would have every crate ask whether its traces are wanted
+    let finest = filter.max_level_hint().unwrap_or(LevelFilter::TRACE);
+    let filter = filter.and(filter_fn(is_fit_to_print).with_max_level_hint(finest));
     let lines = fmt::layer().with_ansi(false).with_writer(writer);
     match config.log_format {
         LogFormat::Text => registry().with(lines.with_filter(filter)).try_init()?,
