@@ -8,7 +8,13 @@ const MAX_CARDS: usize = 32;
 
 /// The cards of one connection, oldest first. Holds no memory while there are none.
 #[derive(Default)]
-pub(crate) struct Cards(Vec<ChallengeId>);
+pub(crate) struct Cards(Vec<Card>);
+
+struct Card {
+    id: ChallengeId,
+    /// Whether the device knows how it ended: by the result of its own answer.
+    told: bool,
+}
 
 impl Cards {
     pub(crate) fn shown(&mut self, id: ChallengeId) {
@@ -16,19 +22,32 @@ impl Cards {
         if self.0.len() == MAX_CARDS {
             self.0.remove(0);
         }
-        self.0.push(id);
+        self.0.push(Card { id, told: false });
     }
 
-    pub(crate) fn gone(&mut self, id: ChallengeId) {
-        self.0.retain(|card| *card != id);
+    /// The device is told how a card ended that it answered: the word that follows is news to others only.
+    pub(crate) fn told(&mut self, id: ChallengeId) {
+        self.0.iter_mut().filter(|card| card.id == id).for_each(|card| card.told = true);
+    }
+
+    /// Takes a card away; whether the device has to be told.
+    pub(crate) fn gone(&mut self, id: ChallengeId) -> bool {
+        let told = self.0.iter().any(|card| card.id == id && card.told);
+        self.0.retain(|card| card.id != id);
         if self.0.is_empty() {
             self.0 = Vec::new();
         }
+        !told
     }
 
-    /// Those that aren't among `live`.
+    /// Those that aren't among `live` and that the device knows no end of.
     pub(crate) fn stale(&self, live: impl Fn(ChallengeId) -> bool) -> Vec<ChallengeId> {
-        self.0.iter().copied().filter(|card| !live(*card)).collect()
+        self.0
+            .iter()
+            .filter(|card| !card.told)
+            .map(|card| card.id)
+            .filter(|id| !live(*id))
+            .collect()
     }
 }
 
@@ -46,7 +65,9 @@ mod tests {
         }
         let left = cards.stale(|card| card == id(MAX_CARDS));
         assert_eq!(left, (MAX_CARDS + 1..2 * MAX_CARDS).map(id).collect::<Vec<_>>());
-        (0..2 * MAX_CARDS).for_each(|n| cards.gone(id(n)));
+        cards.told(id(40));
+        assert!(!cards.stale(|_| false).contains(&id(40)));
+        (0..2 * MAX_CARDS).for_each(|n| assert_eq!(cards.gone(id(n)), n != 40));
         assert_eq!(cards.0.capacity(), 0);
     }
 }

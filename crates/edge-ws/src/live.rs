@@ -72,9 +72,7 @@ async fn react(
             connection.ping().await?;
             Ok(next)
         }
-        Step::Answer(asking, request) => {
-            answer(connection, &device.connected, asking, request).await
-        }
+        Step::Answer(asking, request) => answer(connection, device, asking, request).await,
         Step::Pull(asking) => pull(connection, device, asking).await,
         Step::Rebind(asking) => rebind(connection, &device.connected, asking).await,
         Step::Seen(asking, up_to) => seen(connection, &device.connected, asking, up_to).await,
@@ -189,8 +187,9 @@ async fn tell(
         }
         Hint::Settled(_, State::Pending) => {}
         Hint::Settled(challenge, state) => {
-            device.cards.gone(challenge);
-            connection.send(session.settled(challenge, state)).await?;
+            if device.cards.gone(challenge) {
+                connection.send(session.settled(challenge, state)).await?;
+            }
         }
         Hint::Notice(notice) => {
             connection.send(session.notice(as_sent(&notice, false))).await?;
@@ -239,12 +238,13 @@ const fn kind(kind: NoticeKind) -> WireKind {
 
 async fn answer(
     connection: &mut Connection,
-    connected: &Connected,
+    device: &mut Device,
     asking: Answering,
     request: session::Answer,
 ) -> Result<Identified, End> {
+    let challenge = request.challenge;
     let request = Answer {
-        challenge: request.challenge,
+        challenge,
         decision: request.decision,
         number: request.number,
         user_verified: request.user_verified,
@@ -252,11 +252,14 @@ async fn answer(
         signature: request.signature.to_vec(),
     };
     let mut call = connection.shared.call();
-    let answered = connection.shared.app.answer(&mut call, connected, request).await;
+    let answered = connection.shared.app.answer(&mut call, &device.connected, request).await;
     let (outcome, totp_rebind) = match answered {
         Ok(answered) => {
             let outcome = match answered.result {
-                AnswerResult::Settled(state) => AnswerOutcome::Settled(state),
+                AnswerResult::Settled(state) => {
+                    device.cards.told(challenge);
+                    AnswerOutcome::Settled(state)
+                }
                 AnswerResult::Withheld => AnswerOutcome::Withheld,
                 AnswerResult::Late => AnswerOutcome::Late,
                 AnswerResult::Refused => AnswerOutcome::Refused,
