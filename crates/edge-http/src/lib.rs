@@ -20,13 +20,14 @@ mod openapi;
 mod shapes;
 mod users;
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use app::sign_ins::SignIns;
 use app::{App, Call};
 use axum::Router;
 use axum::extract::Request;
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use http_limits::{Problem, Quota, tell_quota};
 use tokio::sync::watch;
@@ -36,9 +37,13 @@ pub use admin::{CheckpointFile, Operator, admin_router};
 pub use openapi::openapi_json;
 pub use shapes::event;
 
-/// What the REST edge and the operators' edge stand on. Clones share it.
+/// What the REST edge and the operators' edge stand on. Clones share it: axum makes some for each request.
 #[derive(Clone)]
-pub struct Rest {
+pub struct Rest(Arc<Shared>);
+
+/// What [`Rest`] shares.
+#[derive(Clone)]
+pub struct Shared {
     app: Arc<App>,
     call: Arc<dyn Fn() -> Call + Send + Sync>,
     sign_ins: Arc<SignIns>,
@@ -58,17 +63,25 @@ impl Rest {
         shutdown: watch::Receiver<bool>,
     ) -> Self {
         let in_progress = idempotency::InProgress::default();
-        Self { app, call, sign_ins, shutdown, in_progress, quota: None }
+        Self(Arc::new(Shared { app, call, sign_ins, shutdown, in_progress, quota: None }))
     }
 
     /// The same, where each integration may make only so many requests.
     #[must_use]
     pub fn with_quota(self, quota: Option<Arc<Quota>>) -> Self {
-        Self { quota, ..self }
+        Self(Arc::new(Shared { quota, ..Shared::clone(&self.0) }))
     }
 
     fn call(&self) -> Call {
         (self.call)()
+    }
+}
+
+impl Deref for Rest {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
     }
 }
 
@@ -79,7 +92,8 @@ pub fn rest_router(state: Rest) -> Router {
     if state.quota.is_some() {
         router = router.route_layer(from_fn_with_state(state.quota.clone(), tell_quota));
     }
-    router.route_layer(from_fn(observe::observe)).with_state(state)
+    let meters = Arc::<observe::Meters>::default();
+    router.route_layer(from_fn_with_state(meters, observe::observe)).with_state(state)
 }
 
 /// Lets what may change something come to its end in a task of its own. A caller who hangs up between a write
