@@ -6,7 +6,7 @@ use domain::audit::Entry;
 use domain::notice::Tell;
 use ports::{SignedCheckpoint, StoreError};
 use sqlx::{Row as _, SqliteConnection};
-use statement::{AuditLink, Checkpoint, LaneHead, SigningKey, TenantId, Timestamp};
+use statement::{AuditLink, ChallengeId, Checkpoint, LaneHead, SigningKey, TenantId, Timestamp};
 
 use crate::codec::{bytes, decode, id, inconsistent, int, time, uint};
 use crate::random;
@@ -53,6 +53,8 @@ pub(crate) struct ChainedRow {
     pub(crate) at: Timestamp,
     pub(crate) entry: Prepared,
     pub(crate) hash: [u8; 32],
+    /// The challenge that it redeems.
+    pub(crate) redeems: Option<ChallengeId>,
 }
 
 impl ChainedRow {
@@ -145,7 +147,7 @@ impl Lanes {
         };
         chain.hash = link.hash(&chain.hash);
         let (seq, hash) = (chain.seq, chain.hash);
-        ChainedRow { tenant, lane, seq, at, entry: entry.clone(), hash }
+        ChainedRow { tenant, lane, seq, at, entry: entry.clone(), hash, redeems: None }
     }
 
     /// Tenants with at least `rows` rows since their last checkpoint.

@@ -39,8 +39,9 @@ static HOT: Many = Many {
            live = excluded.live, op_id = excluded.op_id",
 };
 static AUDIT: Many = Many {
-    head: "INSERT INTO audit (tenant, lane, seq, at, public, private, salt, commitment, hash) SELECT * FROM (",
-    columns: 9,
+    head: "INSERT INTO audit (tenant, lane, seq, at, public, private, salt, commitment, hash, redeems) \
+           SELECT * FROM (",
+    columns: 10,
     tail: ") WHERE column1 IS NOT NULL",
 };
 
@@ -181,6 +182,13 @@ impl<'c> Batch<'c> {
         self.audit.push(row);
         self.tell.extend(entry.tell.clone());
         id
+    }
+
+    /// Writes the audit row of a redeem: it is the redeem.
+    pub(crate) fn redeem(&mut self, entry: &Prepared, challenge: ChallengeId) {
+        let mut row = self.lanes.push(entry, self.now);
+        row.redeems = Some(challenge);
+        self.audit.push(row);
     }
 
     /// Writes a challenge. Nobody else knows its id before the batch is committed, so it can wait for the end.
@@ -333,4 +341,5 @@ fn bind_audit<'q>(query: Query<'q>, row: &'q ChainedRow) -> Query<'q> {
         .bind(salt.as_slice())
         .bind(commitment.as_slice())
         .bind(row.hash.as_slice())
+        .bind(row.redeems.as_ref().map(|id| id.as_bytes().as_slice()))
 }

@@ -116,7 +116,7 @@ pub(crate) fn record(challenge: &Challenge) -> Result<Vec<u8>, StoreError> {
 /// The columns of a challenge; `lapsed` weighs in what happened to its device and user.
 pub(crate) const CHALLENGE_COLUMNS: &str = "c.id, c.tenant, c.integration, c.user_id, c.session, \
     c.expires, c.record, c.number, c.opened, c.decision, c.decided, c.decided_at, c.proof_kind, c.proof_id, \
-    c.redeemed_at, \
+    COALESCE(c.redeemed_at, (SELECT a.at FROM audit a WHERE a.redeems = c.id)) AS redeemed_at, \
     (c.lapsed_at IS NOT NULL \
      OR (c.proof_kind IN (1, 4, 5) AND NOT EXISTS \
          (SELECT 1 FROM devices d WHERE d.id = substr(c.proof_id, 1, 16) AND d.revoked IS NULL)) \

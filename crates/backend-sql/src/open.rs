@@ -176,6 +176,7 @@ fn migrations() -> Vec<Migration> {
         step(1, "spine", include_str!("../migrations/sqlite/0001_spine.sql")),
         step(2, "protocols", include_str!("../migrations/sqlite/0002_protocols.sql")),
         step(3, "pages", include_str!("../migrations/sqlite/0003_pages.sql")),
+        step(4, "redeems", include_str!("../migrations/sqlite/0004_redeems.sql")),
     ]
 }
 

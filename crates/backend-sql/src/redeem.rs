@@ -14,13 +14,12 @@ use crate::writer::Job;
 pub(crate) struct RedeemOnce {
     item: Redeem,
     audit: Prepared,
-    audit_wrong: Prepared,
 }
 
 impl RedeemOnce {
     pub(crate) fn new(item: Redeem) -> Result<Self, StoreError> {
-        let (audit, audit_wrong) = (Prepared::new(&item.audit)?, Prepared::new(&item.audit_wrong)?);
-        Ok(Self { item, audit, audit_wrong })
+        let audit = Prepared::new(&item.audit)?;
+        Ok(Self { item, audit })
     }
 }
 
@@ -59,7 +58,7 @@ impl Job for RedeemOnce {
         let is_session = verify_slices_are_equal(&challenged.session, &self.item.session);
         Ok(match is_session {
             Ok(()) => self.redeem(batch, challenged, decided),
-            Err(_) => self.refuse_session(batch, challenged),
+            Err(_) => self.refuse_session(batch, challenged)?,
         })
     }
 
@@ -79,20 +78,27 @@ impl RedeemOnce {
         mut challenged: Challenged,
         decided: Decided,
     ) -> Outcome {
-        challenged.redeem(batch.now);
+        challenged.redeem();
+        batch.redeem(&self.audit, challenged.id);
         batch.put_challenge(challenged);
-        batch.record(&self.audit);
         let decided = Decided { collect: Collect::Redeemed, ..decided };
         Outcome { redeemed: Redeemed::Redeemed(decided), lapsed_now: false }
     }
 
-    fn refuse_session(&self, batch: &mut Batch<'_>, mut challenged: Challenged) -> Outcome {
+    fn refuse_session(
+        &self,
+        batch: &mut Batch<'_>,
+        mut challenged: Challenged,
+    ) -> sqlx::Result<Outcome> {
+        // only now: hardly anybody comes here
+        let audit = Prepared::new(&self.item.audit_wrong);
+        let audit = audit.map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
         let lapsed_now = challenged.count_wrong_session() >= MAX_WRONG_SESSIONS;
         if lapsed_now {
             challenged.lapse(batch.now);
         }
         batch.put_challenge(challenged);
-        batch.record(&self.audit_wrong);
-        Outcome { redeemed: Redeemed::WrongSession, lapsed_now }
+        batch.record(&audit);
+        Ok(Outcome { redeemed: Redeemed::WrongSession, lapsed_now })
     }
 }

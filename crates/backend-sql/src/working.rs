@@ -37,7 +37,6 @@ pub(crate) struct Challenged {
     /// Lapses by revocation and reset included.
     pub(crate) state: State,
     event: Option<EventId>,
-    redeemed_at: Option<Timestamp>,
     lapsed_at: Option<Timestamp>,
     wrong_sessions: u8,
     is_changed: bool,
@@ -53,7 +52,6 @@ impl Challenged {
             expires: challenge.expires,
             state: State::Pending,
             event: None,
-            redeemed_at: None,
             lapsed_at: None,
             wrong_sessions: 0,
             is_changed: false,
@@ -61,9 +59,6 @@ impl Challenged {
     }
 
     fn read(row: &SqliteRow) -> sqlx::Result<Self> {
-        let moment = |column| -> sqlx::Result<Option<Timestamp>> {
-            Ok(row.try_get::<Option<i64>, _>(column)?.map(time))
-        };
         Ok(Self {
             id: id(row, "id", ChallengeId::from_slice)?,
             user: id(row, "user_id", UserId::from_slice)?,
@@ -71,8 +66,7 @@ impl Challenged {
             expires: time(row.try_get("expires")?),
             state: codec::state(row)?,
             event: codec::maybe_event(row, "decided")?,
-            redeemed_at: moment("redeemed_at")?,
-            lapsed_at: moment("lapsed_at")?,
+            lapsed_at: row.try_get::<Option<i64>, _>("lapsed_at")?.map(time),
             wrong_sessions: row.try_get("wrong_sessions")?,
             is_changed: false,
         })
@@ -89,7 +83,6 @@ impl Challenged {
         if let State::Decided(decided) = &mut self.state {
             decided.collect = collect;
         }
-        self.is_changed = true;
     }
 
     /// Decides; whoever calls has made sure that it is pending.
@@ -99,22 +92,23 @@ impl Challenged {
         self.is_changed = true;
     }
 
-    pub(crate) fn redeem(&mut self, at: Timestamp) {
-        self.redeemed_at = Some(at);
+    /// Notes that it is redeemed. Its row stays as it is: the audit row is what says so.
+    pub(crate) fn redeem(&mut self) {
         self.collect(Collect::Redeemed);
     }
 
     /// Whether it is an approval that nobody redeemed and nobody ended.
     pub(crate) fn can_lapse(&self) -> bool {
-        let is_approved = |decided: &Decided| decided.decision == Decision::Approved;
-        self.decided().is_some_and(is_approved)
-            && self.redeemed_at.is_none()
-            && self.lapsed_at.is_none()
+        let is_open = |decided: &Decided| {
+            decided.decision == Decision::Approved && decided.collect != Collect::Redeemed
+        };
+        self.decided().is_some_and(is_open) && self.lapsed_at.is_none()
     }
 
     pub(crate) fn lapse(&mut self, at: Timestamp) {
         self.lapsed_at = Some(at);
         self.collect(Collect::Lapsed);
+        self.is_changed = true;
     }
 
     /// Counts a redeem by a wrong session; how many there were.
@@ -227,7 +221,9 @@ impl Working {
 
 pub(crate) const SELECT_CHALLENGES: Many = Many {
     head: "SELECT c.id, c.user_id, c.session, c.expires, c.decision, c.decided, c.decided_at, c.proof_kind, \
-           c.proof_id, c.redeemed_at, c.lapsed_at, c.wrong_sessions, (c.lapsed_at IS NOT NULL \
+           c.proof_id, c.lapsed_at, c.wrong_sessions, \
+           COALESCE(c.redeemed_at, (SELECT a.at FROM audit a WHERE a.redeems = c.id)) AS redeemed_at, \
+           (c.lapsed_at IS NOT NULL \
            OR (c.proof_kind IN (1, 4, 5) AND NOT EXISTS \
                (SELECT 1 FROM devices d WHERE d.id = substr(c.proof_id, 1, 16) AND d.revoked IS NULL)) \
            OR EXISTS (SELECT 1 FROM users u WHERE u.id = c.user_id AND u.reset_at >= c.decided_at)) AS lapsed \
@@ -244,12 +240,11 @@ pub(crate) const SELECT_ACTIVE_DEVICES: Many = Many {
 
 /// Only decided challenges change, and their number goes with the decision.
 pub(crate) static UPDATE_CHALLENGES: Many = Many {
-    head: "WITH v (id, decision, decided, decided_at, proof_kind, proof_id, redeemed_at, lapsed_at, \
-           wrong_sessions) AS (",
-    columns: 9,
+    head: "WITH v (id, decision, decided, decided_at, proof_kind, proof_id, lapsed_at, wrong_sessions) AS (",
+    columns: 8,
     tail: ") UPDATE challenges SET decision = v.decision, decided = v.decided, decided_at = v.decided_at, \
-           proof_kind = v.proof_kind, proof_id = v.proof_id, redeemed_at = v.redeemed_at, \
-           lapsed_at = v.lapsed_at, wrong_sessions = v.wrong_sessions, number = NULL \
+           proof_kind = v.proof_kind, proof_id = v.proof_id, lapsed_at = v.lapsed_at, \
+           wrong_sessions = v.wrong_sessions, number = NULL \
            FROM v WHERE challenges.id = v.id",
 };
 
@@ -265,7 +260,6 @@ pub(crate) fn bind_challenged<'q>(query: Query<'q>, challenged: &'q Challenged) 
         .bind(moment(decided.map(|decided| decided.at)))
         .bind(kind)
         .bind(proof)
-        .bind(moment(challenged.redeemed_at))
         .bind(moment(challenged.lapsed_at))
         .bind(challenged.wrong_sessions)
 }

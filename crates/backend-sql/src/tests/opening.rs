@@ -82,8 +82,8 @@ async fn a_newer_schema_is_refused_by_name() {
     .unwrap();
     drop(conn);
     let refused = disk.try_open().await.unwrap_err();
-    assert!(matches!(refused, OpenError::NewerSchema { found: 99, known: 3 }), "{refused}");
-    assert!(refused.to_string().contains("99") && refused.to_string().contains("up to 3"));
+    assert!(matches!(refused, OpenError::NewerSchema { found: 99, known: 4 }), "{refused}");
+    assert!(refused.to_string().contains("99") && refused.to_string().contains("up to 4"));
 }
 
 #[tokio::test]

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use domain::attempts::{Budgets, Counter, Lane};
 use domain::audit::Event;
-use domain::challenge::{Challenge, Decision, Mode, State};
+use domain::challenge::{Challenge, Collect, Decision, Mode, Proof, State};
 use domain::guard::Cell;
 use ports::{
-    Effect, HotChange, HotError, Open, Opened, ReplayKey, Rider, Settle, Settled, StoreError,
+    Effect, HotChange, HotError, Open, Opened, Redeem, Redeemed, ReplayKey, Rider, Settle, Settled,
+    StoreError,
 };
 use sqlx::Row as _;
-use statement::UserId;
+use statement::{FactorId, UserId};
 use testkit::{Fixture, race};
 
 use super::support::Disk;
@@ -190,6 +191,46 @@ async fn of_racing_decisions_one_stands_and_all_are_told_it() {
         assert!(matches!(answer, Settled::Settled(d) | Settled::Already(d) if d == stands));
     }
     assert_eq!(count(&disk, "SELECT COUNT(*) FROM audit").await, 2);
+}
+
+/// What was redeemed stays so for whoever reads it from the disk, by a row that is the only one of its kind.
+#[tokio::test]
+async fn a_redeem_is_its_audit_row_and_outlives_a_restart() {
+    let disk = Disk::new();
+    let store = disk.open().await;
+    let mut fixture = Fixture::at(7, disk.clock.clone());
+    // one that is there, so that its audit chain goes on after a restart
+    fixture.tenant = store.directory().tenants().await.unwrap().remove(0);
+    let (challenge, session) = (fixture.challenge(), fixture.bytes());
+    let challenge = Arc::new(Challenge { session, ..Challenge::clone(&challenge) });
+    let proof = Some(Proof::Totp(FactorId::from_bytes(fixture.bytes())));
+    let approve = Settle { decision: Decision::Approved, proof, ..deny(&fixture, &challenge) };
+    let entry = |event| fixture.entry(event);
+    let (audit, audit_wrong) = (entry(Event::ChallengeRedeemed), entry(Event::RedeemRefused));
+    let item = Redeem { challenge: challenge.id, session, audit, audit_wrong };
+
+    store.ledger().open(open(&fixture, &challenge, None)).await.unwrap();
+    let settled = store.ledger().settle(vec![approve]).await.unwrap();
+    assert!(matches!(settled[0], Settled::Settled(_)), "{settled:?}");
+    store.close().await.unwrap();
+
+    let store = disk.open().await;
+    let before = store.written().await.unwrap();
+    let redeemed = store.ledger().redeem(item.clone()).await.unwrap();
+    assert!(matches!(redeemed, Redeemed::Redeemed(_)), "{redeemed:?}");
+    assert_eq!(store.written().await.unwrap().rows, before.rows + 1);
+    assert_eq!(store.ledger().redeem(item.clone()).await.unwrap(), Redeemed::Already);
+    store.close().await.unwrap();
+
+    let store = disk.open().await;
+    let record = store.ledger().lookup(challenge.id).await.unwrap().expect("it is there");
+    let State::Decided(decided) = record.state else { panic!("it was decided") };
+    assert_eq!(decided.collect, Collect::Redeemed);
+    assert_eq!(store.ledger().redeem(item).await.unwrap(), Redeemed::Already);
+    let second = "INSERT INTO audit SELECT tenant, lane, seq + 9, at, public, private, salt, commitment, hash, \
+                  redeems FROM audit WHERE redeems IS NOT NULL";
+    let second = sqlx::query(second).execute(&mut disk.tamper().await).await;
+    assert!(second.is_err(), "there can't be two");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
