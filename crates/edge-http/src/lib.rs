@@ -29,9 +29,8 @@ use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use http_limits::{Problem, Quota, tell_quota};
+use http_limits::{Problem, Quota, of_request, tell_quota};
 use tokio::sync::watch;
-use tracing::Instrument;
 
 pub use admin::{CheckpointFile, Operator, admin_router};
 pub use openapi::openapi_json;
@@ -103,7 +102,7 @@ pub(crate) async fn to_its_end(request: Request, next: Next) -> Response {
     if request.method().is_safe() {
         return next.run(request).await;
     }
-    match tokio::spawn(next.run(request).in_current_span()).await {
+    match tokio::spawn(of_request(next.run(request))).await {
         Ok(response) => response,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         Err(error) => Problem::unavailable(error).into_response(),

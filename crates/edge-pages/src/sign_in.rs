@@ -12,7 +12,6 @@ use domain::challenge::Method;
 use http::header::{CONTENT_SECURITY_POLICY, SET_COOKIE};
 use http::{HeaderValue, StatusCode};
 use ports::BoxFuture;
-use tracing::Instrument as _;
 
 use crate::page::{self, Failure, html};
 use crate::visitor::{Arrival, Visitor};
@@ -267,7 +266,7 @@ async fn advance(pages: &Arc<Pages>, visitor: &Visitor) -> Result<Shown, Failure
         let mut call = (pages.call)();
         pages.app.step_sign_in(&mut call, &visitor.sign_in, &visitor.context).await
     };
-    match tokio::spawn(step.in_current_span()).await {
+    match tokio::spawn(http_limits::of_request(step)).await {
         Ok(shown) => Ok(shown?),
         // it panicked, which the hook has logged, or the server ends
         Err(_) => Err(Failure::Internal),
