@@ -515,8 +515,7 @@ impl Memory {
             self.places.learn(Kind::Place, cookie, known, policy, now);
         }
         // an own browser in a new place says nothing about who else is there
-        let own = known && origin.cookie.is_some();
-        if let Some(address) = origin.address.filter(|_| !own) {
+        if let Some(address) = origin.address {
             self.places.learn(Kind::Place, address, false, policy, now);
         }
         if let Some(network) = origin.network {
