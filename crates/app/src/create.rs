@@ -116,6 +116,8 @@ impl App {
         replay: Option<ReplayKey>,
     ) -> Result<Created, Error> {
         let wanted = check::check(call.now, caller, &request, &*self.places)?;
+        // before anything is looked up: who is asked has no say in it
+        let _making = self.admission.enter().ok_or(StoreError::Overloaded)?;
         if let Some(created) = self.replayed(call, caller, replay).await? {
             return Ok(created);
         }

@@ -3,6 +3,7 @@
 //! Architecture invariant: nothing here spawns or reads a clock. Every use case takes one [`Call`], so it has
 //! one `now`, and nobody is told a decision before it is durable.
 
+mod admission;
 mod answer;
 mod caller;
 mod challenges;
@@ -41,6 +42,7 @@ use ports::{Courier, Directory, Hot, Ledger, Vault};
 use rand::CryptoRng;
 use statement::{ServerUrl, Timestamp};
 
+pub use admission::Admission;
 pub use answer::{Answer, AnswerResult, Answered};
 pub use caller::{Actor, Caller};
 pub use challenges::{ChallengeView, Watch};
@@ -107,6 +109,7 @@ pub struct App {
     courier: Arc<dyn Courier>,
     vault: Arc<dyn Vault>,
     places: Arc<dyn Places>,
+    admission: Admission,
     decided: [AtomicU64; Decision::ALL.len()],
     tenants: guarding::Tenants,
     met: rules::Met,
@@ -135,6 +138,7 @@ impl App {
             courier,
             vault,
             places: Arc::new(places::Nowhere),
+            admission: Admission::default(),
             decided: Default::default(),
             tenants: guarding::Tenants::default(),
             met: rules::Met::default(),
@@ -151,6 +155,12 @@ impl App {
     #[must_use]
     pub fn with_places(self, places: Arc<dyn Places>) -> Self {
         Self { places, ..self }
+    }
+
+    /// How many challenges may be in the making.
+    #[must_use]
+    pub const fn admission(&self) -> &Admission {
+        &self.admission
     }
 
     /// How many challenges this process has decided, by decision: for metrics.

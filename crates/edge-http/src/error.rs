@@ -53,9 +53,8 @@ fn problem(error: Error) -> Problem {
         Error::NameTaken => Code::NameTaken.into(),
         Error::Limit(which) => Problem::new(Code::LimitReached).detail(which),
         Error::OtherRequest => Code::IdempotencyKeyReused.into(),
-        Error::Store(error @ (StoreError::Unavailable(_) | StoreError::Overloaded)) => {
-            Problem::unavailable(error)
-        }
+        Error::Store(StoreError::Overloaded) => Problem::overloaded(),
+        Error::Store(error @ StoreError::Unavailable(_)) => Problem::unavailable(error),
         Error::Store(error @ StoreError::Inconsistent(_)) => Problem::internal(error),
     }
 }

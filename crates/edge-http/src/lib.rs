@@ -18,6 +18,7 @@ mod idempotency;
 mod observe;
 mod openapi;
 mod shapes;
+mod shed;
 mod users;
 
 use std::ops::Deref;
@@ -35,6 +36,7 @@ use tokio::sync::watch;
 pub use admin::{CheckpointFile, Operator, admin_router};
 pub use openapi::openapi_json;
 pub use shapes::event;
+pub use shed::shed;
 
 /// What the REST edge and the operators' edge stand on. Clones share it: axum makes some for each request.
 #[derive(Clone)]

@@ -1,9 +1,11 @@
 //! The layer in front of every router: who asks, under which id, and how a refusal leaves.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -17,7 +19,7 @@ use http::header::{
     CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Method};
 
 use crate::{Cidr, ClientAddr, Code, Problem};
 
@@ -25,6 +27,8 @@ use crate::{Cidr, ClientAddr, Code, Problem};
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest request id that is taken from a caller.
 const MAX_REQUEST_ID: usize = 64;
+/// Whoever is refused because there is too much to do comes back within so many seconds, spread evenly.
+const RETRY_SPREAD_S: u64 = 3;
 
 /// A request's id: the caller's, if it is 1-64 of `[A-Za-z0-9_-]`, else ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +87,30 @@ impl RequestIds {
     }
 }
 
+/// Says whether a request is refused before anything is read or looked up for it, because more is asked for than
+/// gets done. Knows its method and path, and nothing about whom it is for.
+#[derive(Clone)]
+pub struct Shed(Arc<Refuses>);
+
+type Refuses = dyn Fn(&Method, &str) -> bool + Send + Sync;
+
+impl Shed {
+    /// `refuses` is asked for each request.
+    pub fn new(refuses: impl Fn(&Method, &str) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(refuses))
+    }
+
+    fn refuses(&self, request: &Request) -> bool {
+        self.0(request.method(), request.uri().path())
+    }
+}
+
+impl fmt::Debug for Shed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Shed")
+    }
+}
+
 /// What the front needs to know.
 #[derive(Clone, Debug)]
 pub struct Front {
@@ -93,6 +121,8 @@ pub struct Front {
     /// If set, any other `Host` is refused: a page on a foreign name that resolves to loopback (DNS
     /// rebinding) can't reach a server that only a local browser should. Names as in the header, with port.
     pub hosts: Option<Arc<[String]>>,
+    /// What is refused when there is too much to do; nothing without it.
+    pub shed: Option<Shed>,
 }
 
 /// Puts the front before `router`: request id, client address, problems with the request's id, also for what
@@ -126,21 +156,37 @@ async fn enter(State(front): State<Arc<Front>>, mut request: Request, next: Next
         .get(REQUEST_ID)
         .and_then(|value| RequestId::from_header(value.to_str().ok()?))
         .unwrap_or_else(|| front.ids.next());
+    if !is_our_host(&front, request.headers()) {
+        return finish(Problem::new(Code::MisdirectedRequest).into_response(), &id);
+    }
+    if front.shed.as_ref().is_some_and(|shed| shed.refuses(&request)) {
+        return overloaded(&id);
+    }
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     if let Some(ConnectInfo(peer)) = peer {
         let client = ClientAddr::from(peer.ip(), request.headers(), &front.trusted_proxies);
         request.extensions_mut().insert(client);
     }
-    let response = if is_our_host(&front, request.headers()) {
-        let work = REQUEST.scope(id.clone(), next.run(request));
-        // panics leave as problems too; the hook has logged where, and what it said may hold a value
-        let response = AssertUnwindSafe(work).catch_unwind().await;
-        let panicked = |_| Problem::internal("a handler panicked").into_response();
-        response.unwrap_or_else(panicked)
-    } else {
-        Problem::new(Code::MisdirectedRequest).into_response()
-    };
+    let work = REQUEST.scope(id.clone(), next.run(request));
+    // panics leave as problems too; the hook has logged where, and what it said may hold a value
+    let response = AssertUnwindSafe(work).catch_unwind().await;
+    let panicked = |_| Problem::internal("a handler panicked").into_response();
+    let response = response.unwrap_or_else(panicked);
     finish(response, &id)
+}
+
+/// The cheapest refusal: rendered once, and not logged, since there are many where there is one.
+fn overloaded(id: &RequestId) -> Response {
+    let code = Code::Unavailable;
+    // not all at the same moment
+    let spread = id.as_str().bytes().last().map_or(0, |last| u64::from(last) % RETRY_SPREAD_S);
+    let wait = Duration::from_secs(1 + spread);
+    let problem = Problem::new(code).detail("more is asked for than gets done").retry_after(wait);
+    let (headers, body) = problem.render(Some(id));
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = code.status();
+    *response.headers_mut() = headers;
+    sign(response, id)
 }
 
 fn is_our_host(front: &Front, headers: &HeaderMap) -> bool {
@@ -165,6 +211,11 @@ fn finish(mut response: Response, id: &RequestId) -> Response {
         }
         *response.body_mut() = Body::from(body);
     }
+    sign(response, id)
+}
+
+/// What every reply has.
+fn sign(mut response: Response, id: &RequestId) -> Response {
     harden(response.headers_mut());
     let value = HeaderValue::from_str(id.as_str()).expect("an id is plain ASCII");
     response.headers_mut().insert(REQUEST_ID, value);
@@ -206,6 +257,7 @@ mod tests {
                 trusted_proxies: ["10.0.0.0/8".parse().unwrap()].into(),
                 ids: RequestIds::new(7),
                 hosts: hosts.map(|host| [host.to_owned()].into()),
+                shed: Some(Shed::new(|method, path| *method == Method::PUT && path == "/who")),
             },
         )
     }
@@ -300,6 +352,23 @@ mod tests {
         assert_eq!(got.headers[CACHE_CONTROL], "no-store");
         let got = send(app(None), Request::get("/cached"), "").await;
         assert_eq!(got.headers[CACHE_CONTROL], "max-age=60");
+    }
+
+    #[tokio::test]
+    async fn what_is_shed_is_refused_like_anything_else() {
+        let mut waits = BTreeSet::new();
+        for n in 0..9 {
+            let asked = Request::put("/who").header("x-request-id", format!("r{n}"));
+            let got = send(app(None), asked, "a body that nobody reads").await;
+            let json = got.json();
+            assert_eq!((got.status.as_u16(), json["code"].as_str()), (503, Some("unavailable")));
+            assert_eq!(json["request_id"], format!("r{n}"));
+            assert_eq!(got.headers[REQUEST_ID], format!("r{n}").as_str());
+            assert_eq!(got.headers[CACHE_CONTROL], "no-store");
+            waits.insert(got.headers["retry-after"].to_str().unwrap().to_owned());
+        }
+        assert_eq!(waits, BTreeSet::from(["1", "2", "3"].map(str::to_owned)));
+        assert_eq!(send(app(None), Request::get("/who"), "").await.status, 200);
     }
 
     #[tokio::test]

@@ -65,7 +65,12 @@ impl Problem {
         Self::new(Code::Internal)
     }
 
-    /// Overload or a store that can't be reached: the cause is logged, and only logged.
+    /// More is asked for than gets done. Not logged: there are many where there is one, and metrics count them.
+    pub const fn overloaded() -> Self {
+        Self::new(Code::Unavailable).retry_after(RETRY_UNAVAILABLE)
+    }
+
+    /// A store that can't be reached: the cause is logged, and only logged.
     pub fn unavailable(cause: impl fmt::Display) -> Self {
         tracing::warn!(%cause, "request refused: unavailable");
         Self::new(Code::Unavailable).retry_after(RETRY_UNAVAILABLE)

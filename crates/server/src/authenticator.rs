@@ -59,6 +59,7 @@ impl Site {
             trusted_proxies: config.trusted_proxies.clone().into(),
             ids: RequestIds::new(clock::seed()),
             hosts,
+            shed: None,
         };
         let router = front(authenticator_web::router(server), fronted);
         Ok(Some(Self { listener, router, origins, url }))

@@ -1,7 +1,7 @@
 //! The one real clock, and where all randomness comes from.
 
 use std::convert::Infallible;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use app::Call;
 use rand::rngs::StdRng;
@@ -18,6 +18,16 @@ pub fn now() -> Timestamp {
     let now = SystemTime::now();
     let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// A clock that nobody sets, for how long something took.
+#[must_use]
+pub fn passing() -> Instant {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "what passes between two looks at the load: no rule of a challenge reads it"
+    )]
+    Instant::now()
 }
 
 /// A CSPRNG of its own, seeded by the operating system.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use app::sign_ins::SignIns;
-use app::{App, Call, Guards, Places, Ports, Settings};
+use app::{Admission, App, Call, Guards, Places, Ports, Settings};
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
@@ -49,6 +49,8 @@ const CHECKPOINT: Duration = Duration::from_secs(60);
 const DECIDED: &str = "countersign_challenges_decided_total";
 /// What the shadow policy would have decided otherwise, likewise.
 const SHADOW: &str = "countersign_guard_shadow_differences_total";
+/// What was refused because there was too much to do, likewise.
+const SHED: &str = "countersign_requests_shed_total";
 
 /// Why a server doesn't start.
 #[derive(Debug, thiserror::Error)]
@@ -258,6 +260,7 @@ impl Node {
             trusted_proxies: config.trusted_proxies.clone().into(),
             ids: RequestIds::new(clock::seed()),
             hosts: local.then(|| local_hosts(public.local_addr())),
+            shed: Some(edge_http::shed(Arc::clone(&app))),
         };
         let router = front(router, fronted);
         let admin = admin_router(rest).merge(webhooks.router()).layer(from_fn(name_operator));
@@ -303,11 +306,12 @@ impl Node {
     pub async fn run(self, until: impl Future<Output = ()>) -> Result<(), StoreError> {
         let Self { core, app, public, operations, socket, router, admin, .. } = self;
         let Self { authenticator, gateway, webhooks, metrics, stop, .. } = self;
-        let ask = readiness(core.store.clone(), stop.subscribe());
+        let ask = readiness(&core, stop.subscribe());
         let health = operations::router(metrics, ask);
         let mut work = JoinSet::new();
         work.spawn(token_keys(Arc::clone(&app)));
         work.spawn(sweep(Arc::clone(&app), stop.subscribe()));
+        work.spawn(admit(Arc::clone(&app), stop.subscribe()));
         webhooks.run(&app, &stop.subscribe(), &mut work);
         work.spawn(checkpoint(app, stop.subscribe()));
         let (keep_health, healthy) = watch::channel(false);
@@ -392,12 +396,14 @@ async fn name_operator(mut request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-fn readiness(store: Store, stopping: watch::Receiver<bool>) -> operations::Ask {
+fn readiness(core: &Core, stopping: watch::Receiver<bool>) -> operations::Ask {
+    let (store, app) = (core.store.clone(), Arc::clone(&core.app));
     Arc::new(move || {
         if *stopping.borrow() {
             return Readiness::Draining;
         }
         match store.healthy() {
+            Ok(()) if app.admission().is_shedding() => Readiness::Degraded("overload"),
             Ok(()) => Readiness::Ready,
             Err(_) => Readiness::Down("store"),
         }
@@ -433,6 +439,9 @@ async fn sweep(app: Arc<App>, stop: watch::Receiver<bool>) {
         for (about, count) in app.shadow_differences() {
             metrics::counter!(SHADOW, "about" => about).absolute(count);
         }
+        let (creates, others) = app.admission().refused();
+        metrics::counter!(SHED, "what" => "create").absolute(creates);
+        metrics::counter!(SHED, "what" => "other").absolute(others);
         loop {
             match app.expire_due(&mut clock::call()).await {
                 Ok(true) => {}
@@ -443,6 +452,25 @@ async fn sweep(app: Arc<App>, stop: watch::Receiver<bool>) {
                 }
             }
         }
+    })
+    .await;
+}
+
+/// Looks how much gets done, so that what is too much is refused.
+async fn admit(app: Arc<App>, stop: watch::Receiver<bool>) {
+    let mut last = clock::passing();
+    every(Admission::INTERVAL, stop, || {
+        // late where there is much to do, so it is measured
+        let now = clock::passing();
+        match app.admission().look(now.saturating_duration_since(last)) {
+            Some(true) => {
+                tracing::warn!("more sign-ins are asked for than get done: the rest is refused");
+            }
+            Some(false) => tracing::info!("all sign-ins that are asked for get done again"),
+            None => {}
+        }
+        last = now;
+        async {}
     })
     .await;
 }

@@ -7,6 +7,7 @@ mod admin;
 mod bad_input;
 mod challenges;
 mod idempotency;
+mod overload;
 mod users;
 mod waiting;
 mod world;

@@ -103,10 +103,9 @@ impl World {
         let state = Rest::new(Arc::clone(&app), Arc::clone(&call), Arc::default(), stopping)
             .with_quota(quota.map(Arc::new));
         let fronted = |router| {
-            front(
-                router,
-                Front { trusted_proxies: Arc::new([]), ids: RequestIds::new(7), hosts: None },
-            )
+            let shed = Some(edge_http::shed(Arc::clone(&app)));
+            let (trusted_proxies, ids) = (Arc::new([]), RequestIds::new(7));
+            front(router, Front { trusted_proxies, ids, hosts: None, shed })
         };
         let operator = Extension(Operator { uid: 1000 });
         Self {
@@ -185,6 +184,20 @@ impl World {
             headers.push(("authorization", &bearer));
         }
         ask(&self.rest, request(method, path, &headers, body)).await
+    }
+
+    /// The same, to be sent when it is first polled.
+    pub(crate) fn later(
+        &self,
+        key: &str,
+        method: &str,
+        path: &str,
+        body: Value,
+    ) -> impl Future<Output = Reply> + Send + 'static {
+        let bearer = format!("Bearer {key}");
+        let request = request(method, path, &[("authorization", &bearer)], body);
+        let rest = self.rest.clone();
+        async move { ask(&rest, request).await }
     }
 
     pub(crate) async fn raw(&self, request: Request<Body>) -> Reply {
