@@ -1,5 +1,7 @@
 //! Opening a socket to a server.
 
+use std::io;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,14 +11,15 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use statement::ServerUrl;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
-use tokio_tungstenite::tungstenite::http::{HeaderValue, header};
+use tokio_tungstenite::tungstenite::http::{HeaderValue, Uri, header};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error as WsError, error::TlsError};
 use tokio_tungstenite::{
-    Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config,
+    Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config,
+    connect_async_tls_with_config,
 };
 use wire::device::{MAX_FRAME, PATH, SUBPROTOCOL};
 
@@ -99,6 +102,7 @@ pub fn read_roots(path: &Path) -> Result<Vec<Vec<u8>>, ClientError> {
 pub struct Client {
     pub(crate) agent: Arc<str>,
     public_roots: Arc<ClientConfig>,
+    source: Option<IpAddr>,
 }
 
 impl Default for Client {
@@ -115,7 +119,14 @@ impl Client {
     #[must_use]
     pub fn new(agent: &str) -> Self {
         let public_roots = tls(&[]).expect("the public roots are certificates");
-        Self { agent: agent.into(), public_roots }
+        Self { agent: agent.into(), public_roots, source: None }
+    }
+
+    /// The same from this one of the machine's addresses: each has some 28,000 ports, and servers bound what one
+    /// address may hold.
+    #[must_use]
+    pub fn with_source(self, source: IpAddr) -> Self {
+        Self { source: Some(source), ..self }
     }
 
     pub(crate) async fn dial(
@@ -139,13 +150,33 @@ impl Client {
             .max_message_size(Some(MAX_FRAME))
             .max_frame_size(Some(MAX_FRAME));
         let connector = Some(Connector::Rustls(tls));
-        let connecting = connect_async_tls_with_config(request, Some(config), true, connector);
+        let connecting = async {
+            let Some(source) = self.source else {
+                return connect_async_tls_with_config(request, Some(config), true, connector).await;
+            };
+            let stream = connect_from(source, request.uri()).await?;
+            client_async_tls_with_config(request, stream, Some(config), connector).await
+        };
         match timeout(CONNECT_WITHIN, connecting).await {
             Err(_) => Err(unreachable("no answer in time".to_owned())),
             Ok(Err(error)) => Err(explain(server, error)),
             Ok(Ok((socket, _))) => Ok(socket),
         }
     }
+}
+
+/// A connection from one of the machine's addresses to the first of the server's that is of its kind.
+async fn connect_from(source: IpAddr, server: &Uri) -> io::Result<TcpStream> {
+    let host = server.host().unwrap_or_default().trim_matches(['[', ']']);
+    let port =
+        server.port_u16().unwrap_or(if server.scheme_str() == Some("wss") { 443 } else { 80 });
+    let found = lookup_host((host, port)).await?.find(|to| to.is_ipv4() == source.is_ipv4());
+    let to = found.ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
+    let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.bind((source, 0).into())?;
+    let stream = socket.connect(to).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 /// Trust in the public authorities, and in `roots` beside them.
