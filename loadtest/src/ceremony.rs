@@ -56,6 +56,8 @@ struct Device {
     pulled: bool,
     /// It rang.
     rang: bool,
+    /// How many others rang.
+    besides: u64,
     withheld: bool,
     answered: Option<Instant>,
     told: Option<Instant>,
@@ -75,7 +77,7 @@ pub(crate) async fn run(
     let (show, shown) = oneshot::channel();
     let request = request(user, &record.session, arrival.hosted, ttl);
     let (page, device) = tokio::join!(
-        page(api, &request, start, ttl, show, &mut record),
+        page(api, &request, (arrival, start), ttl, show, &mut record),
         device(api, user, arrival, shown, &mut device_record),
     );
     record.join(device_record);
@@ -83,6 +85,8 @@ pub(crate) async fn run(
     record.prompted = device.prompted.is_some();
     record.silent = record.prompted && !device.rang;
     record.withheld = device.withheld;
+    // its own ring is no other's
+    record.rang_besides = device.besides.saturating_sub(u64::from(device.rang));
     if let (Some(prompted), false) = (device.prompted, device.pulled) {
         record.took(Step::CreateToDevice, start, prompted);
     }
@@ -93,12 +97,18 @@ pub(crate) async fn run(
         record.took(Step::AnswerToDecision, answered, first);
         record.took(Step::DecisionToWaiter, first, told);
         record.took(Step::AnswerToWaiter, answered, told);
+        if !device.pulled {
+            record.took(Step::CreateToKnown, start, told);
+        }
     }
     if let (Some(answered), Some(left)) = (answered, page.left) {
         record.took(Step::AnswerToLeaving, answered, left);
     }
     if page.cookie.is_some() {
         user.cookie = page.cookie;
+    }
+    if record.refused {
+        return record;
     }
     user.trouble = user.trouble.max(match arrival.act {
         Act::Approve => Trouble::None,
@@ -130,7 +140,7 @@ fn request(user: &User, session: &str, hosted: bool, ttl: Duration) -> CreateCha
 async fn page(
     api: &Api,
     request: &CreateChallenge,
-    start: Instant,
+    (arrival, start): (Arrival, Instant),
     ttl: Duration,
     show: oneshot::Sender<Shown>,
     record: &mut Record,
@@ -140,6 +150,11 @@ async fn page(
     let now = clock::now();
     let created = match created {
         Ok(created) => created,
+        Err(error) if arrival.may_be_refused && error.is_overload() => {
+            record.refused = true;
+            record.took(Step::Refusal, start, now);
+            return page;
+        }
         Err(error) => {
             record.error(format!("create_{}", error.kind()));
             return page;
@@ -276,6 +291,7 @@ async fn device(
                     return device;
                 };
                 if let Event::Prompt(card) = &event {
+                    device.besides += u64::from(card.alert);
                     prompts.push((card.challenge, clock::now(), card.alert));
                 } else {
                     let suspect = user.trouble == Trouble::Suspect;

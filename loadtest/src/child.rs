@@ -1,7 +1,8 @@
 //! A server of our own: started on free ports with data in a temporary folder, ended by its own pid.
 
+use std::ffi::OsString;
 use std::fs::File;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -13,6 +14,8 @@ use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
 use crate::failure::{Cut, Failure};
+use crate::floors::{self, Cores};
+use crate::plan::Plan;
 
 /// The program, built beside this one.
 const PROGRAM: &str = "countersign";
@@ -32,37 +35,71 @@ const POLICY: &str = "surge_users = 100\nsurge_share = 0.5\nsurge_sigma = 10\n";
 /// Where hosted pages lead back to. Nobody goes there: the browser that is played here stops at its form.
 pub(crate) const RETURN_URL: &str = "https://rp.example/back";
 
-/// A running server.
-pub(crate) struct Server {
-    child: Child,
+/// How a server is started.
+struct Setup {
     program: PathBuf,
     /// Emptied when this is dropped.
     dir: TempDir,
-    /// `http://A:P`
+    scheme: &'static str,
+    environment: Vec<(String, OsString)>,
+    cores: Option<Cores>,
+}
+
+/// A running server.
+pub(crate) struct Server {
+    child: Child,
+    setup: Setup,
+    /// `http://A:P` or `https://A:P`
     pub(crate) url: String,
+    /// Whom it is vouched for by, as DER.
+    pub(crate) roots: Vec<Vec<u8>>,
     pub(crate) pid: u32,
     /// Open for as long as the server may write to it.
     _stdout: Lines<BufReader<ChildStdout>>,
 }
 
 impl Server {
-    /// Starts one and waits until it is ready.
-    pub(crate) async fn start() -> Result<Self, Failure> {
+    /// Starts one and waits until it is ready; with `cores` apart from this program.
+    pub(crate) async fn start(plan: &Plan, cores: Option<Cores>) -> Result<Self, Failure> {
         let program = program().await?;
         let dir =
             TempDir::with_prefix("countersign-loadtest-").map_err(failed("temporary folder"))?;
-        let log = File::create(log_path(dir.path())).map_err(failed("temporary folder"))?;
         std::fs::write(policy(dir.path()), POLICY).map_err(failed("temporary folder"))?;
-        let mut child = command(&program, dir.path())
-            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
-            .arg(data(dir.path()))
+        let (scheme, mut environment, mut roots) = ("http", Vec::new(), Vec::new());
+        let mut setup = Setup { program, dir, scheme, environment: Vec::new(), cores };
+        if plan.tls {
+            setup.scheme = "https";
+            (environment, roots) = self_signed(setup.dir.path())?;
+        }
+        if plan.quiet > 0 {
+            // memory would be seen in steps of 2 MiB, which is some hundred devices
+            let (name, value) = floors::SMALL_PAGES;
+            environment.push((name.to_owned(), value.into()));
+        }
+        setup.environment = environment;
+        Self::launch(setup, roots, (Ipv4Addr::LOCALHOST, 0).into()).await
+    }
+
+    async fn launch(
+        setup: Setup,
+        roots: Vec<Vec<u8>>,
+        listen: SocketAddr,
+    ) -> Result<Self, Failure> {
+        let dir = setup.dir.path();
+        let log = File::create(log_path(dir)).map_err(failed("temporary folder"))?;
+        let mut serve = command(&setup.program, dir);
+        serve
+            .envs(setup.environment.iter().map(|(name, value)| (name, value)))
+            .args(["serve", "--listen", &listen.to_string(), "--data"])
+            .arg(data(dir))
             .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .map_err(failed(PROGRAM))?;
+            .stderr(log);
+        // a child is where whoever starts it was
+        let spawned = floors::elsewhere(setup.cores, || serve.spawn());
+        let mut child = spawned.map_err(failed(PROGRAM))?;
         let stdout = child.stdout.take().expect("it is piped");
         let mut stdout = BufReader::new(stdout).lines();
-        let ready = timeout(START_WITHIN, read_address(&mut stdout)).await;
+        let ready = timeout(START_WITHIN, read_address(setup.scheme, &mut stdout)).await;
         let (Ok(Some(address)), Some(pid)) = (&ready, child.id()) else {
             let why = match ready {
                 Err(_) => "isn't ready after 30 s".to_owned(),
@@ -71,18 +108,19 @@ impl Server {
                 }
             };
             end(&mut child).await;
-            let log = tail(dir.path());
+            let log = tail(dir);
             return Err(Failure::Server(format!("the server {why}\n{log}")));
         };
-        Ok(Self { child, program, url: format!("http://{address}"), pid, dir, _stdout: stdout })
+        let url = format!("{}://{address}", setup.scheme);
+        Ok(Self { child, setup, url, roots, pid, _stdout: stdout })
     }
 
     /// Registers an integration that may enrol devices, and gives its API key.
     pub(crate) async fn integration(&self) -> Result<String, Failure> {
         let scopes = "challenges,users:write";
-        let output = command(&self.program, self.dir.path())
+        let output = command(&self.setup.program, self.setup.dir.path())
             .args(["--json", "admin", "--data"])
-            .arg(data(self.dir.path()))
+            .arg(data(self.setup.dir.path()))
             .args(["integration", "create", "--name", "loadtest", "--scope", scopes])
             .args(["--return-url", RETURN_URL])
             .stdin(Stdio::null())
@@ -110,7 +148,7 @@ impl Server {
 
     /// The end of its log, for whoever has to find out what went wrong.
     pub(crate) fn log(&self) -> String {
-        tail(self.dir.path())
+        tail(self.setup.dir.path())
     }
 
     /// Ends it, and says if it didn't end well.
@@ -139,9 +177,13 @@ async fn end(child: &mut Child) -> Option<ExitStatus> {
 }
 
 /// Reads `listening on http://A:P` and `admin on http://A:P`.
-async fn read_address(stdout: &mut Lines<BufReader<ChildStdout>>) -> Option<SocketAddr> {
+async fn read_address(
+    scheme: &str,
+    stdout: &mut Lines<BufReader<ChildStdout>>,
+) -> Option<SocketAddr> {
     let line = stdout.next_line().await.ok()??;
-    let address = line.strip_prefix("listening on http://")?.trim().parse().ok()?;
+    let address = line.strip_prefix("listening on ")?.strip_prefix(scheme)?.strip_prefix("://")?;
+    let address = address.trim().parse().ok()?;
     let admin = stdout.next_line().await.ok()??;
     admin.starts_with("admin on http://").then_some(address)
 }
@@ -161,6 +203,25 @@ fn command(program: &Path, dir: &Path) -> Command {
         .stdin(Stdio::null())
         .kill_on_drop(true);
     command
+}
+
+/// What a server is to be told, and whom it is vouched for by.
+type Vouched = (Vec<(String, OsString)>, Vec<Vec<u8>>);
+
+/// Makes a certificate for this machine.
+fn self_signed(dir: &Path) -> Result<Vouched, Failure> {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()])
+        .map_err(|error| Failure::Server(format!("a certificate: {error}")))?;
+    let mut environment = Vec::new();
+    for (setting, name, pem) in [
+        ("CERT", "cert.pem", made.cert.pem()),
+        ("KEY", "key.pem", made.signing_key.serialize_pem()),
+    ] {
+        let path = dir.join(name);
+        std::fs::write(&path, pem).map_err(failed("temporary folder"))?;
+        environment.push((format!("COUNTERSIGN__TLS__{setting}"), path.into()));
+    }
+    Ok((environment, vec![made.cert.der().to_vec()]))
 }
 
 fn data(dir: &Path) -> PathBuf {

@@ -1,5 +1,6 @@
 //! The users and their devices: made over the API, enrolled and connected with the real authenticator.
 
+use std::net::Ipv4Addr;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +44,8 @@ pub(crate) struct User {
     /// The user's id.
     pub(crate) id: String,
     pub(crate) device: DeviceId,
+    /// Where some sign in more often than others: how many do so more often than this one.
+    pub(crate) rank: usize,
     pub(crate) session: Session,
     /// What the user's browser got from its last sign-in.
     pub(crate) cookie: Option<String>,
@@ -66,27 +69,99 @@ fn address(n: u32) -> String {
     format!("198.{}.{}.{}", 18 + n / 256 % 2, n % 256, n / 512 % 250 + 1)
 }
 
-/// Makes those users of `plan`, each with a device that is connected.
-pub(crate) async fn enrol(api: &Api, plan: &Plan, which: Range<u32>) -> Result<Vec<User>, Failure> {
-    let client = Client::new(concat!("countersign-loadtest ", env!("CARGO_PKG_VERSION")));
-    let places = Arc::new(Semaphore::new(AT_ONCE));
-    let mut tasks = JoinSet::new();
-    for n in which {
-        let (api, client, places) = (api.clone(), client.clone(), Arc::clone(&places));
-        let name = format!("loadtest-{}-{n}", plan.name);
-        tasks.spawn(async move {
-            let _place = places.acquire_owned().await.expect("nobody closes it");
-            one(&api, &client, &name, n).await
-        });
-    }
-    let mut users = Vec::new();
-    while let Some(user) = tasks.join_next().await {
-        users.push(user.expect("no task is aborted")?);
-    }
-    Ok(users)
+/// Where devices connect from, if the server is on this machine: several addresses, since servers bound what one may
+/// hold, and each has some 28,000 ports.
+const SOURCES: u32 = 8;
+
+/// A user with a device that isn't connected.
+pub(crate) struct Enrolled {
+    n: u32,
+    user: String,
+    account: Account,
 }
 
-async fn one(api: &Api, client: &Client, name: &str, n: u32) -> Result<User, Failure> {
+/// Makes those users of `plan`, each with a device that is connected.
+pub(crate) async fn enrol(api: &Api, plan: &Plan, which: Range<u32>) -> Result<Vec<User>, Failure> {
+    let enrolled = enrol_only(api, plan, which).await?;
+    connect_all(api, enrolled).await
+}
+
+/// Makes those users of `plan`, each with a device.
+pub(crate) async fn enrol_only(
+    api: &Api,
+    plan: &Plan,
+    which: Range<u32>,
+) -> Result<Vec<Enrolled>, Failure> {
+    let base = client();
+    let each = which.map(|n| {
+        let (api, name) = (api.clone(), format!("loadtest-{}-{n}", plan.name));
+        let client = at_home(&base, &api, n);
+        async move {
+            let (user, account) = one(&api, &client, &name).await?;
+            Ok(Enrolled { n, user, account })
+        }
+    });
+    few_at_a_time(each).await
+}
+
+/// Connects devices.
+pub(crate) async fn connect_all(api: &Api, all: Vec<Enrolled>) -> Result<Vec<User>, Failure> {
+    let base = client();
+    let each = all.into_iter().map(|Enrolled { n, user, account }| {
+        let client = at_home(&base, api, n);
+        async move {
+            let device = account.device;
+            let session = connect(&client, account).await;
+            let session =
+                session.map_err(|why| Failure::Device(format!("device of {user}: {why}")))?;
+            Ok(User {
+                id: user,
+                device,
+                rank: usize::try_from(n).expect("at most some thousand"),
+                session,
+                cookie: None,
+                address: address(n),
+                trouble: Trouble::None,
+                typed: 0,
+            })
+        }
+    });
+    few_at_a_time(each).await
+}
+
+fn client() -> Client {
+    Client::new(concat!("countersign-loadtest ", env!("CARGO_PKG_VERSION")))
+}
+
+/// The client of the n-th device, at its own address if the server is on this machine.
+fn at_home(base: &Client, api: &Api, n: u32) -> Client {
+    if !api.is_local() {
+        return base.clone();
+    }
+    let last = u8::try_from(n % SOURCES).unwrap_or(0) + 2;
+    base.clone().with_source(Ipv4Addr::new(127, 0, 0, last).into())
+}
+
+async fn few_at_a_time<T: Send + 'static>(
+    each: impl Iterator<Item = impl Future<Output = Result<T, Failure>> + Send + 'static>,
+) -> Result<Vec<T>, Failure> {
+    let places = Arc::new(Semaphore::new(AT_ONCE));
+    let mut tasks = JoinSet::new();
+    for one in each {
+        let places = Arc::clone(&places);
+        tasks.spawn(async move {
+            let _place = places.acquire_owned().await.expect("nobody closes it");
+            one.await
+        });
+    }
+    let mut done = Vec::new();
+    while let Some(one) = tasks.join_next().await {
+        done.push(one.expect("no task is aborted")?);
+    }
+    Ok(done)
+}
+
+async fn one(api: &Api, client: &Client, name: &str) -> Result<(String, Account), Failure> {
     let path = format!("/v1/users/name:{name}");
     let user: rest::User = api
         .send(Method::PUT, &path, None::<&Nothing>)
@@ -102,19 +177,10 @@ async fn one(api: &Api, client: &Client, name: &str, n: u32) -> Result<User, Fai
     let link: EnrolLink = ticket.link.parse().map_err(|error| device(format!("{error}")))?;
     let mut person = Desk { api, path: format!("{tickets}/{}", ticket.ticket) };
     let account = client
-        .enrol(Ticket::Link(link), "loadtest", Vec::new(), &mut person)
+        .enrol(Ticket::Link(link), "loadtest", api.roots().to_vec(), &mut person)
         .await
         .map_err(|error| device(error.to_string()))?;
-    let id = account.device;
-    Ok(User {
-        id: user.id,
-        device: id,
-        session: connect(client, account).await.map_err(device)?,
-        cookie: None,
-        address: address(n),
-        trouble: Trouble::None,
-        typed: 0,
-    })
+    Ok((user.id, account))
 }
 
 async fn connect(client: &Client, account: Account) -> Result<Session, String> {

@@ -45,6 +45,7 @@ pub(crate) fn page(plan: &Plan, report: &Report) -> String {
     }
     let _ = write!(out, "<pre>{}</pre>", escaped(&report.to_string()));
     stages(&mut out, report);
+    overload(&mut out, report);
     seconds(&mut out, report.seconds());
     latency(&mut out, report);
     errors(&mut out, report);
@@ -89,6 +90,39 @@ fn stages(out: &mut String, report: &Report) {
             stage.rate,
             stage.ceremonies_per_s,
             cpu.unwrap_or_default()
+        );
+    }
+    out.push_str("</table>");
+}
+
+fn overload(out: &mut String, report: &Report) {
+    let Some(overload) = report.overload() else { return };
+    out.push_str("<h2>More than the peak</h2>");
+    let mut levels: Vec<_> = overload.levels.iter().filter(|level| level.times.is_some()).collect();
+    levels.sort_by(|a, b| a.rate.total_cmp(&b.rate));
+    let peak = (overload.peak_per_s, overload.peak_per_s);
+    let curve = |value: fn(&crate::overload::Level) -> Option<f64>| -> Vec<(f64, f64)> {
+        let points = levels.iter().filter_map(|level| Some((level.rate, value(level)?)));
+        [peak].into_iter().chain(points).collect()
+    };
+    let curves = [
+        ("come through", curve(|level| Some(level.ceremonies_per_s))),
+        ("could come through", curve(|level| level.ideal_per_s)),
+    ];
+    plot(out, "ceremonies/s by ceremonies/s that arrive", &curves);
+    out.push_str(
+        "<table><tr><th>arrive/s</th><th>come through/s</th><th>refused/s</th><th>of what could</th></tr>",
+    );
+    for level in &overload.levels {
+        let goodput = level.goodput.map(|goodput| format!("{:.1} %", goodput * 100.0));
+        let _ = write!(
+            out,
+            "<tr><td class=\"n\">{:.0}</td><td class=\"n\">{:.0}</td><td class=\"n\">{:.0}</td>\
+             <td class=\"n\">{}</td></tr>",
+            level.rate,
+            level.ceremonies_per_s,
+            level.refused_per_s,
+            goodput.unwrap_or_else(|| "the peak".to_owned())
         );
     }
     out.push_str("</table>");

@@ -3,6 +3,7 @@
 //! Open model: ceremonies start when the plan's schedule says, whatever the server does, and latency counts
 //! from that moment. README.md beside this crate says what the figures mean.
 
+mod bombing;
 mod browser;
 mod ceremony;
 mod child;
@@ -14,7 +15,10 @@ mod guard;
 mod html;
 mod knee;
 mod latency;
+mod overload;
 mod plan;
+mod quiet;
+mod ratios;
 mod receipt;
 mod record;
 mod report;
@@ -38,7 +42,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use child::Server;
 use failure::{Cut, Exit, Failure};
-use floors::{FloorsArgs, ServerArgs};
+use floors::{Cores, FloorsArgs, ServerArgs};
 use guard::GuardArgs;
 use mimalloc::MiMalloc;
 use plan::Plan;
@@ -117,11 +121,24 @@ fn main() -> Exit {
 
 fn start(args: &RunArgs) -> Result<Exit, Failure> {
     let plan = Plan::read(&args.plan)?;
+    if (plan.pinned || plan.tls) && args.target.is_some() {
+        let why = "`pinned` and `tls` are for a server that is started here: how the target runs is its own business";
+        return Err(Failure::Usage(why.to_owned()));
+    }
     raise_open_files();
-    let runtime = tokio::runtime::Runtime::new()
-        .map_err(|error| Failure::Server(format!("can't start threads: {error}")))?;
+    let open_files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    quiet::fits(&plan, open_files)?;
     let before = args.floors.then(floors::beside).transpose()?;
-    let mut report = runtime.block_on(measure(args, &plan))?;
+    let echoes = plan.overload.is_some().then(floors::echoes).transpose()?;
+    let mut report = floors::apart(plan.pinned, |cores| {
+        let runtime = tokio::runtime::Runtime::new()
+            .map_err(|error| Failure::Server(format!("can't start threads: {error}")))?;
+        runtime.block_on(measure(args, &plan, cores))
+    })?;
+    if let (Some(mut echoes), false) = (echoes, report.was_cut()) {
+        echoes.extend(floors::echoes()?);
+        report.weigh_overload(floors::median(&echoes));
+    }
     match before {
         None => {}
         Some(_) if report.was_cut() => report.leave_limit("the run was cut short"),
@@ -140,7 +157,7 @@ fn start(args: &RunArgs) -> Result<Exit, Failure> {
 }
 
 /// Against the target, or against a server of our own.
-async fn measure(args: &RunArgs, plan: &Plan) -> Result<Report, Failure> {
+async fn measure(args: &RunArgs, plan: &Plan, cores: Option<Cores>) -> Result<Report, Failure> {
     let mut stop = pin!(interruption()?);
     let target = match (&args.target, &args.api_key_file) {
         (Some(url), Some(file)) => Some(target::open(url, file, args.i_own_this_target)?),
@@ -148,13 +165,13 @@ async fn measure(args: &RunArgs, plan: &Plan) -> Result<Report, Failure> {
     };
     eprintln!("{}", report::describe(plan));
     if let Some(api) = target {
-        return drive(&api, plan, None, stop).await;
+        return drive(&api, plan, (None, cores), stop).await;
     }
     let mut server = tokio::select! {
-        server = Server::start() => server?,
+        server = Server::start(plan, cores) => server?,
         why = stop.as_mut() => return Err(Failure::Cut(why)),
     };
-    let outcome = drive_own(&mut server, plan, stop).await;
+    let outcome = drive_own(&mut server, (plan, cores), stop).await;
     let interrupted = match &outcome {
         Ok(report) => report.was_interrupted(),
         Err(failure) => matches!(failure, Failure::Cut(Cut::Interrupted)),
@@ -173,61 +190,63 @@ async fn measure(args: &RunArgs, plan: &Plan) -> Result<Report, Failure> {
 
 async fn drive_own(
     server: &mut Server,
-    plan: &Plan,
+    (plan, cores): (&Plan, Option<Cores>),
     stop: Pin<&mut impl Future<Output = Cut>>,
 ) -> Result<Report, Failure> {
     let (pid, url) = (server.pid, server.url.clone());
     eprintln!("started a server on {url}, pid {pid}");
     let key = server.integration().await?;
-    let api = Api::new(&url, &key).expect("our server's keys are plain text");
+    let api = Api::new(&url, &key, &server.roots).expect("our server's keys are plain text");
     let cut = pin!(async {
         tokio::select! {
             why = server.ended() => why,
             why = stop => why,
         }
     });
-    drive(&api, plan, Some(pid), cut).await
+    drive(&api, plan, (Some(pid), cores), cut).await
 }
 
 /// Makes users, runs the plan, checks what came of it, and lets the users go. `server` is its pid if it is ours.
 async fn drive(
     api: &Api,
     plan: &Plan,
-    server: Option<u32>,
+    (server, cores): (Option<u32>, Option<Cores>),
     mut cut: Pin<&mut impl Future<Output = Cut>>,
 ) -> Result<Report, Failure> {
     let enrolled = async {
         let users = fleet::enrol(api, plan, 0..plan.devices).await?;
-        let before = server.and_then(usage::of);
-        let quiet = fleet::enrol(api, plan, plan.devices..plan.devices + plan.quiet).await?;
-        let after = server.and_then(usage::of);
-        let grown = before.zip(after).filter(|_| plan.quiet > 0);
-        let each = grown.map(|(before, after)| {
-            after.rss_bytes.saturating_sub(before.rss_bytes) as f64 / f64::from(plan.quiet)
-        });
-        Ok::<_, Failure>((users, quiet, each))
+        let (quiet, each) = quiet::connect(api, plan, server).await?;
+        let first = plan.devices + plan.quiet;
+        let targets = plan.attack.map_or(0, |attack| attack.targets);
+        let targets = fleet::enrol(api, plan, first..first + targets).await?;
+        Ok::<_, Failure>((users, quiet, targets, each))
     };
-    let (users, quiet, each) = tokio::select! {
+    let (users, quiet, targets, each) = tokio::select! {
         biased;
         why = cut.as_mut() => return Err(Failure::Cut(why)),
         enrolled = enrolled => enrolled?,
     };
-    eprintln!("{} devices are connected", users.len() + quiet.len());
+    eprintln!("{} devices are connected", users.len() + quiet.len() + targets.len());
     let begin = clock::now();
     let storm = plan.storm.map(|storm| begin + Duration::from_secs(storm.at_s.into()));
     let (quiet, storm) = match storm {
         Some(at) => (Vec::new(), Some(tokio::spawn(storm::run(quiet, at)))),
         None => (quiet, None),
     };
-    let (mut report, mut users) = match plan.knee {
-        Some(knee) => knee::find(api, users, plan, knee, server, cut).await,
-        None => {
-            let (mut load, users) = run::run(api, users, plan, server, cut).await;
-            if load.cut.is_none() {
-                load.records = run::audit(api, load.records).await;
-            }
-            (Report::new(plan, load), users)
+    let (mut report, mut users) = if let Some(knee) = plan.knee {
+        knee::find(api, users, plan, knee, server, cut).await
+    } else if let Some(overload) = &plan.overload {
+        overload::find(api, users, plan, overload, server, cut).await
+    } else if let (Some(wanted), Some(cores)) = (plan.ratios, cores) {
+        ratios::find(api, users, plan, wanted, (server, cores), cut).await?
+    } else if let Some(attack) = plan.attack {
+        bombing::find(api, (users, targets), plan, attack, server, cut).await
+    } else {
+        let (mut load, users) = run::run(api, users, plan, server, cut).await;
+        if load.cut.is_none() {
+            load.records = run::audit(api, load.records).await;
         }
+        (Report::new(plan, load), users)
     };
     report.add_idle_device(each);
     users.extend(quiet);

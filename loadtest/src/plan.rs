@@ -12,7 +12,7 @@ const RATE: RangeInclusive<f64> = 0.1..=10_000.0;
 /// Seconds of rise and of constant rate.
 const SECONDS: RangeInclusive<u32> = 0..=3_600;
 /// Each device holds up to three sockets, and servers bound what one address may hold: 18,000 / 4 by default.
-const DEVICES: RangeInclusive<u32> = 1..=1_000;
+const DEVICES: RangeInclusive<u32> = 1..=3_000;
 /// What the API allows.
 const TTL_S: RangeInclusive<u32> = 30..=300;
 /// Milliseconds of thought; whoever thinks for longer than the shortest ttl has ignored the prompt.
@@ -25,8 +25,21 @@ const FACTOR: RangeInclusive<f64> = 1.05..=4.0;
 const P99_MS: RangeInclusive<f64> = 1.0..=10_000.0;
 /// How often the gap between the last rate that held and the first that didn't is halved.
 const HALVINGS: RangeInclusive<u32> = 0..=5;
-/// Devices that are connected and never asked: with `devices`, what servers let one address hold (18,000 / 4).
-const QUIET: RangeInclusive<u32> = 0..=3_500;
+/// Devices that are connected and never asked: what floors were measured at. More than a server's share for one
+/// address (18,000 / 4) only where it is on this machine, which has more addresses.
+const QUIET: RangeInclusive<u32> = 0..=18_000;
+/// How many times the peak may be offered.
+const TIMES: RangeInclusive<f64> = 1.0..=10.0;
+/// Most overloads of a run.
+const MAX_LEVELS: usize = 5;
+/// How uneven users are: 0 is even, 1 is Zipf's law, at 3 the first does five sixths of all.
+const SKEW: RangeInclusive<f64> = 0.0..=3.0;
+/// Which share of the arrivals may be attacks.
+const ATTACK: RangeInclusive<f64> = 0.01..=0.9;
+/// How many users are attacked.
+const TARGETS: RangeInclusive<u32> = 1..=50;
+/// How often floors and waits take turns.
+const PAIRS: RangeInclusive<u32> = 1..=15;
 /// Every ceremony is kept until the end, to be checked again: some 300 bytes each.
 const MAX_CEREMONIES: f64 = 500_000.0;
 /// How busy devices may be on average: arrivals come in clusters.
@@ -87,6 +100,34 @@ pub(crate) struct Knee {
     pub(crate) halvings: u32,
 }
 
+/// Finds the most that the server gets done, as a search does, then offers it several times as much.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Overload {
+    /// By how much rates rise while the peak is looked for.
+    pub(crate) factor: f64,
+    /// How many times the peak is offered.
+    pub(crate) times: Vec<f64>,
+}
+
+/// Some of the arrivals are a stranger's who knows the password of a few users, each time from elsewhere. Nobody
+/// approves them. The same load without them is measured before.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Attack {
+    pub(crate) share: f64,
+    /// Users beside `devices`, who also sign in themselves.
+    pub(crate) targets: u32,
+}
+
+/// How long people wait at a tenth and at seven tenths of what the server gets done, beside the floors of the same run.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Ratios {
+    /// How often floors and waits take turns.
+    pub(crate) pairs: u32,
+}
+
 /// All quiet devices lose their connections at once, so many seconds after the run began.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -124,8 +165,27 @@ pub(crate) struct Plan {
     /// Devices beside those, connected and never asked. What they cost the server is measured before the run.
     #[serde(default)]
     pub(crate) quiet: u32,
+    /// How much more often some users sign in than others: the exponent of Zipf's law.
+    #[serde(default)]
+    pub(crate) skew: f64,
+    /// Server processes.
+    #[serde(default = "one")]
+    pub(crate) nodes: u32,
+    /// Whether server and client have a core each.
+    #[serde(default)]
+    pub(crate) pinned: bool,
+    /// Whether the server that is started here speaks TLS.
+    #[serde(default)]
+    pub(crate) tls: bool,
     pub(crate) knee: Option<Knee>,
     pub(crate) storm: Option<Storm>,
+    pub(crate) overload: Option<Overload>,
+    pub(crate) attack: Option<Attack>,
+    pub(crate) ratios: Option<Ratios>,
+}
+
+const fn one() -> u32 {
+    1
 }
 
 impl Plan {
@@ -172,6 +232,10 @@ impl Plan {
             self.knee.and_then(|knee| outside("knee.factor", knee.factor, &FACTOR)),
             self.knee.and_then(|knee| outside("knee.p99_ms", knee.p99_ms, &P99_MS)),
             self.knee.and_then(|knee| outside("knee.halvings", knee.halvings, &HALVINGS)),
+            self.attack.and_then(|attack| outside("attack.share", attack.share, &ATTACK)),
+            self.attack.and_then(|attack| outside("attack.targets", attack.targets, &TARGETS)),
+            outside("skew", self.skew, &SKEW),
+            self.ratios.and_then(|ratios| outside("ratios.pairs", ratios.pairs, &PAIRS)),
         ];
         if let Some(problem) = bounds.into_iter().flatten().next() {
             return Some(problem);
@@ -180,9 +244,12 @@ impl Plan {
             let why = "must be [shortest, longest]";
             return Some(("think_ms", why.to_owned()));
         }
-        if self.storm.is_some() && (self.quiet == 0 || self.knee.is_some()) {
-            let why = "needs devices that are `quiet`, and no search beside it";
+        if self.storm.is_some() && self.quiet == 0 {
+            let why = "needs devices that are `quiet`";
             return Some(("storm", why.to_owned()));
+        }
+        if let Some(problem) = self.odd_parts() {
+            return Some(problem);
         }
         if mix.total() == 0 {
             return Some(("mix", "at least one weight must be above 0".to_owned()));
@@ -195,6 +262,45 @@ impl Plan {
             return Some(("rate", why));
         }
         self.too_busy()
+    }
+
+    /// What doesn't go together, or isn't built.
+    fn odd_parts(&self) -> Option<(&'static str, String)> {
+        if self.nodes != 1 {
+            let why =
+                "must be 1: the server is one process, several that share a store aren't built yet";
+            return Some(("nodes", why.to_owned()));
+        }
+        let searches = u32::from(self.knee.is_some())
+            + u32::from(self.overload.is_some())
+            + u32::from(self.attack.is_some())
+            + u32::from(self.ratios.is_some())
+            + u32::from(self.storm.is_some());
+        if searches > 1 {
+            let all = "`knee`, `overload`, `attack`, `ratios` and `storm`";
+            let why = format!("is at most one of {all}: each runs the plan in its own way");
+            return Some(("plan", why));
+        }
+        let alone = self.mix.total() == self.mix.approve && self.think_ms == [0, 0];
+        if self.ratios.is_some() && !(alone && self.pinned) {
+            let why = "needs `pinned`, no thought, and approvals alone: `cer_raw` is that";
+            return Some(("ratios", why.to_owned()));
+        }
+        let overload = self.overload.as_ref()?;
+        if let Some(problem) = outside("overload.factor", overload.factor, &FACTOR) {
+            return Some(problem);
+        }
+        let fits = |times: &f64| TIMES.contains(times);
+        if !(1..=MAX_LEVELS).contains(&overload.times.len()) || !overload.times.iter().all(fits) {
+            let why = "must be 1 to 5 numbers between 1 and 10";
+            return Some(("overload.times", why.to_owned()));
+        }
+        None
+    }
+
+    /// Whether what the server refuses for want of time is no fault.
+    pub(crate) const fn may_be_refused(&self) -> bool {
+        self.overload.is_some() || self.ratios.is_some()
     }
 
     /// A device that is being ignored is busy until the challenge expires; no more pile up than the run brings.
@@ -309,7 +415,7 @@ pub(crate) mod tests {
             ("rate = 40", "rate = nan", "rate: must be between 0.1 and 10000, is NaN"),
             ("ramp_s = 5", "ramp_s = 3601", "ramp_s: must be between 0 and 3600, is 3601"),
             ("hold_s = 20", "hold_s = 0", "hold_s: must be between 1 and 3600, is 0"),
-            ("devices = 50", "devices = 1001", "devices: must be between 1 and 1000, is 1001"),
+            ("devices = 50", "devices = 3001", "devices: must be between 1 and 3000, is 3001"),
             ("ttl_s = 30", "ttl_s = 29", "ttl_s: must be between 30 and 300, is 29"),
             ("name = 'test'", "name = 'A b'", "name: must be 1 to 32 of a-z"),
             ("deny = 1", "deny = 1000001", "mix.deny: must be between 0 and 1000000"),
@@ -326,6 +432,32 @@ pub(crate) mod tests {
             refused(from, to, &[says]);
         }
         refused("rate = 40", "rate = '40'", &["invalid type: string", "rate = '40'"]);
+    }
+
+    #[test]
+    fn what_isnt_built_or_doesnt_go_together_is_said() {
+        let seed = |more: &str| format!("seed = 1\n{more}");
+        for (more, says) in [
+            ("nodes = 2", "nodes: must be 1: the server is one process"),
+            ("nodes = 0", "nodes: must be 1"),
+            ("skew = 3.5", "skew: must be between 0 and 3, is 3.5"),
+            ("skew = nan", "skew: must be between 0 and 3, is NaN"),
+            ("skew = -1", "skew: must be between 0 and 3, is -1"),
+            ("overload = { factor = 1.0, times = [2] }", "overload.factor: must be between 1.05"),
+            ("overload = { factor = 2.0, times = [] }", "overload.times: must be 1 to 5 numbers"),
+            ("overload = { factor = 2.0, times = [2, 11] }", "overload.times: must be 1 to 5"),
+            ("overload = { factor = 2.0, times = [nan] }", "overload.times: must be 1 to 5"),
+            ("attack = { share = 0.0, targets = 1 }", "attack.share: must be between 0.01 and 0.9"),
+            ("attack = { share = 0.1, targets = 0 }", "attack.targets: must be between 1 and 50"),
+            ("ratios = { pairs = 0 }", "ratios.pairs: must be between 1 and 15, is 0"),
+            ("ratios = { pairs = 2 }", "ratios: needs `pinned`, no thought, and approvals alone"),
+            (
+                "attack = { share = 0.1, targets = 1 }\nknee = { factor = 2.0, p99_ms = 50.0 }",
+                "plan: is at most one of `knee`, `overload`, `attack`",
+            ),
+        ] {
+            refused("seed = 1", &seed(more), &[says]);
+        }
     }
 
     #[test]

@@ -21,21 +21,27 @@ pub(crate) enum Step {
     DecisionToWaiter,
     /// Both together.
     AnswerToWaiter,
+    /// From when the ceremony should have started until the page is told: where nobody thinks, what a server takes.
+    CreateToKnown,
     /// From the answer until the hosted page has left: told, loaded anew, and let go.
     AnswerToLeaving,
     /// From the redeem until its receipt.
     Redeem,
+    /// From when the ceremony should have started until the server said that it has no time for it.
+    Refusal,
 }
 
 impl Step {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Create,
         Self::CreateToDevice,
         Self::AnswerToDecision,
         Self::DecisionToWaiter,
         Self::AnswerToWaiter,
+        Self::CreateToKnown,
         Self::AnswerToLeaving,
         Self::Redeem,
+        Self::Refusal,
     ];
 
     /// Its name in the report.
@@ -46,8 +52,10 @@ impl Step {
             Self::AnswerToDecision => "answer_to_decision",
             Self::DecisionToWaiter => "decision_to_waiter",
             Self::AnswerToWaiter => "answer_to_waiter",
+            Self::CreateToKnown => "create_to_known",
             Self::AnswerToLeaving => "answer_to_leaving",
             Self::Redeem => "redeem",
+            Self::Refusal => "refusal",
         }
     }
 }
@@ -59,10 +67,14 @@ pub(crate) struct Record {
     pub(crate) session: String,
     /// `None` if creating it failed.
     pub(crate) challenge: Option<String>,
+    /// The server had no time for it, and that is no fault.
+    pub(crate) refused: bool,
     /// Whether the device showed it.
     pub(crate) prompted: bool,
     /// Whether the device showed it only because the person opened the app: the guard kept it silent.
     pub(crate) silent: bool,
+    /// How many others rang on the device meanwhile.
+    pub(crate) rang_besides: u64,
     /// Whether the device answered it.
     pub(crate) answered: bool,
     /// Whether the right answer was withheld until a code passed.
@@ -89,6 +101,8 @@ pub(crate) struct Judgement {
     pub(crate) lost: bool,
     /// It ended in two ways, or gave two receipts.
     pub(crate) doubled: bool,
+    /// The server had no time for it.
+    pub(crate) refused: bool,
     pub(crate) errors: BTreeMap<String, u64>,
 }
 
@@ -104,8 +118,10 @@ impl Record {
             act,
             session,
             challenge: None,
+            refused: false,
             prompted: false,
             silent: false,
+            rang_besides: 0,
             answered: false,
             withheld: false,
             seen: Vec::new(),
@@ -168,6 +184,7 @@ impl Record {
         let mut judgement = Judgement {
             lost: self.challenge.is_some() && self.seen.is_empty(),
             doubled: self.seen.len() > 1 || self.receipts > 1,
+            refused: self.refused,
             errors: self.errors.clone(),
         };
         let mut error = |kind: &str| *judgement.errors.entry(kind.to_owned()).or_default() += 1;

@@ -5,14 +5,18 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::bombing::Bombing;
 use crate::failure::{Cut, Exit, Failure};
 use crate::floors::Limit;
 use crate::knee::Stage;
 use crate::latency::{Percentiles, Times};
+use crate::overload::Overload;
 use crate::plan::{Arrivals, Plan};
+use crate::quiet::Idle;
+use crate::ratios::Ratios;
 use crate::record::{Record, Step};
 use crate::run::{LATE, Load, Used};
-use crate::series::Second;
+use crate::series::{Second, Spent};
 use crate::storm::Back;
 
 /// A client that is late more often than this measures itself.
@@ -32,6 +36,12 @@ pub(crate) struct Report {
     /// What is wrong, in sentences; empty if nothing is.
     problems: Vec<String>,
     ceremonies_per_s: f64,
+    #[serde(skip)]
+    refused_per_s: f64,
+    #[serde(skip)]
+    ended: u64,
+    #[serde(skip)]
+    ramp_s: u64,
     limit_ceremonies_per_s: Option<f64>,
     ratio: Option<f64>,
     /// Why there is no limit, or no ratio to it.
@@ -45,8 +55,16 @@ pub(crate) struct Report {
     lost: u64,
     doubled: u64,
     errors: BTreeMap<String, u64>,
+    /// What quiet devices cost.
+    idle: Option<Idle>,
     /// How the devices of a storm came back.
     storm: Option<Back>,
+    /// What was done of several times the peak.
+    overload: Option<Overload>,
+    /// How long people waited, by the floors beside it.
+    ratios: Option<Ratios>,
+    /// What came of attacks.
+    attack: Option<Bombing>,
     /// The highest rate of a search that held, and every rate that was tried.
     knee_ceremonies_per_s: Option<f64>,
     stages: Vec<Stage>,
@@ -80,32 +98,62 @@ struct Ceremonies {
     silent: u64,
     /// Of which the right answer was withheld until a code passed.
     withheld: u64,
+    /// That the server had no time for, in a plan in which that is no fault.
+    refused: u64,
+    /// Whose user was in another ceremony, so that somebody else came, in a plan in which users aren't alike.
+    displaced: u64,
+}
+
+/// What ceremonies came to.
+#[derive(Default)]
+struct Tally {
+    lost: u64,
+    doubled: u64,
+    right: u64,
+    right_in_hold: u64,
+    silent: u64,
+    withheld: u64,
+    refused: u64,
+    refused_in_hold: u64,
+    errors: BTreeMap<String, u64>,
+    times: Times,
+}
+
+impl Tally {
+    fn of(records: &[Record]) -> Self {
+        let mut tally = Self::default();
+        for record in records {
+            let judgement = record.judge();
+            let in_hold = u64::from(record.ended_in_hold);
+            let (right, refused) = (u64::from(judgement.is_right()), u64::from(record.refused));
+            tally.lost += u64::from(judgement.lost);
+            tally.doubled += u64::from(judgement.doubled);
+            tally.right += right;
+            tally.right_in_hold += right * in_hold;
+            tally.silent += u64::from(record.silent);
+            tally.withheld += u64::from(record.withheld);
+            tally.refused += refused;
+            tally.refused_in_hold += refused * in_hold;
+            for (kind, count) in judgement.errors {
+                *tally.errors.entry(kind).or_default() += count;
+            }
+            tally.times.add(record);
+        }
+        tally
+    }
 }
 
 impl Report {
     pub(crate) fn new(plan: &Plan, load: Load) -> Self {
-        let (mut lost, mut doubled, mut right, mut in_hold) = (0, 0, 0, 0_u64);
-        let mut errors = BTreeMap::new();
-        let mut times = Times::default();
-        for record in &load.records {
-            let judgement = record.judge();
-            lost += u64::from(judgement.lost);
-            doubled += u64::from(judgement.doubled);
-            right += u64::from(judgement.is_right());
-            in_hold += u64::from(judgement.is_right() && record.ended_in_hold);
-            for (kind, count) in judgement.errors {
-                *errors.entry(kind).or_default() += count;
-            }
-            times.add(record);
-        }
+        let mut tally = Tally::of(&load.records);
         for (kind, count) in [("client_overrun", load.overrun), ("cut_off", load.cut_off)] {
             if count > 0 {
-                errors.insert(kind.to_owned(), count);
+                tally.errors.insert(kind.to_owned(), count);
             }
         }
-        let ended = load.records.len();
-        let count = |is: fn(&Record) -> bool| load.records.iter().filter(|r| is(r)).count() as u64;
-        let (silent, withheld) = (count(|record| record.silent), count(|record| record.withheld));
+        let ended = load.records.len() as u64 - tally.refused;
+        let held = load.held.as_secs_f64();
+        let per_s = |count: u64| if held > 0.0 { count as f64 / held } else { 0.0 };
         let cpu = |used: Option<Used>| {
             let used = used.filter(|_| ended > 0)?;
             Some(used.cpu.as_secs_f64() / ended as f64)
@@ -117,18 +165,17 @@ impl Report {
             ok: false,
             cut: load.cut.clone(),
             problems: Vec::new(),
-            ceremonies_per_s: if load.held.is_zero() {
-                0.0
-            } else {
-                in_hold as f64 / load.held.as_secs_f64()
-            },
+            ceremonies_per_s: per_s(tally.right_in_hold),
+            refused_per_s: per_s(tally.refused_in_hold),
+            ended,
+            ramp_s: plan.ramp_s.into(),
             limit_ceremonies_per_s: None,
             ratio: None,
             limit_note: Some(NO_FLOORS.to_owned()),
             floor: None,
             latency_ms: Step::ALL
                 .into_iter()
-                .map(|step| (step.name(), times.percentiles(step)))
+                .map(|step| (step.name(), tally.times.percentiles(step)))
                 .collect(),
             server: Server {
                 cpu_s_per_ceremony: cpu(load.server),
@@ -140,11 +187,22 @@ impl Report {
                 rss_bytes: rss(load.client),
                 late: load.late,
             },
-            ceremonies: Ceremonies { arrived: load.arrived, right, silent, withheld },
-            lost,
-            doubled,
-            errors,
+            ceremonies: Ceremonies {
+                arrived: load.arrived,
+                right: tally.right,
+                silent: tally.silent,
+                withheld: tally.withheld,
+                refused: tally.refused,
+                displaced: load.displaced,
+            },
+            lost: tally.lost,
+            doubled: tally.doubled,
+            errors: tally.errors,
+            idle: None,
             storm: None,
+            overload: None,
+            ratios: None,
+            attack: None,
             knee_ceremonies_per_s: None,
             stages: Vec::new(),
             seconds: load.seconds,
@@ -163,8 +221,9 @@ impl Report {
     }
 
     /// What an idle device costs the server, if that was measured.
-    pub(crate) const fn add_idle_device(&mut self, bytes: Option<f64>) {
-        self.server.bytes_per_idle_device = bytes;
+    pub(crate) fn add_idle_device(&mut self, idle: Option<Idle>) {
+        self.server.bytes_per_idle_device = idle.map(|idle| idle.connection_bytes);
+        self.idle = idle;
     }
 
     /// How the devices of a storm came back.
@@ -194,6 +253,57 @@ impl Report {
         self.problems.extend(broken);
         self.ok = self.problems.is_empty();
         self.stages = stages;
+    }
+
+    /// What was done of several times the peak, of which this is the last.
+    pub(crate) fn add_overload(&mut self, overload: Overload) {
+        self.problems.extend(overload.problems());
+        self.ok = self.problems.is_empty();
+        self.overload = Some(overload);
+    }
+
+    /// What came of attacks on the users beside those of this report.
+    pub(crate) fn add_attack(&mut self, attack: Bombing) {
+        self.problems.extend(attack.problems());
+        self.ok = self.problems.is_empty();
+        self.attack = Some(attack);
+    }
+
+    /// How long people waited, by the floors beside it.
+    pub(crate) fn add_ratios(&mut self, ratios: Ratios) {
+        self.ratios = Some(ratios);
+    }
+
+    pub(crate) const fn refused_per_s(&self) -> f64 {
+        self.refused_per_s
+    }
+
+    /// An echo took so long beside an overload.
+    pub(crate) fn weigh_overload(&mut self, echo_us: f64) {
+        if let Some(overload) = &mut self.overload {
+            overload.weigh(echo_us);
+        }
+    }
+
+    /// How many cores server and client used while the rate held, on average.
+    pub(crate) fn cores(&self) -> (Option<f64>, Option<f64>) {
+        let held = self.seconds.iter().filter(|second| second.at_s > self.ramp_s);
+        let held: Vec<&Second> = held.take_while(|second| second.started > 0).collect();
+        let mean = |who: fn(&Second) -> Option<Spent>| {
+            let all: Option<Vec<f64>> =
+                held.iter().map(|second| who(second).map(|spent| spent.cores)).collect();
+            all.filter(|all| !all.is_empty()).map(|all| all.iter().sum::<f64>() / all.len() as f64)
+        };
+        (mean(|second| second.server), mean(|second| second.client))
+    }
+
+    pub(crate) const fn overload(&self) -> Option<&Overload> {
+        self.overload.as_ref()
+    }
+
+    /// How many were served and refused in all: CPU is counted over the same time.
+    pub(crate) const fn ended_and_refused(&self) -> (u64, u64) {
+        (self.ended, self.ceremonies.refused)
     }
 
     pub(crate) fn percentiles(&self, step: Step) -> Option<Percentiles> {
@@ -325,13 +435,21 @@ pub(crate) fn describe(plan: &Plan) -> String {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Ceremonies { arrived, right, silent, withheld } = self.ceremonies;
+        let Ceremonies { arrived, right, silent, withheld, refused, displaced } = self.ceremonies;
         writeln!(
             f,
             "{:.1} ceremonies/s; {right} of {arrived} right, {} lost, {} doubled; {silent} silent, \
              {withheld} withheld until a code passed",
             self.ceremonies_per_s, self.lost, self.doubled
         )?;
+        if refused > 0 {
+            let share = refused as f64 / arrived.max(1) as f64 * 100.0;
+            writeln!(f, "{:<20} {refused}, {share:.0} % of what arrived", "refused")?;
+        }
+        if displaced > 0 {
+            let why = "found their user busy and were another's";
+            writeln!(f, "{:<20} {displaced} of {arrived} {why}", "displaced")?;
+        }
         for step in Step::ALL {
             match self.latency_ms.get(step.name()).copied().flatten() {
                 Some(Percentiles { p50, p99, p999, count }) => writeln!(
@@ -339,6 +457,7 @@ impl fmt::Display for Report {
                     "{:<20} p50 {p50:>8.2}  p99 {p99:>8.2}  p99.9 {p999:>8.2} ms  ({count})",
                     step.name()
                 )?,
+                None if step == Step::Refusal => {}
                 None => writeln!(f, "{:<20} not seen", step.name())?,
             }
         }
@@ -353,11 +472,20 @@ impl fmt::Display for Report {
             let (cpu_ms, rss_mib) = (cpu * 1e3, rss as f64 / f64::from(1 << 20));
             writeln!(f, "{who:<20} {cpu_ms:.2} ms of CPU a ceremony, {rss_mib:.0} MiB")?;
         }
-        if let Some(bytes) = self.server.bytes_per_idle_device {
-            writeln!(f, "{:<20} {:.1} KiB of the server's memory", "idle device", bytes / 1024.0)?;
+        if let Some(idle) = self.idle {
+            write!(f, "{idle}")?;
         }
         if let Some(back) = self.storm {
             writeln!(f, "{:<20} {}", "storm", back.say())?;
+        }
+        if let Some(attack) = &self.attack {
+            write!(f, "{attack}")?;
+        }
+        if let Some(ratios) = &self.ratios {
+            write!(f, "{ratios}")?;
+        }
+        if let Some(overload) = &self.overload {
+            write!(f, "{overload}")?;
         }
         for stage in &self.stages {
             let Stage { rate, holds, because, ceremonies_per_s, .. } = stage;
@@ -394,156 +522,4 @@ impl Report {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use wire::rest::State;
-
-    use super::*;
-    use crate::floors::limit::DEVICES_SIGN;
-    use crate::floors::limit::tests::{parts as limit_parts, round as limit_round};
-    use crate::plan::tests::good;
-    use crate::schedule::Act;
-
-    fn record(ended: State) -> Record {
-        let mut record = Record::new(Act::Deny, String::new());
-        record.challenge = Some("chl_a".to_owned());
-        (record.prompted, record.answered) = (true, true);
-        (record.measured, record.ended_in_hold) = (true, true);
-        record.times.push((Step::Create, 2_000));
-        record.saw(ended);
-        record
-    }
-
-    fn load(records: Vec<Record>) -> Load {
-        Load {
-            arrived: records.len() as u64,
-            records,
-            late: 0,
-            overrun: 0,
-            cut_off: 0,
-            cut: None,
-            held: Duration::from_secs(20),
-            server: Some(Used { cpu: Duration::from_millis(500), rss_bytes: 1 << 24 }),
-            client: None,
-            seconds: Vec::new(),
-        }
-    }
-
-    fn denied(count: usize) -> Vec<Record> {
-        (0..count).map(|_| record(State::Denied)).collect()
-    }
-
-    #[test]
-    fn the_json_has_the_names_that_others_read() {
-        let report = Report::new(&good(), load(denied(100)));
-        assert_eq!(report.exit(), Exit::Ok);
-        let json = serde_json::to_value(&report).expect("JSON");
-        assert_eq!(json["ceremonies_per_s"], 5.0);
-        for unmeasured in ["limit_ceremonies_per_s", "ratio"] {
-            assert!(json[unmeasured].is_null() && json.get(unmeasured).is_some());
-        }
-        let latency = &json["latency_ms"];
-        for part in ["p50", "p99", "p999"] {
-            assert!(latency["create"][part].is_f64(), "{part}");
-        }
-        for step in ["create_to_device", "answer_to_decision", "decision_to_waiter"] {
-            assert!(latency.get(step).is_some_and(serde_json::Value::is_null), "{step}");
-        }
-        assert_eq!(json["server"]["cpu_s_per_ceremony"], 0.005);
-        assert_eq!(json["server"]["rss_bytes"], 1 << 24);
-        assert!(json["server"]["bytes_per_idle_device"].is_null());
-        assert_eq!((&json["lost"], &json["doubled"]), (&0.into(), &0.into()));
-        assert_eq!(json["errors"], serde_json::json!({}));
-        assert_eq!(json["ceremonies"]["silent"], 0);
-    }
-
-    #[track_caller]
-    fn wrong(load: Load, ended_badly: Option<String>, says: &str) {
-        let mut report = Report::new(&good(), load);
-        ended_badly.into_iter().for_each(|why| report.end_badly(why));
-        assert_eq!(report.exit(), Exit::Wrong);
-        assert!(report.to_string().contains(says), "{report} doesn't say {says:?}");
-    }
-
-    #[test]
-    fn whatever_is_wrong_is_said_and_exits_1() {
-        let mut records = denied(9);
-        records[0] = Record::new(Act::Deny, String::new());
-        records[0].challenge = Some("chl_a".to_owned());
-        wrong(load(records), None, "1 ceremonies lost");
-        let mut records = denied(9);
-        records[0].saw(State::Expired);
-        wrong(load(records), None, "1 ceremonies doubled");
-        let mut records = denied(9);
-        records[0].error("poll_timeout");
-        wrong(load(records), None, "errors: 1 poll_timeout");
-        wrong(load(vec![record(State::Approved)]), None, "1 wrong_decision");
-        let overrun = Load { overrun: 2, ..load(denied(9)) };
-        wrong(overrun, None, "errors: 2 client_overrun");
-        let late = Load { late: 1, ..load(denied(9)) };
-        wrong(late, None, "this client can't keep up: it started 11 %");
-        let cut = Cut::ServerEnded("signal: 9".to_owned());
-        let cut = Load { cut: Some(cut), cut_off: 3, ..load(denied(9)) };
-        wrong(cut, None, "the server ended by itself (signal: 9)");
-        wrong(load(Vec::new()), None, "no ceremony");
-        wrong(load(denied(9)), Some("it had to be killed".to_owned()), "killed");
-    }
-
-    #[test]
-    fn silent_and_withheld_ones_are_counted_apart_and_right() {
-        let mut records = denied(10);
-        records[0].silent = true;
-        (records[1].silent, records[1].withheld) = (true, true);
-        let report = Report::new(&good(), load(records));
-        assert_eq!(report.exit(), Exit::Ok);
-        assert!(report.to_string().contains("2 silent, 1 withheld until a code passed"));
-        let Ceremonies { right, silent, withheld, .. } = report.ceremonies;
-        assert_eq!((right, silent, withheld), (10, 2, 1));
-    }
-
-    fn limit(cpu_us: f64) -> Limit {
-        let rounds = [limit_round(cpu_us, 0.99, 0.5)];
-        Limit::of(DEVICES_SIGN, &[limit_parts()], &rounds).expect("a round")
-    }
-
-    #[test]
-    fn a_run_is_held_against_the_limit_beside_it() {
-        let mut report = Report::new(&good(), load(denied(100)));
-        assert!(report.to_string().contains("not measured: with --floors"), "{report}");
-        report.hold_against(limit(100.0));
-        let json = serde_json::to_value(&report).expect("JSON");
-        // 5 ms of its own against 0.1
-        let near = |name: &str, value: f64| {
-            let found = json[name].as_f64().expect("a figure");
-            assert!((found - value).abs() < value / 1e3, "{name}: {found}");
-        };
-        near("limit_ceremonies_per_s", 10_000.0);
-        near("ratio", 0.02);
-        assert!(json["limit_note"].is_null() && json["floor"]["valid"] == true);
-        assert!(report.to_string().contains("the run: 0.020 of it"), "{report}");
-    }
-
-    #[test]
-    fn what_cant_be_held_against_a_limit_says_why() {
-        let mut report = Report::new(&good(), load(denied(9)));
-        report.hold_against(limit(500.0));
-        assert_eq!((report.limit_ceremonies_per_s, report.ratio), (None, None));
-        assert!(report.to_string().contains("is no limit: it costs"), "{report}");
-        let elsewhere = Load { server: None, ..load(denied(9)) };
-        let mut report = Report::new(&good(), elsewhere);
-        report.hold_against(limit(100.0));
-        assert!(report.limit_ceremonies_per_s.is_some() && report.ratio.is_none());
-        assert!(report.to_string().contains("its CPU isn't known"), "{report}");
-        let mut report = Report::new(&good(), load(denied(9)));
-        report.miss_limit(&Failure::Cut(Cut::Interrupted));
-        assert_eq!(report.exit(), Exit::Wrong);
-        assert!(report.to_string().contains("after the run: interrupted"), "{report}");
-    }
-
-    #[test]
-    fn a_little_lateness_is_told_but_not_wrong() {
-        let load = Load { late: 5, ..load(denied(100)) };
-        assert_eq!(Report::new(&good(), load).exit(), Exit::Ok);
-    }
-}
+mod tests;

@@ -1,15 +1,19 @@
 //! The relying party: the REST API over kept-alive connections.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderValue, SET_COOKIE};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderValue, RETRY_AFTER, SET_COOKIE};
 use hyper::{Method, Request, Response, StatusCode, Uri};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, RootCertStore};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wire::rest::Problem;
@@ -37,6 +41,12 @@ pub(crate) enum CallError {
 }
 
 impl CallError {
+    /// Whether the server says that it has no time, and when to come back.
+    pub(crate) fn is_overload(&self) -> bool {
+        matches!(self, Self::Refused { status, code, .. }
+            if *status == StatusCode::SERVICE_UNAVAILABLE && code == "unavailable")
+    }
+
     /// Its name among the errors of a report.
     pub(crate) fn kind(&self) -> String {
         match self {
@@ -56,24 +66,44 @@ pub(crate) struct Nothing;
 /// One integration's way to the API. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Api {
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     base: String,
     key: HeaderValue,
+    /// Whom a server of ours is vouched for by, as DER.
+    roots: Arc<[Vec<u8>]>,
 }
 
 impl Api {
-    /// `base` is `http://A:P`. `None` if the key can't be part of a header.
-    pub(crate) fn new(base: &str, key: &str) -> Option<Self> {
+    /// `base` is `http://A:P`, or `https://A:P` of a server that `roots` vouch for. `None` if the key can't be part
+    /// of a header, or a root is none.
+    pub(crate) fn new(base: &str, key: &str, roots: &[Vec<u8>]) -> Option<Self> {
         let mut key = HeaderValue::from_str(&format!("Bearer {key}")).ok()?;
         key.set_sensitive(true);
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(PATIENCE));
+        connector.enforce_http(false);
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls(roots)?)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(connector);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(KEEP_IDLE)
             .build(connector);
-        Some(Self { client, base: base.to_owned(), key })
+        Some(Self { client, base: base.to_owned(), key, roots: roots.into() })
+    }
+
+    /// Whom the server is vouched for by, if not by a public authority.
+    pub(crate) fn roots(&self) -> &[Vec<u8>] {
+        &self.roots
+    }
+
+    /// Whether it is on this machine.
+    pub(crate) fn is_local(&self) -> bool {
+        let uri = self.base.parse::<Uri>().ok();
+        uri.is_some_and(|uri| matches!(uri.host(), Some("127.0.0.1" | "localhost")))
     }
 
     pub(crate) async fn get<T: DeserializeOwned>(
@@ -163,6 +193,7 @@ impl Api {
     ) -> Result<T, CallError> {
         let response = self.respond(request).await?;
         let status = response.status();
+        let says_when = response.headers().contains_key(RETRY_AFTER);
         let body = read(response).await?;
         if status.is_success() {
             return serde_json::from_slice(&body).map_err(|_| CallError::Reply);
@@ -174,8 +205,23 @@ impl Api {
                 (problem.code, problem.detail.map(|text| format!(": {text}")).unwrap_or_default())
             },
         );
+        if status == StatusCode::SERVICE_UNAVAILABLE && !says_when {
+            let code = format!("{code}_without_retry_after");
+            return Err(CallError::Refused { status, code, detail });
+        }
         Err(CallError::Refused { status, code, detail })
     }
+}
+
+fn tls(roots: &[Vec<u8>]) -> Option<ClientConfig> {
+    let mut store = RootCertStore::empty();
+    for root in roots {
+        store.add(CertificateDer::from(root.clone())).ok()?;
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider);
+    let config = config.with_safe_default_protocol_versions().ok()?;
+    Some(config.with_root_certificates(store).with_no_client_auth())
 }
 
 /// What a browser gets.

@@ -25,7 +25,7 @@ use crate::usage::{self, Usage};
 /// A ceremony that starts later than this after its time was held up by this program.
 pub(crate) const LATE: Duration = Duration::from_millis(25);
 /// From the start of the run to the first arrival that may come.
-const LEAD: Duration = Duration::from_millis(100);
+pub(crate) const LEAD: Duration = Duration::from_millis(100);
 /// How many people at least share what goes wrong: so few that the guard doesn't take it for an attack on all.
 const TROUBLED: usize = 4;
 /// How many ceremonies are checked again at a time.
@@ -56,6 +56,8 @@ pub(crate) struct Load {
     pub(crate) overrun: u64,
     /// How many were under way when the run was cut.
     pub(crate) cut_off: u64,
+    /// How many found their user busy, and were another's: where some users sign in more often.
+    pub(crate) displaced: u64,
     pub(crate) cut: Option<Cut>,
     /// For how long the rate held: less than planned if the run was cut.
     pub(crate) held: Duration,
@@ -91,7 +93,7 @@ pub(crate) async fn run(
         api: api.clone(),
         plan,
         begin: clock::now() + LEAD,
-        idle: Idle { calm: users.into(), ..Idle::default() },
+        idle: Idle { calm: users.into(), by_rank: plan.skew > 0.0, ..Idle::default() },
         tasks: JoinSet::new(),
         load: Load {
             records: Vec::new(),
@@ -99,6 +101,7 @@ pub(crate) async fn run(
             late: 0,
             overrun: 0,
             cut_off: 0,
+            displaced: 0,
             cut: None,
             held: Duration::ZERO,
             server: None,
@@ -113,6 +116,7 @@ pub(crate) async fn run(
     let held = clock::now().saturating_duration_since(running.begin + plan.ramp());
     running.load.held = held.min(plan.hold());
     let Running { mut load, idle, series, .. } = running;
+    load.displaced = idle.displaced;
     load.seconds = series.finish();
     load.server = Used::between(before.0, server.and_then(usage::of));
     load.client = Used::between(before.1, usage::own());
@@ -127,12 +131,19 @@ struct Idle {
     troubled: VecDeque<User>,
     /// How many of all are troubled, idle or not.
     in_trouble: usize,
+    /// How many arrivals found their user in another ceremony, and were somebody else's.
+    displaced: u64,
+    /// Whether users come by rank, whatever their last sign-ins were.
+    by_rank: bool,
 }
 
 impl Idle {
     /// Who comes next to do `act`. What fails is mostly the same people's, as it is in life; whoever denied one
     /// approves again as soon as they have a code for it.
-    fn take(&mut self, act: Act) -> Option<User> {
+    fn take(&mut self, act: Act, rank: Option<usize>) -> Option<User> {
+        if let Some(rank) = rank {
+            return self.take_near(rank, act);
+        }
         if act != Act::Approve {
             let few = self.in_trouble < TROUBLED;
             let calm = if few { self.calm.pop_front() } else { None };
@@ -149,12 +160,26 @@ impl Idle {
         })
     }
 
+    /// The user of that rank, or the next one who is in no ceremony.
+    fn take_near(&mut self, rank: usize, act: Act) -> Option<User> {
+        let far = |user: &User| {
+            let place = user.rank.checked_sub(rank);
+            // whoever signs in more often comes after all who do so less
+            place.unwrap_or(user.rank + usize::MAX / 2)
+        };
+        let fits = |user: &User| act != Act::Approve || user.can_pass();
+        let idle = self.calm.iter().enumerate().filter(|(_, user)| fits(user));
+        let (at, found) = idle.min_by_key(|(_, user)| far(user))?;
+        self.displaced += u64::from(found.rank != rank);
+        self.calm.remove(at)
+    }
+
     /// Takes a user back; `before` is how it stood with them.
     fn put(&mut self, user: User, before: Trouble) {
         if before == Trouble::None && user.trouble > before {
             self.in_trouble += 1;
         }
-        if user.trouble == Trouble::None {
+        if user.trouble == Trouble::None || self.by_rank {
             self.calm.push_back(user);
         } else {
             self.troubled.push_back(user);
@@ -201,7 +226,7 @@ impl Running<'_> {
         if clock::now() > at + LATE {
             self.load.late += 1;
         }
-        let Some(mut user) = self.idle.take(arrival.act) else {
+        let Some(mut user) = self.idle.take(arrival.act, arrival.rank) else {
             self.load.overrun += 1;
             return;
         };
@@ -220,7 +245,7 @@ impl Running<'_> {
         let hold = hold..hold + self.plan.hold();
         record.ended_in_hold = record.ended.is_some_and(|at| hold.contains(&at));
         let is_right = record.judge().is_right();
-        self.wrong += u64::from(!is_right);
+        self.wrong += u64::from(!is_right && !record.refused);
         self.times.add(&record);
         self.series.add(&record, is_right);
         self.load.records.push(record);

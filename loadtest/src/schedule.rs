@@ -43,6 +43,10 @@ pub(crate) struct Arrival {
     pub(crate) think: Duration,
     /// Whether the number is shown by the server's own page.
     pub(crate) hosted: bool,
+    /// Which user it is, from the one who signs in most; anybody if all are alike.
+    pub(crate) rank: Option<usize>,
+    /// Whether it is no fault if the server has no time.
+    pub(crate) may_be_refused: bool,
 }
 
 /// All ceremonies of a run, in order.
@@ -51,11 +55,21 @@ pub(crate) struct Schedule {
     plan: Plan,
     /// How many should have started, on average, by the last arrival.
     due: f64,
+    /// How often the first users sign in, of all, up to each one. Empty if all are alike.
+    shares: Vec<f64>,
 }
 
 impl Schedule {
     pub(crate) fn new(plan: &Plan) -> Self {
-        Self { rng: StdRng::seed_from_u64(plan.seed), plan: plan.clone(), due: 0.0 }
+        let rng = StdRng::seed_from_u64(plan.seed);
+        Self { rng, plan: plan.clone(), due: 0.0, shares: shares(plan) }
+    }
+
+    /// Whose it is, if users aren't alike.
+    fn rank(&mut self) -> Option<usize> {
+        let all = *self.shares.last()?;
+        let drawn = self.rng.random::<f64>() * all;
+        Some(self.shares.partition_point(|upto| *upto <= drawn).min(self.shares.len() - 1))
     }
 
     /// When so many are due: the rate rises linearly over the ramp, then holds.
@@ -80,6 +94,19 @@ impl Schedule {
     }
 }
 
+/// Zipf's law: the user of rank n signs in n^-skew times as often as the first.
+fn shares(plan: &Plan) -> Vec<f64> {
+    if plan.skew == 0.0 {
+        return Vec::new();
+    }
+    let weights = (1..=plan.devices).map(|rank| f64::from(rank).powf(-plan.skew));
+    let sum = |all: &mut f64, weight| {
+        *all += weight;
+        Some(*all)
+    };
+    weights.scan(0.0, sum).collect()
+}
+
 impl Iterator for Schedule {
     type Item = Arrival;
 
@@ -100,6 +127,8 @@ impl Iterator for Schedule {
             think: Duration::from_millis(self.rng.random_range(least..=most).into()),
             // drawn only where it matters: other plans keep their arrivals
             hosted: self.plan.hosted > 0.0 && self.rng.random::<f64>() < self.plan.hosted,
+            rank: self.rank(),
+            may_be_refused: self.plan.may_be_refused(),
         })
     }
 }
@@ -152,6 +181,23 @@ mod tests {
         };
         assert!((spread(Arrivals::Poisson) - 1.0).abs() < 0.1);
         assert!(spread(Arrivals::Uniform) < 0.01);
+    }
+
+    #[test]
+    fn some_users_sign_in_more_often_if_the_plan_says_so() {
+        let plan = Plan { rate: 400.0, ..good() };
+        assert!(all(&plan).iter().all(|arrival| arrival.rank.is_none()));
+        let plan = Plan { skew: 1.0, ..plan };
+        let list = all(&plan);
+        let share = |rank| {
+            let count = list.iter().filter(|arrival| arrival.rank == Some(rank)).count();
+            count as f64 / list.len() as f64
+        };
+        // of 50 users: 1 / (1 + 1/2 + .. + 1/50) is the first one's
+        assert!((share(0) - 0.2223).abs() < 0.02, "{}", share(0));
+        assert!((share(1) - 0.1111).abs() < 0.015, "{}", share(1));
+        assert!((share(49) - 0.0044).abs() < 0.004, "{}", share(49));
+        assert!(list.iter().all(|arrival| arrival.rank.is_some_and(|rank| rank < 50)));
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub(crate) fn open(url: &str, file: &Path, owned: bool) -> Result<Api, Failure> 
     if key.is_empty() {
         return Err(usage("no key in it".to_owned()));
     }
-    Api::new(&base, key).ok_or_else(|| usage("not a key".to_owned()))
+    Api::new(&base, key, &[]).ok_or_else(|| usage("not a key".to_owned()))
 }
 
 /// The origin, if it may be used.

@@ -14,7 +14,7 @@ use super::echo::StopOnDrop;
 use super::process::FloorServer;
 use super::serve::Kind;
 use super::spread::Spread;
-use super::ws;
+use super::{tls, ws};
 use crate::failure::Failure;
 
 /// The floors' figures were taken at so many.
@@ -42,7 +42,7 @@ const CACHES: [&str; 8] = [
 ];
 
 /// The allocator takes no huge pages: memory would be seen in steps of 2 MiB, which is some thousand connections.
-const SMALL_PAGES: (&str, &str) = ("MIMALLOC_ALLOW_THP", "0");
+pub(crate) const SMALL_PAGES: (&str, &str) = ("MIMALLOC_ALLOW_THP", "0");
 
 /// How many connections can be measured with so many open files.
 pub(crate) fn most(open_files: Option<u64>, most: u64) -> u64 {
@@ -80,11 +80,15 @@ impl Figures {
 
 /// Starts a server of `kind`, opens connections and says what each one took.
 pub(crate) async fn measure(kind: Kind, cores: Cores, connections: u64) -> Result<Round, Failure> {
-    let mut server = FloorServer::start_with(kind, cores, &[SMALL_PAGES]).await?;
+    let made = tls::Made::new().map_err(|error| Failure::Server(error.to_string()))?;
+    let [cert, key] = made.environment();
+    let mut server = FloorServer::start_with(kind, cores, &[SMALL_PAGES, cert, key]).await?;
     let (address, pid) = (server.address, server.pid);
     let stop = StopOnDrop::default();
     let stopped = Arc::clone(&stop.0);
-    let work = tokio::task::spawn_blocking(move || hold(kind, address, pid, connections, &stopped));
+    let work = tokio::task::spawn_blocking(move || {
+        hold((kind, &made), address, pid, connections, &stopped)
+    });
     let round = server.during(async {
         let done = work.await.map_err(|error| Failure::Server(error.to_string()))?;
         done.map_err(|error| Failure::Server(error.to_string()))
@@ -96,7 +100,7 @@ pub(crate) async fn measure(kind: Kind, cores: Cores, connections: u64) -> Resul
 
 /// The difference between a few and many: what a server takes anyway is in neither.
 fn hold(
-    kind: Kind,
+    (kind, made): (Kind, &tls::Made),
     address: SocketAddr,
     pid: u32,
     connections: u64,
@@ -110,7 +114,7 @@ fn hold(
             if stop.load(Ordering::Relaxed) {
                 return Err(io::ErrorKind::Interrupted.into());
             }
-            held.push(open(kind, address, held.len() as u64)?);
+            held.push(open((kind, made), address, held.len() as u64)?);
         }
         std::thread::sleep(SETTLE);
         seen.push((user_bytes(pid)?, kernel_bytes()));
@@ -125,7 +129,7 @@ fn hold(
 }
 
 /// Opens a connection that the server has taken care of, and that is silent from then on.
-fn open(kind: Kind, address: SocketAddr, n: u64) -> io::Result<TcpStream> {
+fn open((kind, made): (Kind, &tls::Made), address: SocketAddr, n: u64) -> io::Result<TcpStream> {
     let SocketAddr::V4(to) = address else { return Err(io::ErrorKind::Unsupported.into()) };
     let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     let source = u8::try_from(n % SOURCES).unwrap_or(0) + 2;
@@ -138,6 +142,9 @@ fn open(kind: Kind, address: SocketAddr, n: u64) -> io::Result<TcpStream> {
         stream.write_all(b"x")?;
         stream.read_exact(&mut [0])?;
         return Ok(stream);
+    }
+    if kind == Kind::Tls {
+        return made.greet(stream);
     }
     stream.write_all(&ws::knock(&to.to_string(), wire::device::PATH))?;
     let mut reply = Vec::new();
@@ -155,7 +162,8 @@ fn open(kind: Kind, address: SocketAddr, n: u64) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-fn user_bytes(pid: u32) -> io::Result<u64> {
+/// The server's own (PSS).
+pub(crate) fn user_bytes(pid: u32) -> io::Result<u64> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
     pss(&text).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "smaps_rollup"))
 }
@@ -171,7 +179,7 @@ fn kib(text: &str, name: &str) -> Option<u64> {
 }
 
 /// Of the caches that hold connections, if this process may look (root); else of all slabs.
-fn kernel_bytes() -> Option<u64> {
+pub(crate) fn kernel_bytes() -> Option<u64> {
     let slabs = std::fs::read_to_string("/proc/slabinfo").ok();
     slabs
         .and_then(|text| caches(&text))

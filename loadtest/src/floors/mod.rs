@@ -20,6 +20,7 @@ mod serve;
 mod socket;
 mod spread;
 mod timer;
+mod tls;
 mod ws;
 
 use std::collections::BTreeSet;
@@ -27,19 +28,25 @@ use std::io;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use statement::Algorithm;
 
 use crate::failure::{Exit, Failure};
-use cores::{Cores, Machine};
+use cores::Machine;
 use echo::StopOnDrop;
+use limit::DEVICES_SIGN;
 use report::{Floors, Setting};
 use serve::Kind;
 
+pub(crate) use cores::Cores;
+pub(crate) use echo::FULL;
+pub(crate) use idle::{SMALL_PAGES, kernel_bytes, user_bytes};
 pub(crate) use limit::Limit;
 pub(crate) use serve::{ServerArgs, start as serve};
+pub(crate) use spread::Spread;
 
 pub(crate) const ABOUT: &str = "\
 Takes some four minutes. Leave the machine alone meanwhile: what others use of it is measured and said.
@@ -130,10 +137,10 @@ pub(crate) fn start(args: &FloorsArgs) -> Result<Exit, Failure> {
 }
 
 /// Rounds of the limit and of its parts.
-pub(crate) type Beside = (Vec<limit::Parts>, Vec<ceremonies::Round>);
+pub(crate) type BesideRun = (Vec<limit::Parts>, Vec<ceremonies::Round>);
 
 /// The limit's rounds, on a thread of their own, since that one stays on its core.
-pub(crate) fn beside() -> Result<Beside, Failure> {
+pub(crate) fn beside() -> Result<BesideRun, Failure> {
     let (cores, _) = prepare()?;
     let measured = std::thread::spawn(move || {
         on_generator(cores, limit::rounds(cores, BESIDE_PACE, BESIDE_ROUNDS))
@@ -143,13 +150,103 @@ pub(crate) fn beside() -> Result<Beside, Failure> {
 }
 
 /// The limit of all rounds, before and after.
-pub(crate) fn beside_again(before: Beside) -> Result<Limit, Failure> {
+pub(crate) fn beside_again(before: BesideRun) -> Result<Limit, Failure> {
     let (mut parts, mut rounds) = before;
     let after = beside()?;
     parts.extend(after.0);
     rounds.extend(after.1);
-    let limit = Limit::of(limit::DEVICES_SIGN, &parts, &rounds);
+    let limit = Limit::of(DEVICES_SIGN, &parts, &rounds);
     limit.ok_or_else(|| Failure::Server("floors: nothing was done in a window".to_owned()))
+}
+
+/// A round of the floors of waits: milliseconds, and microseconds of CPU.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Beside {
+    pub(crate) cpu_us: f64,
+    pub(crate) p50_at_10: f64,
+    pub(crate) p99_at_70: f64,
+    pub(crate) append_p50: f64,
+    pub(crate) append_p99: f64,
+}
+
+/// Measures one on the calling thread, which stays on the generator's core.
+pub(crate) fn round_beside(cores: Cores, n: u32) -> Result<Beside, Failure> {
+    let dir = std::env::temp_dir();
+    if let Some(why) = durable::unfit(&dir) {
+        return Err(Failure::Usage(format!("TMPDIR: {why}; name a folder on a disk")));
+    }
+    on_generator(cores, async move {
+        let round = ceremonies::measure(DEVICES_SIGN, cores, BESIDE_PACE, &LOADS, n.into()).await?;
+        let stop = AtomicBool::new(false);
+        let append = durable::measure(dir, BESIDE_PACE, &stop).map_err(failed)?;
+        let wait = |n: usize| round.open.get(n).copied();
+        let (Some(light), Some(heavy)) = (wait(0), wait(1)) else {
+            return Err(Failure::Server("floors: nothing was done in a window".to_owned()));
+        };
+        let beside = Beside {
+            cpu_us: round.closed.cpu_us(),
+            p50_at_10: light.p50_us / 1e3,
+            p99_at_70: heavy.p99_us / 1e3,
+            append_p50: append.single_p50,
+            append_p99: append.single_p99,
+        };
+        say(&format!("floor {n}: {beside:.2?}"));
+        Ok(beside)
+    })
+}
+
+/// What an echo by axum costs a server, in microseconds: a few rounds.
+pub(crate) fn echoes() -> Result<Vec<f64>, Failure> {
+    let (cores, _) = prepare()?;
+    let measured = std::thread::spawn(move || {
+        on_generator(cores, async {
+            let mut rounds = Vec::new();
+            for _ in 0..BESIDE_ROUNDS {
+                rounds.push(echo::measure(Kind::HttpAxum, cores, BESIDE_PACE).await?.cpu_us());
+            }
+            Ok(rounds)
+        })
+    });
+    let panicked = || Failure::Server("floors: a thread panicked".to_owned());
+    measured.join().unwrap_or_else(|_| Err(panicked()))
+}
+
+/// The one in the middle.
+pub(crate) fn median(values: &[f64]) -> f64 {
+    spread::Spread::of(values).map_or(f64::NAN, |spread| spread.median)
+}
+
+/// Does `work` on a thread of its own; `apart` keeps it, and whatever it starts, on the generator's core, and gives it
+/// the cores.
+pub(crate) fn apart<T: Send>(
+    apart: bool,
+    work: impl FnOnce(Option<Cores>) -> Result<T, Failure> + Send,
+) -> Result<T, Failure> {
+    let cores = if apart { Some(Cores::choose().map_err(failed)?) } else { None };
+    if cores.is_some_and(|cores| cores.server.is_none()) {
+        let why = "`pinned` needs two cores, one for the server and one for this program";
+        return Err(Failure::Usage(why.to_owned()));
+    }
+    std::thread::scope(|scope| {
+        let worker = scope.spawn(move || {
+            cores::pin(cores.and_then(|cores| cores.generator)).map_err(failed)?;
+            work(cores)
+        });
+        let panicked = || Failure::Server("a thread panicked".to_owned());
+        worker.join().unwrap_or_else(|_| Err(panicked()))
+    })
+}
+
+/// Does `work` on the server's core, for what it starts to stay there.
+pub(crate) fn elsewhere<T>(
+    cores: Option<Cores>,
+    work: impl FnOnce() -> io::Result<T>,
+) -> io::Result<T> {
+    let Some(cores) = cores else { return work() };
+    cores::pin(cores.server)?;
+    let done = work();
+    cores::pin(cores.generator)?;
+    done
 }
 
 fn prepare() -> Result<(Cores, Option<u64>), Failure> {
@@ -271,7 +368,7 @@ impl Job {
             floors.durable.push(round);
         }
         if self.groups.contains(&Group::Idle) && n <= IDLE_ROUNDS {
-            for kind in [Kind::Tcp, Kind::WsRaw, Kind::WsAxum, Kind::WsAxumDefault] {
+            for kind in [Kind::Tcp, Kind::Tls, Kind::WsRaw, Kind::WsAxum, Kind::WsAxumDefault] {
                 let round = idle::measure(kind, cores, self.connections(kind)).await?;
                 let what = format!("idle {}", kind.name());
                 tell(format!("{what:<20} {:>8.0} bytes", round.user));

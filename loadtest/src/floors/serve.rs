@@ -14,7 +14,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 
-use super::{ceremony, cores, http, socket, ws};
+use super::{ceremony, cores, http, socket, tls, ws};
 use crate::failure::{Exit, Failure};
 
 /// How many connections may wait to be accepted: as many as come at once.
@@ -40,6 +40,8 @@ pub(crate) enum Kind {
     WsAxumDefault,
     /// Holds connections, and waits for a byte on each, which it sends back.
     Tcp,
+    /// The same under TLS: a task around a boxed stream.
+    Tls,
     /// Whole ceremonies.
     Ceremony,
 }
@@ -124,6 +126,10 @@ pub(crate) async fn serve(kind: Kind, listener: TcpListener) -> io::Result<()> {
         Kind::WsAxum => through_axum(listener, gateway(true)).await,
         Kind::WsAxumDefault => through_axum(listener, gateway(false)).await,
         Kind::Tcp => accept(listener, hold).await,
+        Kind::Tls => {
+            let acceptor = tls::acceptor()?;
+            accept(listener, move |stream| tls::hold(acceptor.clone(), stream)).await
+        }
         Kind::Ceremony => ceremony::serve(listener).await,
     }
 }

@@ -159,7 +159,8 @@ const HTTP: &[&str] = &[
     "server",
     "loadtest",
 ];
-const TLS: &[&str] = &["server", "authenticator-native"];
+/// `loadtest` drives a server that speaks it, and measures it by itself.
+const TLS: &[&str] = &["server", "authenticator-native", "loadtest"];
 
 /// Outside crates that would drag a database, a socket or a protocol where it does not belong.
 pub(crate) const RESERVED: &[Reserved] = &[
