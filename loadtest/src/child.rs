@@ -13,6 +13,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
+use crate::clock;
 use crate::failure::{Cut, Failure};
 use crate::floors::{self, Cores};
 use crate::plan::Plan;
@@ -49,6 +50,7 @@ struct Setup {
 pub(crate) struct Server {
     child: Child,
     setup: Setup,
+    address: SocketAddr,
     /// `http://A:P` or `https://A:P`
     pub(crate) url: String,
     /// Whom it is vouched for by, as DER.
@@ -111,8 +113,22 @@ impl Server {
             let log = tail(dir);
             return Err(Failure::Server(format!("the server {why}\n{log}")));
         };
-        let url = format!("{}://{address}", setup.scheme);
-        Ok(Self { child, setup, url, roots, pid, _stdout: stdout })
+        let (address, url) = (*address, format!("{}://{address}", setup.scheme));
+        Ok(Self { child, setup, address, url, roots, pid, _stdout: stdout })
+    }
+
+    /// Ends it, does `work` in between, and starts it again on the same data and address. Also says how long the
+    /// start took until it was ready.
+    pub(crate) async fn restart<T>(
+        self,
+        work: impl AsyncFnOnce(&Path, &Path) -> Result<T, Failure>,
+    ) -> Result<(Self, T, Duration), Failure> {
+        let Self { mut child, setup, address, roots, .. } = self;
+        end(&mut child).await;
+        let done = work(&setup.program, &data(setup.dir.path())).await?;
+        let begin = clock::now();
+        let server = Self::launch(setup, roots, address).await?;
+        Ok((server, done, clock::now() - begin))
     }
 
     /// Registers an integration that may enrol devices, and gives its API key.
@@ -139,6 +155,13 @@ impl Server {
                 Err(Failure::Server(why))
             }
         }
+    }
+
+    /// What its data takes on disk.
+    pub(crate) fn data_bytes(&self) -> u64 {
+        let files = std::fs::read_dir(data(self.setup.dir.path()));
+        let sizes = files.into_iter().flatten().flatten().filter_map(|file| file.metadata().ok());
+        sizes.filter(|file| file.is_file()).map(|file| file.len()).sum()
     }
 
     /// Resolves if the server ends by itself.

@@ -11,6 +11,7 @@ mod clock;
 mod failure;
 mod fleet;
 mod floors;
+mod growth;
 mod guard;
 mod html;
 mod knee;
@@ -43,6 +44,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use child::Server;
 use failure::{Cut, Exit, Failure};
 use floors::{Cores, FloorsArgs, ServerArgs};
+use growth::GrowthArgs;
 use guard::GuardArgs;
 use mimalloc::MiMalloc;
 use plan::Plan;
@@ -77,6 +79,9 @@ enum Command {
     /// Flood simulated users and watch the guard
     #[command(after_help = guard::ABOUT)]
     Guard(GuardArgs),
+    /// Measure a server that knows more and more users
+    #[command(after_help = growth::ABOUT)]
+    Growth(GrowthArgs),
     /// One of the servers that `floors` measures
     #[command(hide = true)]
     FloorServer(ServerArgs),
@@ -111,6 +116,7 @@ fn main() -> Exit {
         Command::Run(args) => start(&args),
         Command::Floors(args) => floors::start(&args),
         Command::Guard(args) => guard::start(&args),
+        Command::Growth(args) => growth::start(&args),
         Command::FloorServer(args) => floors::serve(&args),
     };
     done.unwrap_or_else(|failure| {
