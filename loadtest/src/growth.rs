@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
+use authenticator_native::Event;
 use clap::Args;
 use hyper::Method;
 use rand::rngs::StdRng;
@@ -40,7 +41,7 @@ const RATE: f64 = 300.0;
 const SECONDS: u32 = 8;
 const DEVICES: u32 = 200;
 /// How long devices may take to come back after a restart.
-const BACK: Duration = Duration::from_secs(4);
+const BACK_WITHIN: Duration = Duration::from_secs(120);
 /// What `audit verify` and a start may take.
 const VERIFY_WITHIN: Duration = Duration::from_secs(1_800);
 /// Free bytes that each user must find, with the audit and the log of the database.
@@ -164,12 +165,29 @@ async fn measure(sizes: &[u32], cores: Option<Cores>) -> Result<Growth, Failure>
         here.data_bytes = server.data_bytes();
         eprint!("{here}");
         found.push(here);
-        tokio::time::sleep(BACK).await;
+        for user in &mut users {
+            come_back(user).await?;
+        }
     }
     fleet::dismiss(&api, users, false).await;
     let ended = server.stop().await;
     let note = note.or_else(|| ended.err());
     Ok(Growth::new(found, note))
+}
+
+/// Waits until the device has noticed the restart and is connected again.
+async fn come_back(user: &mut User) -> Result<(), Failure> {
+    let connected = async {
+        while let Some((_, event)) = user.session.events.recv().await {
+            if matches!(event, Event::Connected { .. }) {
+                return true;
+            }
+        }
+        false
+    };
+    let is_back = tokio::time::timeout(BACK_WITHIN, connected).await.unwrap_or(false);
+    let why = || Failure::Device("a device didn't come back after a restart".to_owned());
+    is_back.then_some(()).ok_or_else(why)
 }
 
 /// Makes users `loadtest-many-N`.

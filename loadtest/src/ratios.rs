@@ -80,6 +80,21 @@ pub(crate) struct Ratios {
     pub(crate) p99_at_70_percent: Held,
 }
 
+impl Ratios {
+    /// Nobody waits for less than the least that is possible: then something else had the cores.
+    pub(crate) fn problems(&self) -> Vec<String> {
+        let all =
+            [("p50 at 10 %", &self.p50_at_10_percent), ("p99 at 70 %", &self.p99_at_70_percent)];
+        let below = all.into_iter().filter(|(_, held)| held.ratio.is_some_and(|r| r.median < 1.0));
+        let say = |(what, _): (&str, _)| {
+            format!(
+                "{what} is below its floor: something else had the cores while that was measured"
+            )
+        };
+        below.map(say).collect()
+    }
+}
+
 impl fmt::Display for Ratios {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{:<20} {:.0}/s", "saturated", self.saturation_per_s)?;
@@ -171,5 +186,9 @@ mod tests {
         );
         assert!(text.contains("p99 at 70 %          not measured"), "{text}");
         assert!(text.contains("3.10 [3.00-3.20] x cer_raw's"), "{text}");
+        assert!(ratios.problems().is_empty());
+        let busy = Held::of(vec![Pair::new(1.0, 1.5, 0.1)]);
+        let busy = Ratios { p99_at_70_percent: busy, ..ratios };
+        assert!(busy.problems()[0].starts_with("p99 at 70 % is below its floor"));
     }
 }

@@ -271,6 +271,8 @@ impl Report {
 
     /// How long people waited, by the floors beside it.
     pub(crate) fn add_ratios(&mut self, ratios: Ratios) {
+        self.problems.extend(ratios.problems());
+        self.ok = self.problems.is_empty();
         self.ratios = Some(ratios);
     }
 

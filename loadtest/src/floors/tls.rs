@@ -49,6 +49,8 @@ impl Made {
 
     /// Shakes hands, and sees a byte come back. Nothing is said at the end, nor later.
     pub(crate) fn greet(&self, stream: BlockingStream) -> io::Result<BlockingStream> {
+        // a handshake's flights would wait for each other's acknowledgement
+        stream.set_nodelay(true)?;
         let name = ServerName::try_from("127.0.0.1").map_err(failed)?;
         let session = ClientConnection::new(Arc::clone(&self.config), name).map_err(failed)?;
         let mut stream = StreamOwned::new(session, stream);
@@ -79,6 +81,7 @@ pub(crate) fn acceptor() -> io::Result<TlsAcceptor> {
 
 /// Waits for bytes, and sends them back.
 pub(crate) async fn hold(acceptor: TlsAcceptor, stream: TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
     // boxed twice, or the task keeps room for the handshake and the stream beside each other
     let stream = Box::pin(acceptor.accept(stream)).await?;
     let mut stream = Box::new(stream);
