@@ -34,7 +34,7 @@ pub enum Grade {
 }
 
 impl Grade {
-    const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::Warn => "warn",
@@ -65,15 +65,26 @@ pub struct Report {
     pub next: String,
 }
 
-fn ok(check: &'static str, found: impl Into<String>) -> Finding {
+/// As it should be.
+pub(crate) fn ok(check: &'static str, found: impl Into<String>) -> Finding {
     Finding { check, grade: Grade::Ok, found: found.into(), next: None }
 }
 
-fn warn(check: &'static str, found: impl Into<String>, next: impl Into<String>) -> Finding {
+/// It works, but better not so; and what to do.
+pub(crate) fn warn(
+    check: &'static str,
+    found: impl Into<String>,
+    next: impl Into<String>,
+) -> Finding {
     Finding { check, grade: Grade::Warn, found: found.into(), next: Some(next.into()) }
 }
 
-fn wrong(check: &'static str, found: impl Into<String>, next: impl Into<String>) -> Finding {
+/// It doesn't work, or isn't safe; and what to do.
+pub(crate) fn wrong(
+    check: &'static str,
+    found: impl Into<String>,
+    next: impl Into<String>,
+) -> Finding {
     Finding { grade: Grade::Wrong, ..warn(check, found, next) }
 }
 

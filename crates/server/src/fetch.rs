@@ -24,6 +24,8 @@ const MAX_BODY: usize = 256 * 1024;
 /// Largest head of a reply.
 const MAX_HEAD: usize = 16 * 1024;
 
+const FORM: &str = "application/x-www-form-urlencoded";
+
 /// Ends that were told to clients, by outcome.
 const CALLBACKS: &str = "countersign_oidc_callbacks_total";
 
@@ -49,7 +51,13 @@ impl Fetcher {
 
     /// One document.
     pub(crate) async fn fetch(&self, url: &str) -> Result<Fetched, String> {
-        let fetched = tokio::time::timeout(WITHIN, self.exchange(url)).await;
+        let fetched = tokio::time::timeout(WITHIN, self.exchange(url, None)).await;
+        fetched.map_err(|_| "no reply in time".to_owned())?
+    }
+
+    /// The answer to a form, as `application/x-www-form-urlencoded`.
+    pub(crate) async fn submit(&self, url: &str, form: String) -> Result<Fetched, String> {
+        let fetched = tokio::time::timeout(WITHIN, self.exchange(url, Some(form))).await;
         fetched.map_err(|_| "no reply in time".to_owned())?
     }
 
@@ -97,7 +105,7 @@ impl Fetcher {
         }
     }
 
-    async fn exchange(&self, url: &str) -> Result<Fetched, String> {
+    async fn exchange(&self, url: &str, form: Option<String>) -> Result<Fetched, String> {
         let uri: Uri = url.parse().map_err(|_| format!("{url} is no address"))?;
         let authority = uri.authority().ok_or_else(|| format!("{url} names no host"))?;
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
@@ -108,11 +116,15 @@ impl Fetcher {
         };
         let port = authority.port_u16().unwrap_or(if https { 443 } else { 80 });
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
-        let request = Request::get(path)
+        let (kind, accepts) = match &form {
+            Some(_) => (Request::post(path).header(CONTENT_TYPE, FORM), "text/html"),
+            None => (Request::get(path), "application/json"),
+        };
+        let request = kind
             .header(HOST, authority.as_str())
             .header(USER_AGENT, AGENT)
-            .header(ACCEPT, "application/json")
-            .body(Full::new(Bytes::new()))
+            .header(ACCEPT, accepts)
+            .body(Full::from(form.unwrap_or_default()))
             .map_err(|error| error.to_string())?;
         let stream = TcpStream::connect((host.as_str(), port)).await;
         let stream = stream.map_err(|error| format!("no connection to {authority}: {error}"))?;

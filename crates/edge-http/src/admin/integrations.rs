@@ -85,6 +85,12 @@ pub(super) struct Shown {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tenant_ids: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    app_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    other_audience: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authority: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     mode: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     notification_url: Option<String>,
@@ -108,10 +114,11 @@ pub(super) struct Shown {
 
 impl From<&Integration> for Shown {
     fn from(integration: &Integration) -> Self {
-        let (ciba, keycloak) = match &integration.protocol {
-            Protocol::Ciba(client) => (Some(client), None),
-            Protocol::KeycloakCiba(realm) => (None, Some(realm)),
-            Protocol::Api(_) | Protocol::Oidc(_) | Protocol::Entra(_) => (None, None),
+        let (ciba, keycloak, entra) = match &integration.protocol {
+            Protocol::Ciba(client) => (Some(client), None, None),
+            Protocol::KeycloakCiba(realm) => (None, Some(realm), None),
+            Protocol::Entra(client) => (None, None, Some(client)),
+            Protocol::Api(_) | Protocol::Oidc(_) => (None, None, None),
         };
         Self {
             integration: integration.id.to_string(),
@@ -125,20 +132,17 @@ impl From<&Integration> for Shown {
                 Protocol::Api(client) => client.return_urls.clone(),
                 _ => Vec::new(),
             },
-            tenant_ids: match &integration.protocol {
-                Protocol::Entra(client) => client.directories.clone(),
-                _ => Vec::new(),
-            },
+            tenant_ids: entra.map(|client| client.directories.clone()).unwrap_or_default(),
+            app_id: entra.map(|client| client.app_id.clone()),
+            other_audience: entra.and_then(|client| client.other_audience.clone()),
+            authority: entra.map(|client| client.authority().to_owned()),
             mode: ciba.map(mode),
             notification_url: ciba.and_then(|client| client.notification_url.clone()),
             user_code: ciba.map(|client| client.user_code),
             issuer: keycloak.map(|realm| realm.issuer.clone()),
             callback_url: keycloak.map(|realm| realm.callback_url.clone()),
             number: integration.protocol.brings_number().then_some("chosen by client"),
-            inline_enrolment: match &integration.protocol {
-                Protocol::Entra(client) => Some(client.inline_enrolment),
-                _ => None,
-            },
+            inline_enrolment: entra.map(|client| client.inline_enrolment),
             purposes: integration.purposes.iter().copied().map(shapes::purpose).collect(),
             methods: shapes::methods(integration.methods),
             scopes: integration.scopes.iter().map(|scope| scope.name()).collect(),

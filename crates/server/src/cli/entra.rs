@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use clap::{Args, Subcommand};
 
+use super::Where;
+
 /// `entra`.
 #[derive(Debug, Subcommand)]
 pub enum Entra {
@@ -57,6 +59,15 @@ pub struct EntraDoctor {
     /// The issuer: the server's public_url and /entra
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8470/entra")]
     pub provider: String,
+    /// The client id that Entra was given; all of the server's if it runs here
+    #[arg(long, value_name = "ID")]
+    pub client_id: Option<String>,
+    /// The App ID that Entra was given, to be compared with the one that is registered here
+    #[arg(long, value_name = "GUID")]
+    pub app_id: Option<String>,
+    /// Settings and data of the server, if it runs here.
+    #[command(flatten)]
+    pub place: Where,
     /// Say what a code of Entra's means, such as AADSTS50161
     #[arg(long, value_name = "CODE")]
     pub code: Option<String>,
