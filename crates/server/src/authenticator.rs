@@ -1,6 +1,6 @@
 //! The web authenticator's place: a listener and an origin of its own, and how browsers come there.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -49,7 +49,7 @@ impl Site {
             Some(url) => url.clone(),
             None => format!("{}://{bound}", listener.scheme()).parse()?,
         };
-        if origin(&url) == origin(server) {
+        if Place::of(&url) == Place::of(server) {
             return Err(StartError::SharedOrigin(url));
         }
         let hosts = local.then(|| local_hosts(bound));
@@ -103,7 +103,7 @@ pub(crate) fn check(config: &Config) -> Vec<(&'static str, &'static str)> {
         }
         return found;
     };
-    let taken = |other: SocketAddr| listen == other && listen.port() != 0;
+    let taken = |other: SocketAddr| overlap(listen, other);
     if taken(config.listen) {
         let why = "must differ from `listen`: the authenticator needs an origin of its own, where no script \
                    of a sign-in page can reach its key";
@@ -113,7 +113,7 @@ pub(crate) fn check(config: &Config) -> Vec<(&'static str, &'static str)> {
         found.push((LISTEN, "must differ from `admin.listen`"));
     }
     match (&config.authenticator_url, &config.public_url) {
-        (Some(url), Some(public)) if origin(url) == origin(public) => {
+        (Some(url), Some(public)) if Place::of(url) == Place::of(public) => {
             let why = "must be another origin than `public_url`: no script of a sign-in page may reach the \
                        authenticator's key";
             found.push((URL, why));
@@ -131,11 +131,54 @@ pub(crate) fn check(config: &Config) -> Vec<(&'static str, &'static str)> {
     found
 }
 
-/// An origin as browsers write it: a scheme's own port is left out (RFC 6454 §6.2).
+/// Whether a browser that is sent to one may reach the other: `localhost` is any address of this machine.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let (a, b) = (one.ip().to_canonical(), other.ip().to_canonical());
+    let both = a == b || a.is_unspecified() || b.is_unspecified();
+    one.port() == other.port() && one.port() != 0 && (both || (a.is_loopback() && b.is_loopback()))
+}
+
+/// An origin as browsers write it: a scheme's own port is left out (RFC 6454 §6.2), and so is a path.
 fn origin(url: &ServerUrl) -> String {
-    let text = url.as_str();
-    let own_port = if text.starts_with("https:") { ":443" } else { ":80" };
-    text.strip_suffix(own_port).unwrap_or(text).to_owned()
+    let (scheme, _) = url.as_str().split_once("://").unwrap_or_default();
+    let own_port = if scheme == "https" { ":443" } else { ":80" };
+    let authority = url.authority();
+    format!("{scheme}://{}", authority.strip_suffix(own_port).unwrap_or(authority))
+}
+
+/// Where an address leads, however it is written. Browsers count `localhost`, `127.0.0.1` and `[::1]` as origins of
+/// their own, and a name with a dot at its end as another one; what answers there is the same.
+#[derive(Debug, PartialEq, Eq)]
+struct Place {
+    host: Host,
+    port: u16,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Host {
+    Loopback,
+    Address(IpAddr),
+    Name(String),
+}
+
+impl Place {
+    fn of(url: &ServerUrl) -> Self {
+        let own_port = if url.as_str().starts_with("https:") { 443 } else { 80 };
+        let authority = url.authority();
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => (host, port.parse().unwrap_or(own_port)),
+            _ => (authority, own_port),
+        };
+        let host = host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.');
+        let host = match host.parse::<IpAddr>().map(|address| address.to_canonical()) {
+            Ok(address) if address.is_loopback() => Host::Loopback,
+            Ok(address) => Host::Address(address),
+            // RFC 6761 §6.3
+            Err(_) if host == "localhost" || host.ends_with(".localhost") => Host::Loopback,
+            Err(_) => Host::Name(host.to_ascii_lowercase()),
+        };
+        Self { host, port }
+    }
 }
 
 #[cfg(test)]
@@ -148,6 +191,18 @@ mod tests {
             authenticator_url: url.map(|url| url.parse().unwrap()),
             public_url: public.map(|url| url.parse().unwrap()),
             ..Config::default()
+        }
+    }
+
+    #[test]
+    fn an_origin_is_written_as_browsers_do() {
+        for (url, written) in [
+            ("https://Auth.example.org:443/x", "https://auth.example.org"),
+            ("https://auth.example.org:8443", "https://auth.example.org:8443"),
+            ("http://[::1]:80", "http://[::1]"),
+            ("http://127.0.0.1:8472", "http://127.0.0.1:8472"),
+        ] {
+            assert_eq!(origin(&url.parse().unwrap()), written);
         }
     }
 
@@ -171,9 +226,37 @@ mod tests {
         blamed(&config("127.0.0.1:8472", None, public), &[LISTEN]);
         blamed(&config("127.0.0.1:8472", Some("https://auth.example.org"), public), &[]);
         blamed(&config("127.0.0.1:8472", Some("https://mfa.example.org:8443"), public), &[]);
-        for same in ["https://mfa.example.org", "https://MFA.example.org:443"] {
+        for same in [
+            "https://mfa.example.org",
+            "https://MFA.example.org:443",
+            "https://mfa.example.org.",
+            "https://mfa.example.org.:443/authenticator",
+        ] {
             blamed(&config("127.0.0.1:8472", Some(same), public), &[URL]);
         }
+        // one machine, whatever it is called
+        let local = Some("http://127.0.0.1:8470");
+        for same in [
+            "http://localhost:8470",
+            "http://LOCALHOST:8470/x",
+            "http://[::1]:8470",
+            "http://[0:0:0:0:0:0:0:1]:8470",
+            "http://127.0.0.2:8470",
+        ] {
+            blamed(&config("127.0.0.1:8472", Some(same), local), &[URL]);
+        }
+        blamed(
+            &config("127.0.0.1:8472", Some("http://localhost:80"), Some("http://[::1]")),
+            &[URL],
+        );
+        blamed(&config("127.0.0.1:8472", Some("http://localhost:8472"), local), &[]);
+        let address = Some("https://[2001:db8::1]");
+        blamed(&config("127.0.0.1:8472", Some("https://[2001:DB8:0::1]:443"), address), &[URL]);
+        blamed(&config("127.0.0.1:8472", Some("https://[2001:db8::2]"), address), &[]);
+        for same in ["[::1]:8470", "127.0.0.2:8470"] {
+            blamed(&config(same, None, None), &[LISTEN]);
+        }
+        blamed(&config("0.0.0.0:8470", Some("https://auth.example.org"), public), &[LISTEN]);
         let alone = Config { authenticator_listen: None, ..config("[::1]:1", public, None) };
         blamed(&alone, &[URL]);
     }
