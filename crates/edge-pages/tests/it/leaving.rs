@@ -201,10 +201,16 @@ async fn the_script_is_kept_for_ever_under_its_own_name() {
     let mut browser = world.browser();
     browser.get(&path).await.is_pending();
     browser.post(&format!("{path}/cancel"), "").await.leads_to(&path);
-    let page = browser.get(&path).await;
-    let (_, rest) = page.body.split_once("<script src=\"").expect("a script");
-    let script = browser.get(rest.split('"').next().expect("an address")).await;
-    assert_eq!(script.status, StatusCode::OK);
-    assert_eq!(script.headers["content-type"], "text/javascript; charset=utf-8");
-    assert!(script.body.len() <= 2048);
+    // the enrolment page has one of its own
+    for path in [path.as_str(), "/enrol"] {
+        let page = browser.get(path).await;
+        let (_, rest) = page.body.split_once("<script src=\"").expect("a script");
+        assert!(!rest.contains("<script"), "one: {path}");
+        let script = browser.get(rest.split('"').next().expect("an address")).await;
+        assert_eq!(script.status, StatusCode::OK);
+        assert_eq!(script.headers["content-type"], "text/javascript; charset=utf-8");
+        let kept = script.headers["cache-control"].to_str().expect("ASCII");
+        assert!(kept.contains("immutable"), "{kept}");
+        assert!(script.body.len() <= 2048, "{path}: {}", script.body.len());
+    }
 }
