@@ -28,7 +28,7 @@ use app::sign_ins::SignIns;
 use app::{App, Call};
 use axum::Router;
 use axum::extract::Request;
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use http_limits::{Problem, Quota, of_request, tell_quota};
 use tokio::sync::watch;
@@ -91,7 +91,7 @@ pub fn rest_router(state: Rest) -> Router {
     observe::describe();
     let (mut router, _) = openapi::router().split_for_parts();
     if state.quota.is_some() {
-        router = router.route_layer(from_fn_with_state(state.quota.clone(), tell_quota));
+        router = router.route_layer(from_fn(tell_quota));
     }
     let meters = Arc::<observe::Meters>::default();
     router.route_layer(from_fn_with_state(meters, observe::observe)).with_state(state)

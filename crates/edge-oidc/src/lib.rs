@@ -35,7 +35,7 @@ use std::sync::Arc;
 
 use app::sign_ins::SignIns;
 use axum::Router;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::from_fn;
 use axum::routing::{get, post};
 use bytes::Bytes;
 use http_limits::{Quota, tell_quota};
@@ -153,7 +153,7 @@ const JWKS: &str = "/oidc/jwks.json";
 /// The provider's routes. They expect [`http_limits::front`] in front of them, and the edge of hosted pages around
 /// them to render what they refuse.
 pub fn router(oidc: Oidc) -> Router {
-    Router::new()
+    let mut router = Router::new()
         .route("/.well-known/openid-configuration", get(discovery::document))
         .route("/.well-known/oauth-authorization-server", get(discovery::document))
         .route(JWKS, get(discovery::jwks))
@@ -162,7 +162,9 @@ pub fn router(oidc: Oidc) -> Router {
         .route(TOKEN, post(token::exchange))
         .route(BACKCHANNEL, post(ciba::ask))
         .route("/keycloak/{client}/ciba", post(keycloak::channel))
-        .route(USERINFO, get(userinfo::show).post(userinfo::show))
-        .route_layer(from_fn_with_state(oidc.0.quota.clone(), tell_quota))
-        .with_state(oidc)
+        .route(USERINFO, get(userinfo::show).post(userinfo::show));
+    if oidc.0.quota.is_some() {
+        router = router.route_layer(from_fn(tell_quota));
+    }
+    router.with_state(oidc)
 }

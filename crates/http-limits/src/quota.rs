@@ -8,7 +8,7 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::Response;
 use http::Extensions;
@@ -108,15 +108,8 @@ pub fn count_request(
     standing.refused.map_or(Ok(()), Err)
 }
 
-/// Tells callers where they stand, refused or not: a layer around whatever counts.
-pub async fn tell_quota(
-    State(quota): State<Option<Arc<Quota>>>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    if quota.is_none() {
-        return next.run(request).await;
-    }
+/// Tells callers where they stand, refused or not: a layer around whatever counts, where there is a quota.
+pub async fn tell_quota(mut request: Request, next: Next) -> Response {
     let counted = Counted::default();
     request.extensions_mut().insert(counted.clone());
     let mut response = next.run(request).await;
