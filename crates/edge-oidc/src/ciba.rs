@@ -17,6 +17,7 @@ use domain::challenge::Decided;
 use statement::ChallengeId;
 
 pub(crate) use self::ask::{ask, refusal};
+pub use self::follow::MAX_FOLLOWED;
 pub(crate) use self::follow::{Followed, Room, deliver};
 pub(crate) use self::poll::{Pace, collect, redeemed};
 pub(crate) use self::request::is_bearer;

@@ -86,8 +86,8 @@ pub(crate) async fn channel(
     let asked = asked(&headers, body).await?;
     let wanted = wanted(asked, &claims)?;
     let once = jwt::text(&claims, "jti").filter(|jti| !jti.is_empty()).ok_or(TOKEN)?;
-    // room first: whoever isn't followed would never be told
-    let room = oidc.0.followed.take().ok_or(app::Error::from(ports::StoreError::Overloaded))?;
+    // first: whoever isn't followed would never be told
+    let place = oidc.0.followed.take()?;
     if !oidc.first_use(&mut call, integration.id, once).await? {
         return Err(TOKEN);
     }
@@ -102,7 +102,7 @@ pub(crate) async fn channel(
     };
     tokio::spawn(async move {
         tell(&oidc, &followed).await;
-        drop(room);
+        drop(place);
     });
     Ok(StatusCode::CREATED.into_response())
 }

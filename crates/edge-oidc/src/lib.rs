@@ -43,6 +43,7 @@ use jsonwebtoken::jwk::Jwk;
 use ports::BoxFuture;
 use tokio::sync::watch;
 
+pub use ciba::MAX_FOLLOWED;
 pub use entra::{Entra, Fetch, router as entra_router};
 
 use crate::grants::Grants;
@@ -105,7 +106,8 @@ impl fmt::Debug for Oidc {
 
 impl Oidc {
     /// A provider that starts sign-ins in `sign_ins` and tells others by `outgoing`, until `stopping` turns true.
-    /// Its issuer is the server's address. What clients send themselves counts against `quota`, if there is one.
+    /// Its issuer is the server's address. What clients send themselves counts against `quota`, if there is one. The end
+    /// of at most `followed` requests is waited for at once, to be told; [`MAX_FOLLOWED`] is enough for most.
     #[must_use]
     pub fn new(
         app: Arc<app::App>,
@@ -113,6 +115,7 @@ impl Oidc {
         sign_ins: Arc<SignIns>,
         outgoing: Arc<dyn Outgoing>,
         quota: Option<Arc<Quota>>,
+        followed: usize,
         stopping: watch::Receiver<bool>,
     ) -> Self {
         Self(Arc::new(Inner {
@@ -122,7 +125,7 @@ impl Oidc {
             grants: Arc::new(Grants::new()),
             pushed: Pushed::new(),
             pace: ciba::Pace::new(),
-            followed: ciba::Room::new(),
+            followed: ciba::Room::new(followed),
             outgoing,
             realms: Published::new(),
             quota,

@@ -382,7 +382,8 @@ fn relying_parties(
     let documents = Arc::new(Documents::new().map_err(StartError::Trust)?);
     let given = || (Arc::clone(app), Arc::clone(calls), Arc::clone(sign_ins));
     let ((app, calls, shared), outgoing) = (given(), Arc::clone(&documents));
-    let oidc = Oidc::new(app, calls, shared, outgoing, quota, stopping.clone());
+    let oidc =
+        Oidc::new(app, calls, shared, outgoing, quota, edge_oidc::MAX_FOLLOWED, stopping.clone());
     let (app, calls, shared) = given();
     let entra = Entra::new(app, calls, shared, documents, secure);
     let oidc = edge_pages::dress(edge_oidc::router(oidc));

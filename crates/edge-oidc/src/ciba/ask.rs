@@ -28,12 +28,13 @@ pub(crate) async fn ask(
     let params = inner.as_ref().unwrap_or(&params);
     let mut wanted = request::read(&oidc, &call, (&client, registered), params)?;
     let ping = wanted.ping.take();
+    let place = ping.as_ref().map(|_| oidc.0.followed.take()).transpose()?;
     knows_code(&oidc, &client, &wanted).await?;
     let (request, created) = challenge(&oidc, &mut call, &client, wanted).await?;
-    if let Some((url, token)) = ping {
+    if let (Some((url, token)), Some(place)) = (ping, place) {
         let (id, private) = (client.integration.id, registered.allow_private);
         let followed = Followed { integration: id, request: request.copy(), url, private, token };
-        follow::ping(&oidc, followed);
+        follow::ping(&oidc, place, followed);
     }
     // only a replayed request is told of a challenge that is decided
     let number = created.number.ok_or(OAuthError::OURS)?;

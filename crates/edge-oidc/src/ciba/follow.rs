@@ -10,10 +10,11 @@ use statement::IntegrationId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Request;
+use crate::oauth::{Code, OAuthError};
 use crate::{Oidc, Post};
 
 /// How many requests are followed at once, a few hundred bytes each.
-const MOST: usize = 20_000;
+pub const MAX_FOLLOWED: usize = 20_000;
 /// How long to wait where too many wait for a change to be woken.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Waits before each try to tell. An approval is of use for a minute: what comes later is told to nobody.
@@ -24,13 +25,19 @@ pub(crate) const PAUSES: [Duration; 4] =
 pub(crate) struct Room(Arc<Semaphore>);
 
 impl Room {
-    pub(crate) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(MOST)))
+    pub(crate) fn new(most: usize) -> Self {
+        Self(Arc::new(Semaphore::new(most)))
     }
 
-    /// For one more.
-    pub(crate) fn take(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.0).try_acquire_owned().ok()
+    /// For one more. To be taken before anybody is asked: whoever isn't followed would never be told.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) fn take(&self) -> Result<OwnedSemaphorePermit, OAuthError> {
+        Arc::clone(&self.0).try_acquire_owned().map_err(|_| {
+            tracing::warn!("nobody is asked: too many requests are followed");
+            OAuthError::new(Code::TemporarilyUnavailable, "try again in a few seconds")
+        })
     }
 }
 
@@ -83,18 +90,14 @@ impl Followed {
 }
 
 /// Tells a client, once there is something, that it can fetch it: approved, declined or expired.
-pub(super) fn ping(oidc: &Oidc, followed: Followed) {
-    let Some(room) = oidc.0.followed.take() else {
-        tracing::warn!("a client isn't told of an end: too many requests are followed");
-        return;
-    };
+pub(super) fn ping(oidc: &Oidc, place: OwnedSemaphorePermit, followed: Followed) {
     let oidc = oidc.clone();
     tokio::spawn(async move {
         if followed.end(&oidc).await.is_some() {
             let body = serde_json::json!({"auth_req_id": followed.request.auth_req_id()});
             deliver(&oidc, &followed, &body.to_string()).await;
         }
-        drop(room);
+        drop(place);
     });
 }
 

@@ -111,6 +111,37 @@ async fn holds(world: &World, sent: &Form) -> bool {
     false
 }
 
+fn form(fields: &[(&str, &str)]) -> Form {
+    fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+/// Their phone rang, and the client was told of no end.
+#[tokio::test]
+async fn whoever_could_not_be_told_of_the_end_is_told_so_and_nobody_rings() {
+    let asks =
+        form(&[("scope", "openid"), ("login_hint", "alice"), ("client_notification_token", "abc")]);
+    let full = World::following(0).await;
+    let (id, secret) = &full.bell;
+    let refused = full.post_by(PATH, &asks, Some((id, secret))).await;
+    assert_eq!(refused.status(), 503);
+    assert_eq!(refused.headers()["retry-after"], "2");
+    let body = to_bytes(refused.into_body(), 64 * 1024).await.expect("a body");
+    let body: Value = serde_json::from_slice(&body).expect("JSON");
+    assert_eq!(body["error"], "temporarily_unavailable");
+    assert_eq!(full.created().await, 0);
+    // whoever polls takes no room
+    assert!(holds(&full, &form(&[("scope", "openid"), ("login_hint", "alice")])).await);
+
+    let one = World::following(1).await;
+    let (id, secret) = &one.bell;
+    let mut statuses = Vec::new();
+    for _ in 0..2 {
+        statuses.push(one.post_by(PATH, &asks, Some((id, secret))).await.status().as_u16());
+    }
+    assert_eq!(statuses, [200, 503], "the first one is still followed");
+    assert_eq!(one.created().await, 1);
+}
+
 #[test]
 fn nobody_is_asked_by_a_request_that_does_not_hold() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");

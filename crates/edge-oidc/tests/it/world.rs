@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use app::sign_ins::SignIns;
-use app::{Actor, App, Call, NewIntegration, Ports, Settings};
+use app::sign_ins::{Handle, Shown, SignIns};
+use app::{Actor, App, Call, NewIntegration, Ports, RequestContext, Settings};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair, KeySize};
 use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256};
@@ -18,7 +18,7 @@ use data_encoding::{BASE64, BASE64URL_NOPAD};
 use domain::audit::Event;
 use domain::challenge::Methods;
 use domain::directory::Scope;
-use domain::protocol::{CibaClient, Cloud, EntraClient, OidcClient, Protocol};
+use domain::protocol::{CibaClient, Cloud, EntraClient, OidcClient, Protocol, TokenAlgorithm};
 use edge_oidc::{Entra, Fetch, Oidc, Outgoing, Post};
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{Method, Request};
@@ -44,9 +44,15 @@ pub(crate) const DIRECTORY: &str = "11111111-2222-4333-8444-555555555555";
 pub(crate) const APP: &str = "66666666-7777-4888-9999-000000000000";
 pub(crate) const OBJECT: &str = "aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee";
 pub(crate) const KID: &str = "k1";
+/// Of a key that the directory's set lists for the tokens of private accounts alone.
+pub(crate) const CONSUMERS_KID: &str = "consumers";
+pub(crate) const CONSUMERS: &str = "9188040d-6c67-4c5b-b112-36a304b66dad";
 
 /// What the directory publishes.
-struct Published(Arc<KeyPair>);
+struct Published {
+    key: Arc<KeyPair>,
+    consumers: Arc<KeyPair>,
+}
 
 impl Fetch for Published {
     fn get(&self, url: String) -> BoxFuture<'_, Result<Bytes, String>> {
@@ -55,18 +61,25 @@ impl Fetch for Published {
         let found = if url == format!("{issuer}/.well-known/openid-configuration") {
             Ok(json!({"issuer": issuer, "jwks_uri": keys}))
         } else if url == keys {
-            let public = self.0.public_key();
-            let text = |number: &[u8]| Value::String(BASE64URL_NOPAD.encode(number));
-            Ok(json!({"keys": [{
-                "kty": "RSA", "use": "sig", "kid": KID, "issuer": issuer,
-                "n": text(public.modulus().big_endian_without_leading_zero()),
-                "e": text(public.exponent().big_endian_without_leading_zero()),
-            }]}))
+            let consumers = format!("{AUTHORITY}/{CONSUMERS}/v2.0");
+            Ok(json!({"keys": [
+                jwk(&self.key, KID, &issuer), jwk(&self.consumers, CONSUMERS_KID, &consumers),
+            ]}))
         } else {
             Err(format!("nothing is at {url}"))
         };
         Box::pin(async move { found.map(|document| document.to_string().into()) })
     }
+}
+
+fn jwk(key: &KeyPair, kid: &str, issuer: &str) -> Value {
+    let public = key.public_key();
+    let text = |number: &[u8]| Value::String(BASE64URL_NOPAD.encode(number));
+    json!({
+        "kty": "RSA", "use": "sig", "kid": kid, "issuer": issuer,
+        "n": text(public.modulus().big_endian_without_leading_zero()),
+        "e": text(public.exponent().big_endian_without_leading_zero()),
+    })
 }
 
 /// Nobody is told or asked anything: no client here wants it.
@@ -84,12 +97,20 @@ impl Outgoing for Nobody {
 
 pub(crate) struct World {
     router: Router,
+    app: Arc<App>,
+    call: Arc<dyn Fn() -> Call + Send + Sync>,
+    sign_ins: Arc<SignIns>,
+    /// The user's id.
+    user: String,
     /// Client ids.
     pub(crate) party: String,
     pub(crate) till: String,
     pub(crate) entra: String,
     till_secret: String,
+    /// Client id and secret of one that is told of ends.
+    pub(crate) bell: (String, String),
     pub(crate) key: Arc<KeyPair>,
+    pub(crate) consumers: Arc<KeyPair>,
     tenant: TenantId,
     clock: TestClock,
     store: Store,
@@ -98,6 +119,11 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn new() -> Self {
+        Self::following(edge_oidc::MAX_FOLLOWED).await
+    }
+
+    /// One that follows so many requests at once.
+    pub(crate) async fn following(most: usize) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let clock = TestClock::new();
         let store = Store::open(dir.path(), clock.reader(), MasterKey::from_bytes([7; 32]));
@@ -120,7 +146,10 @@ impl World {
             rng: Box::new(StdRng::seed_from_u64(seeds.fetch_add(1, Ordering::SeqCst))),
         });
         let made = app.upsert_user(&mut call(), &OPERATOR, tenant, USER).await;
-        made.expect("a user");
+        let user = made.expect("a user").0.user.id.to_string();
+        let vault = store.vault();
+        let key = vault.draw_token_key(TokenAlgorithm::Rs256, clock.now(), clock.now()).await;
+        vault.adopt_token_key(&key.expect("a key")).expect("a good key");
         let party = Protocol::Oidc(OidcClient {
             redirect_uris: vec![REDIRECT.to_owned()],
             ..OidcClient::default()
@@ -128,6 +157,11 @@ impl World {
         let (party, _) = register(&app, &mut call(), tenant, "wiki", party).await;
         let till = Protocol::Ciba(CibaClient::default());
         let (till, till_secret) = register(&app, &mut call(), tenant, "till", till).await;
+        let bell = Protocol::Ciba(CibaClient {
+            notification_url: Some("https://rp.example/told".to_owned()),
+            ..CibaClient::default()
+        });
+        let bell = register(&app, &mut call(), tenant, "bell", bell).await;
         let client = EntraClient {
             cloud: Cloud::Fake,
             directories: vec![DIRECTORY.to_owned()],
@@ -139,20 +173,40 @@ impl World {
             register(&app, &mut call(), tenant, "entra", Protocol::Entra(client)).await;
         let id = (tenant, entra.parse().expect("an id"));
         let subject = format!("{DIRECTORY}:{OBJECT}");
-        let user = UserRef::Name(USER.to_owned());
-        app.link_user(&call(), &OPERATOR, id, &subject, user).await.expect("a link");
+        let named = UserRef::Name(USER.to_owned());
+        app.link_user(&call(), &OPERATOR, id, &subject, named).await.expect("a link");
 
         let key = Arc::new(KeyPair::generate(KeySize::Rsa2048).expect("a key"));
+        let consumers = Arc::new(KeyPair::generate(KeySize::Rsa2048).expect("a key"));
         let sign_ins = Arc::new(SignIns::new());
         // never stops
         let (_, stopping) = tokio::sync::watch::channel(false);
         let (shared, made) = (Arc::clone(&app), Arc::clone(&call));
         let (own, nobody) = (Arc::clone(&sign_ins), Arc::new(Nobody));
-        let provider = Oidc::new(shared, made, own, nobody, None, stopping);
-        let published = Arc::new(Published(Arc::clone(&key)));
-        let method = Entra::new(app, call, sign_ins, published, true);
+        let provider = Oidc::new(shared, made, own, nobody, None, most, stopping);
+        let published =
+            Arc::new(Published { key: Arc::clone(&key), consumers: Arc::clone(&consumers) });
+        let (shared, made, own) = (Arc::clone(&app), Arc::clone(&call), Arc::clone(&sign_ins));
+        let method = Entra::new(shared, made, own, published, true);
         let router = edge_oidc::router(provider).merge(edge_oidc::entra_router(method));
-        Self { router, party, till, entra, till_secret, key, tenant, clock, store, _dir: dir }
+        Self {
+            router,
+            app,
+            call,
+            sign_ins,
+            user,
+            party,
+            till,
+            entra,
+            till_secret,
+            bell,
+            key,
+            consumers,
+            tenant,
+            clock,
+            store,
+            _dir: dir,
+        }
     }
 
     pub(crate) fn now_s(&self) -> u64 {
@@ -161,12 +215,23 @@ impl World {
 
     /// Sends a form, as a browser does, or as the CIBA client.
     pub(crate) async fn post(&self, path: &str, form: &Form, as_client: bool) -> Response {
+        let till = (self.till.as_str(), self.till_secret.as_str());
+        self.post_by(path, form, as_client.then_some(till)).await
+    }
+
+    /// Sends a form with a client's id and secret, if any.
+    pub(crate) async fn post_by(
+        &self,
+        path: &str,
+        form: &Form,
+        client: Option<(&str, &str)>,
+    ) -> Response {
         let mut request = Request::builder()
             .method(Method::POST)
             .uri(path)
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
-        if as_client {
-            let pair = format!("{}:{}", self.till, self.till_secret);
+        if let Some((id, secret)) = client {
+            let pair = format!("{id}:{secret}");
             let basic = format!("Basic {}", BASE64.encode(pair.as_bytes()));
             request = request.header(AUTHORIZATION, basic);
         }
@@ -195,6 +260,39 @@ impl World {
             limit: u32::MAX,
         };
         self.store.ledger().read(filter).await.expect("the store works").len()
+    }
+
+    /// An ID token of ours for a client, with some claims changed or (null) left out.
+    pub(crate) fn id_token(&self, client: &str, changed: Value) -> String {
+        let now = self.now_s();
+        let mut claims =
+            json!({"iss": URL, "aud": client, "sub": self.user, "iat": now, "exp": now + 300});
+        let Value::Object(changed) = changed else { panic!("an object") };
+        for (name, value) in changed {
+            match value {
+                Value::Null => drop(claims.as_object_mut().expect("one").remove(&name)),
+                value => claims[name] = value,
+            }
+        }
+        let claims = claims.to_string();
+        let signed = self.store.vault().sign_token(
+            TokenAlgorithm::Rs256,
+            self.clock.now(),
+            claims.as_bytes(),
+        );
+        signed.expect("a key")
+    }
+
+    /// The ways to pass that the page offers to which a browser was led.
+    pub(crate) async fn offered(&self, led: &Response) -> Methods {
+        let path = led.headers()["location"].to_str().expect("ASCII");
+        let handle = path.strip_prefix("/sign-in/").and_then(Handle::parse).expect("a page");
+        let sign_in = self.sign_ins.find(self.clock.now(), &handle).expect("a sign-in");
+        let context =
+            RequestContext { browser_session: "x".repeat(22), ..RequestContext::default() };
+        let shown = self.app.step_sign_in(&mut (self.call)(), &sign_in, &context).await;
+        let Shown::Waiting { asked, .. } = shown.expect("it steps") else { panic!("it waits") };
+        asked.methods
     }
 
     /// Signs what a JWT signs, with the directory's key.
