@@ -131,6 +131,10 @@ impl App {
                     return Ok(Shown::Enrolling { enrolling, seen });
                 }
                 Invitation::Used => self.ask(call, &caller, sign_in, context).await?,
+                // asked anew: another ticket may have brought an authenticator meanwhile
+                Invitation::Past if self.has_enrolled(&caller, sign_in).await? => {
+                    self.ask(call, &caller, sign_in, context).await?
+                }
                 Invitation::Past => Stage::Over(End::NotEnrolled, None),
             };
         }
@@ -164,6 +168,13 @@ impl App {
         }
         let fresh = !sign_in.left.load(Ordering::SeqCst);
         Ok(Shown::Over { end: end.clone(), form: form.clone(), device_cookie, fresh })
+    }
+
+    /// Whether who was to make a first authenticator has one by now.
+    async fn has_enrolled(&self, caller: &Caller, sign_in: &SignIn) -> Result<bool, Error> {
+        let Whom::Enrol(user) = &sign_in.start.whom else { return Ok(false) };
+        let record = self.directory.user(caller.tenant(), user.clone()).await?;
+        Ok(record.is_some_and(|record| record.is_enrolled()))
     }
 
     async fn ask(
@@ -282,10 +293,15 @@ impl App {
     /// # Errors
     /// [`Error::NotFound`] if its integration is gone, [`Error::Store`].
     pub async fn cancel_sign_in(&self, call: &mut Call, sign_in: &SignIn) -> Result<(), Error> {
-        if let Stage::Enrolling(invited) = &*sign_in.stage.lock().await {
-            return self.uninvite(invited).await;
+        let mut stage = sign_in.stage.lock().await;
+        if let Stage::Enrolling(invited) = &*stage {
+            self.uninvite(invited).await?;
+            // whoever cancels is asked nothing more, whatever came of other tickets
+            *stage = Stage::Over(End::NotEnrolled, None);
+            return Ok(());
         }
         if let Some(asked) = sign_in.asked().await {
+        drop(stage);
             let caller = self.page_caller(sign_in.start.integration).await?;
             self.cancel_challenge(call, &caller, asked.id).await?;
         }

@@ -262,6 +262,38 @@ async fn recovery_codes_that_were_there_leave_nobody_new() {
     assert_eq!(directory.tickets().await, before);
 }
 
+/// They were told that they had none.
+#[tokio::test]
+async fn whoever_was_enrolled_by_another_ticket_meanwhile_is_asked() {
+    let directory = Directory::lets_bob_enrol("entra-enrol-meanwhile").await;
+    let (mut bob, page) = directory.bob().await;
+    assert!(page.text.contains("data-state=\"enrolling\""), "{}", page.text);
+    let ticket = link(&page);
+    // an administrator gives one too, which is used
+    let mut phone = Phone::connect(directory.world.enrolled(BOB).await).await.unwrap();
+    bob.types = Some("000000");
+    let late = Client::new("tests").enrol(ticket, "bob's phone", Vec::new(), &mut bob).await;
+    assert!(late.is_err());
+    let page = bob.page().await;
+    let number = page.waits();
+    let card = phone.prompt().await.unwrap();
+    let outcome = phone.answer(card.challenge, Choice::approve(&number)).await.unwrap();
+    assert_eq!(outcome, AnswerOutcome::Settled(Decision::Approved));
+    let verdict = directory.fake.judge(&bob.page().await.leads_back().fields).await;
+    assert!(verdict.ok, "{verdict:?}");
+
+    // who cancels is asked nothing, whatever came of other tickets
+    let reset = ["factor", "reset", "--user", BOB, "--reason", "lost"];
+    directory.world.server.admin(&reset).await.unwrap();
+    let asked = directory.created().await;
+    let (mut bob, page) = directory.bob().await;
+    assert!(page.text.contains("data-state=\"enrolling\""), "{}", page.text);
+    directory.world.enrolled(BOB).await;
+    let page = bob.press("cancel").await;
+    directory.sends_to_an_administrator(&bob, &page);
+    assert_eq!(directory.created().await, asked);
+}
+
 #[tokio::test]
 async fn nobody_enrols_unless_it_was_allowed() {
     let directory = Directory::new("entra-enrol-off").await;
