@@ -76,6 +76,8 @@ pub enum Whom {
     Enrol(UserRef),
     /// Somebody who was proven to be nobody that is known here. Nothing is created for them.
     NotEnrolled,
+    /// A user who was proven, and has set up nothing by which whoever asks would let them pass. Nothing is created.
+    Unable,
     /// Nobody said who: the page asks. Whoever answers can name anybody, so nobody is rung.
     Unnamed,
 }
@@ -154,6 +156,8 @@ pub enum End {
     Refused(Decision),
     /// There is nobody to ask, and whoever asks may know.
     NotEnrolled,
+    /// There is somebody, who can answer by nothing that is taken; whoever asks may know.
+    Unable,
 }
 
 /// Who passed, and how.

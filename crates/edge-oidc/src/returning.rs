@@ -78,6 +78,7 @@ pub(crate) const fn about(end: &End) -> &'static str {
         End::Elsewhere => "the approval was used by another tab",
         End::Lapsed => "the approval has lapsed",
         End::NotEnrolled => "the user has no authenticator",
+        End::Unable => "the user has set up nothing that is taken here",
         End::Refused(decision) => match decision {
             Decision::Approved | Decision::Cancelled => "the person cancelled",
             Decision::Denied => "the person declined",

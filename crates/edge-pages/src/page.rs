@@ -4,7 +4,7 @@ use app::Error;
 use app::sign_ins::{End, EnrolStep, Enrolling, ReturnForm, ReturnMethod};
 use askama::Template;
 use axum::response::{Html, IntoResponse, Response};
-use domain::challenge::{Decision, Proof};
+use domain::challenge::{Decision, Method, Methods, Proof};
 use domain::number::Number;
 use domain::receipt;
 use http::header::{CONTENT_SECURITY_POLICY, RETRY_AFTER};
@@ -103,6 +103,8 @@ pub(crate) struct Code<'a> {
     pub(crate) path: &'a str,
     pub(crate) number: &'a str,
     pub(crate) seen: &'a str,
+    /// The kinds of code that are taken.
+    pub(crate) methods: Methods,
     pub(crate) rejected: bool,
 }
 
@@ -199,6 +201,7 @@ impl Over<'_> {
             End::NotEnrolled => {
                 ("not_enrolled", Tone::Stop, "not_enrolled.heading", "not_enrolled.text")
             }
+            End::Unable => ("unable", Tone::Stop, "unable.heading", "unable.text"),
             End::Refused(decision) => match decision {
                 // an approval isn't a refusal; say the least
                 Decision::Approved | Decision::Cancelled => {
@@ -235,9 +238,12 @@ impl Over<'_> {
     fn passed(&self) -> Option<Passed> {
         match self.end {
             End::SignedIn(passed) => Some(Passed::by(self.t, passed.proof, passed.acr)),
-            End::Approved | End::Elsewhere | End::Lapsed | End::Refused(_) | End::NotEnrolled => {
-                None
-            }
+            End::Approved
+            | End::Elsewhere
+            | End::Lapsed
+            | End::Refused(_)
+            | End::NotEnrolled
+            | End::Unable => None,
         }
     }
 
@@ -258,7 +264,7 @@ impl Over<'_> {
                 | Decision::Reported => true,
                 Decision::Mismatch | Decision::Expired | Decision::Superseded => false,
             },
-            End::Elsewhere | End::Lapsed | End::NotEnrolled => false,
+            End::Elsewhere | End::Lapsed | End::NotEnrolled | End::Unable => false,
         }
     }
 }
@@ -306,6 +312,17 @@ fn about(t: Language, ms: u128) -> String {
 }
 
 impl Code<'_> {
+    /// Names no code that would be refused.
+    fn label(&self) -> &'static str {
+        let (totp, recovery) =
+            (self.methods.has(Method::Totp), self.methods.has(Method::RecoveryCode));
+        self.t.say(match (totp, recovery) {
+            (true, false) => "code.label.totp",
+            (false, true) => "code.label.recovery",
+            _ => "code.label",
+        })
+    }
+
     fn spelled(&self) -> String {
         spelled(self.number)
     }

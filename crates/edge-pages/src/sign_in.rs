@@ -169,6 +169,7 @@ async fn code_page(
                 path: &visitor.path,
                 number: asked.number.as_str(),
                 seen: &asked.seen(),
+                methods: asked.methods,
                 rejected,
             })?;
             if rejected {

@@ -200,6 +200,7 @@ impl App {
             }
             Whom::Unnamed => (UserRef::Name(sign_in.called()), None),
             Whom::NotEnrolled => return Ok(Stage::Over(End::NotEnrolled, None)),
+            Whom::Unable => return Ok(Stage::Over(End::Unable, None)),
         };
         // where nobody vouches for a first factor, a time of their own would tell that somebody exists
         let ttl = match first_factor {
@@ -300,8 +301,8 @@ impl App {
             *stage = Stage::Over(End::NotEnrolled, None);
             return Ok(());
         }
-        if let Some(asked) = sign_in.asked().await {
         drop(stage);
+        if let Some(asked) = sign_in.asked().await {
             let caller = self.page_caller(sign_in.start.integration).await?;
             self.cancel_challenge(call, &caller, asked.id).await?;
         }
@@ -327,7 +328,10 @@ impl SignIn {
         let mut stage = self.stage.lock().await;
         match &*stage {
             _ if self.given => {}
-            Stage::Over(End::Elsewhere | End::Lapsed | End::Refused(_) | End::NotEnrolled, _) => {
+            Stage::Over(
+                End::Elsewhere | End::Lapsed | End::Refused(_) | End::NotEnrolled | End::Unable,
+                _,
+            ) => {
                 *stage = Stage::Fresh;
                 self.left.store(false, Ordering::SeqCst);
                 // it may have been the wrong name

@@ -8,6 +8,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use data_encoding::BASE64URL_NOPAD;
+use domain::challenge::Methods;
 use domain::directory::Integration;
 use domain::protocol::{EntraClient, Protocol};
 use http::header::{COOKIE, SET_COOKIE};
@@ -111,12 +112,11 @@ async fn start(
         return Err(denied("the hint was used before, and its sign-in is over".to_owned()));
     }
     let asked = Asked::read(params.get("claims")).map_err(|why| denied(why.to_owned()))?;
-    let whom = whom(entra, &sender, &hint).await.map_err(unavailable)?;
-    let Some(methods) =
-        Some(asked.methods.and(sender.integration.methods)).filter(|m| !m.is_empty())
-    else {
+    let methods = asked.methods.and(sender.integration.methods);
+    if methods.is_empty() {
         return Err(denied("no way to pass that satisfies is allowed here".to_owned()));
-    };
+    }
+    let whom = whom(entra, &sender, &hint, methods).await.map_err(unavailable)?;
     let returning = Returning {
         app: Arc::clone(&entra.0.app),
         issuer: entra.issuer(),
@@ -225,23 +225,34 @@ async fn first_use(
     Ok(FirstUse { ours: by == cookie, fresh: first == mine })
 }
 
-/// The user whom the hint's person is. The hint has proven them, so whether they are enrolled is no secret.
-async fn whom(entra: &Entra, sender: &Sender, hint: &Hint) -> Result<Whom, app::Error> {
+/// The user whom the hint's person is, to be asked by `methods`. The hint has proven them, so whether they are enrolled
+/// is no secret.
+async fn whom(
+    entra: &Entra,
+    sender: &Sender,
+    hint: &Hint,
+    methods: Methods,
+) -> Result<Whom, app::Error> {
     let integration = &sender.integration;
     let Some(user) = entra.0.app.linked(integration.id, &hint.subject()).await? else {
         tracing::info!(subject = hint.subject(), "a person from Entra is linked to no user");
         return Ok(Whom::NotEnrolled);
     };
     let user = UserRef::Id(user);
-    let enrolled = match entra.0.app.user(integration.tenant, user.clone()).await {
-        Ok(view) => Some(view.enrolled),
-        Err(app::Error::NotFound) => None,
+    let view = match entra.0.app.user(integration.tenant, user.clone()).await {
+        Ok(view) => view,
+        Err(app::Error::NotFound) => return Ok(Whom::NotEnrolled),
         Err(error) => return Err(error),
     };
-    Ok(match enrolled {
-        Some(true) => Whom::User(user),
-        Some(false) if sender.client.inline_enrolment => Whom::Enrol(user),
-        Some(false) | None => Whom::NotEnrolled,
+    Ok(match view.enrolled {
+        // no first authenticator for somebody who has something to lose: recovery codes, or a locked factor
+        true if view.methods.and(methods).is_empty() => {
+            tracing::info!(user = %view.user.id, "a person from Entra has nothing that Entra takes");
+            Whom::Unable
+        }
+        true => Whom::User(user),
+        false if sender.client.inline_enrolment => Whom::Enrol(user),
+        false => Whom::NotEnrolled,
     })
 }
 

@@ -49,6 +49,7 @@ impl Return for Asker {
                 End::Lapsed => "lapsed".to_owned(),
                 End::Refused(decision) => decision.name().to_owned(),
                 End::NotEnrolled => "not_enrolled".to_owned(),
+                End::Unable => "unable".to_owned(),
             };
             let state = ("state".to_owned(), "\"><b>&".to_owned());
             Ok(ReturnForm {
@@ -184,13 +185,15 @@ async fn every_other_end_leads_back_too_and_where_a_new_try_helps_it_is_offered(
 }
 
 #[tokio::test]
-async fn nobody_is_created_or_asked_for_somebody_who_is_not_enrolled() {
+async fn nobody_is_created_or_asked_for_somebody_who_cannot_answer() {
     let world = World::new().await;
-    let path = start(&world, Whom::NotEnrolled, Asker::new(ReturnMethod::Post, 0));
-    let mut browser = world.browser();
-    let page = browser.get(&path).await;
-    leads_back(&page, "0 not_enrolled", false);
-    assert_eq!(page.state(), Some("not_enrolled"));
+    for (whom, state) in [(Whom::NotEnrolled, "not_enrolled"), (Whom::Unable, "unable")] {
+        let path = start(&world, whom, Asker::new(ReturnMethod::Post, 0));
+        let mut browser = world.browser();
+        let page = browser.get(&path).await;
+        leads_back(&page, &format!("0 {state}"), false);
+        assert_eq!(page.state(), Some(state));
+    }
     assert_eq!(world.count(Event::ChallengeCreated).await, 0);
 }
 

@@ -262,6 +262,35 @@ async fn recovery_codes_that_were_there_leave_nobody_new() {
     assert_eq!(directory.tickets().await, before);
 }
 
+/// Their page showed a number that no device could be given, and a field for codes that took none of theirs.
+#[tokio::test]
+async fn recovery_codes_alone_answer_nothing_that_entra_takes() {
+    let directory = Directory::lets_bob_enrol("entra-enrol-recovery").await;
+    let codes = ["factor", "create", "--user", BOB, "--type", "recovery_code"];
+    directory.world.server.admin(&codes).await.unwrap();
+    let before = directory.tickets().await;
+    let (mut bob, page) = directory.bob().await;
+    for page in [page, bob.page().await, bob.press("retry").await] {
+        assert!(page.text.contains("data-state=\"unable\""), "{}", page.text);
+        assert!(page.text.contains("Nothing to answer with") && page.number().is_none());
+        assert!(!page.text.contains("data-leave"), "the person reads it first");
+        directory.is_told(&page.leads_back(), "access_denied", Some(&bob.state));
+    }
+    assert_eq!(directory.tickets().await, before, "who has had a factor is no newcomer");
+    assert_eq!(directory.created().await, 0);
+}
+
+#[tokio::test]
+async fn nobody_is_asked_for_a_code_that_entra_does_not_know() {
+    let directory = Directory::linked("entra-code-page").await;
+    let mut browser = directory.browser();
+    let page = directory.post(&mut browser, &directory.fields(&[])).await;
+    page.waits();
+    let code = browser.open(&format!("{}/code", page.path)).await;
+    assert!(code.text.contains("Code from your authenticator<"), "{}", code.text);
+    assert!(!code.text.contains("recovery"), "{}", code.text);
+}
+
 /// They were told that they had none.
 #[tokio::test]
 async fn whoever_was_enrolled_by_another_ticket_meanwhile_is_asked() {
