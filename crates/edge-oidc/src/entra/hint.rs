@@ -84,8 +84,15 @@ impl Hint {
         let wrong = BadHint::Wrong;
         let audience = jwt::text(claims, "aud").ok_or(wrong("aud isn't one text"))?;
         let other = client.other_audience.as_deref();
-        if audience != client.app_id && Some(audience) != other {
-            return Err(wrong("aud isn't the application"));
+        match audience {
+            // Microsoft's pages contradict each other: what a real directory writes is worth knowing
+            _ if audience == client.app_id => tracing::debug!("a hint is made out to app_id"),
+            _ if Some(audience) == other => tracing::debug!("a hint is made out to other_audience"),
+            _ => {
+                // the directory's signature holds, so it is no text of just anybody's
+                tracing::info!(audience, "a hint is made out to another application");
+                return Err(wrong("aud isn't the application"));
+            }
         }
         if jwt::text(claims, "ver").is_some_and(|ver| ver != "2.0") {
             return Err(wrong("ver isn't 2.0"));
