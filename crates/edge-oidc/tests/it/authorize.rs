@@ -6,44 +6,28 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use crate::changes::{Form, changed, changes, corpus, is_plain, one, runner};
+use crate::words::words;
 use crate::world::{Goes, REDIRECT, URL, World};
 
 const CORPUS: &str = include_str!("corpus/authorize.txt");
 const PATH: &str = "/oidc/authorize";
 /// What means something to the endpoint.
-const WORDS: &[&str] = &[
-    "",
-    " ",
-    "client_id",
-    "redirect_uri",
-    "response_type",
-    "response_mode",
-    "scope",
-    "state",
-    "nonce",
+const WORDS: &[&str] = words![
     "code_challenge",
     "code_challenge_method",
     "login_hint",
-    "id_token_hint",
     "prompt",
     "max_age",
     "acr_values",
-    "claims",
     "request",
     "request_uri",
     "registration",
-    "ui_locales",
-    "code",
     "token",
-    "id_token",
     "code id_token",
-    "openid",
     "profile",
     "S256",
     "plain",
-    "query",
     "fragment",
-    "form_post",
     "form_post.jwt",
     "none",
     "login",
@@ -55,23 +39,15 @@ const WORDS: &[&str] = &[
     "//rp.example",
     "https://rp.example/cb?app=1#",
     "https://rp.example/cb?app=1%00",
-    "https://evil.example/",
     "javascript:alert(1)",
-    "\r\nLocation: https://evil.example",
-    "\0",
     "\u{202e}",
     "-1",
     "99999999999",
-    "{}",
-    "[]",
-    "{\"id_token\":[]}",
     "{\"id_token\":{\"acr\":{\"essential\":true,\"values\":[]}}}",
-    "eyJhbGciOiJub25lIn0.e30.",
     "a.b.c",
     "urn:ietf:params:oauth:request_uri:x",
     "urn:countersign:acr:totp",
     "de",
-    "\"><script>",
 ];
 /// The errors that an authorization response may have.
 const ERRORS: [&str; 11] = [

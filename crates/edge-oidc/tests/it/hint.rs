@@ -11,51 +11,29 @@ use proptest::sample::{Index, select};
 use serde_json::{Value, json};
 
 use crate::changes::{Change, Form, changed, changes, corpus, is_plain, one, runner, text};
-use crate::world::{APP, AUTHORITY, DIRECTORY, Goes, KID, OBJECT, World, sign};
+use crate::words::words;
+use crate::world::{
+    APP, AUTHORITY, CONSUMERS, CONSUMERS_KID, DIRECTORY, Goes, KID, OBJECT, World, sign,
+};
 
 const CORPUS: &str = include_str!("corpus/entra.txt");
 const HINTS: &str = include_str!("corpus/hint.txt");
 const PATH: &str = "/entra/authorize";
 const ANSWERS: &str = "http://127.0.0.1:1/common/federation/externalauthprovider";
 /// What means something in the form or in the hint.
-const WORDS: &[&str] = &[
-    "",
-    " ",
-    "client_id",
-    "redirect_uri",
-    "response_type",
-    "response_mode",
-    "scope",
-    "state",
-    "nonce",
-    "id_token_hint",
-    "claims",
+const WORDS: &[&str] = words![
     "client-request-id",
-    "ui_locales",
-    "id_token",
     "Id_token",
-    "code",
-    "form_post",
-    "query",
-    "openid",
     "openid profile",
-    "https://evil.example/",
     "http://127.0.0.1:1/common/federation/externalauthprovider/",
     "https://127.0.0.1:1/common/federation/externalauthprovider",
-    "[]",
     "7",
-    "{}",
     "null",
-    "{\"id_token\":[]}",
     "{\"id_token\":{\"acr\":{\"values\":[\"inherence\"]}}}",
     "{\"id_token\":{\"amr\":{\"values\":[\"otp\"]}}}",
-    "eyJhbGciOiJub25lIn0.e30.",
     ".",
     "..",
     "=",
-    "\0",
-    "\r\nLocation: https://evil.example",
-    "\"><script>",
     // of the hint
     "iss",
     "sub",
@@ -108,6 +86,8 @@ enum Forge {
 enum By {
     TheKey,
     AnotherKey,
+    /// One that is published for the tokens of private accounts alone.
+    ConsumersKey,
     /// The published key, taken for a shared secret.
     PublicKey,
     Nothing,
@@ -135,7 +115,8 @@ fn name() -> impl Strategy<Value = String> {
 }
 
 fn forge() -> impl Strategy<Value = Forge> {
-    let by = select(&[By::TheKey, By::AnotherKey, By::PublicKey, By::Nothing][..]);
+    let by =
+        select(&[By::TheKey, By::AnotherKey, By::ConsumersKey, By::PublicKey, By::Nothing][..]);
     prop_oneof![
         6 => (any::<bool>(), name(), value()).prop_map(|(head, name, value)| Forge::Member(head, name, value)),
         2 => (any::<bool>(), name()).prop_map(|(head, name)| Forge::Gone(head, name)),
@@ -183,6 +164,7 @@ impl Bench {
         match by {
             By::TheKey => self.world.sign(signed),
             By::AnotherKey => sign(&self.other, signed),
+            By::ConsumersKey => sign(&self.world.consumers, signed),
             By::PublicKey => {
                 let key = hmac::Key::new(hmac::HMAC_SHA256, self.world.key.public_key().as_ref());
                 hmac::sign(&key, signed.as_bytes()).as_ref().to_vec()
@@ -262,35 +244,79 @@ impl Bench {
     }
 }
 
+impl Bench {
+    async fn new() -> Self {
+        let other = KeyPair::generate(KeySize::Rsa2048).expect("a key");
+        Self { world: World::new().await, other, count: Cell::new(0) }
+    }
+
+    /// The forms of the corpus, and the claims of its hints; the first ones are good.
+    fn corpus(&self) -> (Vec<Form>, Vec<Value>) {
+        let forms = corpus(CORPUS, &[("{client}", &self.world.entra), ("{answers}", ANSWERS)]);
+        let fill = |line: &str| {
+            let parts = [
+                ("{directory}", DIRECTORY),
+                ("{authority}", AUTHORITY),
+                ("{app}", APP),
+                ("{object}", OBJECT),
+            ];
+            parts.iter().fold(line.to_owned(), |line, (from, to)| line.replace(from, to))
+        };
+        let claims = |line: &str| serde_json::from_str(&fill(line)).expect("claims, as JSON");
+        (forms, HINTS.lines().map(claims).collect())
+    }
+
+    /// A form with a hint in it.
+    fn filled(&self, form: &Form, claims: &Value, forged: &[Forge]) -> Form {
+        let hint = self.hint(claims, forged);
+        let nonce = self.count.get().to_string();
+        let fresh = |(name, value): &(String, String)| {
+            (name.clone(), value.replace("{hint}", &hint).replace("{nonce}", &nonce))
+        };
+        form.iter().map(fresh).collect()
+    }
+}
+
+#[tokio::test]
+async fn no_key_but_the_directorys_own_makes_a_hint_and_none_is_a_secret() {
+    let bench = Bench::new().await;
+    let (forms, hints) = bench.corpus();
+    let head = |name: &str, value: &str| Forge::Member(true, name.to_owned(), json!(value));
+    let claim = |name: &str, value: String| Forge::Member(false, name.to_owned(), json!(value));
+    let consumers = || vec![head("kid", CONSUMERS_KID), Forge::Signed(By::ConsumersKey)];
+    let of_consumers =
+        [claim("tid", CONSUMERS.to_owned()), claim("iss", format!("{AUTHORITY}/{CONSUMERS}/v2.0"))];
+    let bad = [
+        // a key for private accounts, on a hint of the directory; and on one of theirs
+        consumers(),
+        consumers().into_iter().chain(of_consumers.clone()).collect(),
+        of_consumers.to_vec(),
+        vec![Forge::Signed(By::ConsumersKey)],
+        // the public key as a shared secret (RFC 8725 §2.1)
+        vec![head("alg", "HS256"), Forge::Signed(By::PublicKey)],
+        vec![Forge::Signed(By::PublicKey)],
+        vec![head("alg", "none"), Forge::Signed(By::Nothing)],
+    ];
+    for forged in &bad {
+        let form = bench.filled(&forms[0], &hints[0], forged);
+        let response = bench.world.post(PATH, &form, false).await;
+        let Goes::By(action, fields) = Goes::of(&response) else { panic!("{forged:?}") };
+        assert_eq!((action.as_str(), one(&fields, "error")), (ANSWERS, Some("access_denied")));
+        assert_eq!(one(&fields, "id_token"), None);
+    }
+    let good = bench.filled(&forms[0], &hints[0], &[]);
+    assert!(bench.holds(&good).await, "the same without");
+    assert_eq!(bench.world.created().await, 0);
+}
+
 #[test]
 fn only_a_hint_of_the_directory_leads_to_a_sign_in() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let world = runtime.block_on(World::new());
-    let other = KeyPair::generate(KeySize::Rsa2048).expect("a key");
-    let bench = Bench { world, other, count: Cell::new(0) };
-    let forms = corpus(CORPUS, &[("{client}", &bench.world.entra), ("{answers}", ANSWERS)]);
-    let fill = |line: &str| {
-        let parts = [
-            ("{directory}", DIRECTORY),
-            ("{authority}", AUTHORITY),
-            ("{app}", APP),
-            ("{object}", OBJECT),
-        ];
-        parts.iter().fold(line.to_owned(), |line, (from, to)| line.replace(from, to))
-    };
-    let hints: Vec<Value> = HINTS
-        .lines()
-        .map(|line| serde_json::from_str(&fill(line)).expect("claims, as JSON"))
-        .collect();
+    let bench = runtime.block_on(Bench::new());
+    let (forms, hints) = bench.corpus();
     let signed_in = Cell::new(0);
     let tries = |form: &Form, claims: &Value, forged: &[Forge], changes: &[Change]| {
-        let hint = bench.hint(claims, forged);
-        let fresh = |(name, value): &(String, String)| {
-            let value =
-                value.replace("{hint}", &hint).replace("{nonce}", &bench.count.get().to_string());
-            (name.clone(), value)
-        };
-        let form: Form = form.iter().map(fresh).collect();
+        let form = bench.filled(form, claims, forged);
         let leads = runtime.block_on(bench.holds(&changed(&form, changes)));
         signed_in.set(signed_in.get() + u32::from(leads));
         leads

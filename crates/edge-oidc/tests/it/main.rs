@@ -7,4 +7,6 @@ mod authorize;
 mod changes;
 mod ciba;
 mod hint;
+mod id_tokens;
+mod words;
 mod world;
