@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use server::demo::phone::Phone;
 
 use super::listener::Listener;
-use crate::oidc::client::{USER, jwks, now_s, refused};
+use crate::oidc::client::{USER, forged, jwks, now_s, refused};
 use crate::rest::Reply;
 use crate::world::World;
 
@@ -170,6 +170,10 @@ async fn a_token_that_is_not_the_realms_for_this_asks_nobody() {
     let own = std::mem::replace(&mut realm.key, stranger);
     bad.push(realm.token(json!({})));
     realm.key = own;
+    let good = json!({
+        "iss": realm.issuer, "aud": realm.issuer, "exp": now + 120, "typ": "Bearer", "jti": "forged",
+    });
+    bad.extend(forged(&realm.key, "", &good).into_iter().map(|(_, token)| token));
     for token in &bad {
         refused(&realm.post(token, &asked("123456")).await, 401, "invalid_token");
     }

@@ -1,6 +1,5 @@
 //! What is wrong with a request, and which error says so. Nobody rings, nothing is created.
 
-use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Value, json};
 
 use super::client::{ASK, GRANT, fields};
@@ -223,22 +222,9 @@ async fn a_signed_request_that_does_not_hold_is_refused() {
         refused(&reply, 400, error);
     }
     let good = party.ciba_object(json!({}));
-    let signed = party.sign(&good);
-    let (signed, _) = signed.rsplit_once('.').unwrap();
-    let none = BASE64URL_NOPAD.encode(br#"{"alg":"none"}"#);
-    let payload = signed.split_once('.').unwrap().1;
-    let secret = jsonwebtoken::EncodingKey::from_secret(party.secret.as_bytes());
-    let hs256 = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::HS256);
-    let stranger = statement::SigningKey::generate_p256_pkcs8().unwrap();
-    let stranger = jsonwebtoken::EncodingKey::from_ec_der(&stranger);
-    let es256 = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::ES256);
-    for object in [
-        format!("{signed}."),
-        format!("{none}.{payload}."),
-        jsonwebtoken::encode(&hs256, &good, &secret).unwrap(),
-        jsonwebtoken::encode(&es256, &good, &stranger).unwrap(),
-    ] {
+    for (what, object) in party.forged(&good) {
         let reply = party.post(ASK, &[("request", &object)], true).await;
+        assert_eq!(reply.status, 400, "{what}");
         refused(&reply, 400, "invalid_request");
     }
     nobody_asked(&party).await;
@@ -260,13 +246,21 @@ async fn an_assertion_for_each_of_our_names_proves_the_client_once() {
         ];
         party.post(ASK, &[&fields(&[]), &proof[..]].concat(), false).await
     };
-    refused(
-        &send(&assertion("https://other.example".to_owned(), "0")).await,
-        401,
-        "invalid_client",
-    );
-    nobody_asked(&party).await;
     let issuer = party.issuer();
+    for other in
+        ["https://other.example".to_owned(), format!("{issuer}/entra"), format!("{issuer}/")]
+    {
+        refused(&send(&assertion(other, "0")).await, 401, "invalid_client");
+    }
+    let claims = json!({
+        "iss": party.id, "sub": party.id, "aud": issuer, "exp": now + 60, "iat": now, "jti": "0",
+    });
+    for (what, forged) in party.forged(&claims) {
+        let reply = send(&forged).await;
+        assert_eq!(reply.status, 401, "{what}");
+        refused(&reply, 401, "invalid_client");
+    }
+    nobody_asked(&party).await;
     let names = [issuer.to_owned(), format!("{issuer}/oidc/token"), format!("{issuer}{ASK}")];
     for (nth, aud) in names.into_iter().enumerate() {
         let assertion = assertion(aud, &format!("jti {nth}"));

@@ -183,12 +183,50 @@ impl Party {
         jsonwebtoken::decode::<Value>(token, &key, &validation).unwrap().claims
     }
 
+    /// JWTs that the client didn't sign.
+    pub(crate) fn forged(&self, claims: &Value) -> Vec<(&'static str, String)> {
+        forged(&self.key, &self.secret, claims)
+    }
+
     /// A JWT that the client signs.
     pub(crate) fn sign(&self, claims: &Value) -> String {
         let mut header = Header::new(Algorithm::ES256);
         header.kid = Some("1".to_owned());
         jsonwebtoken::encode(&header, claims, &EncodingKey::from_ec_der(&self.key)).unwrap()
     }
+}
+
+/// JWTs of `claims` that no key of `key`'s owner signed, for whoever knows the owner's public half and `secret`.
+pub(crate) fn forged(key: &[u8], secret: &str, claims: &Value) -> Vec<(&'static str, String)> {
+    let part = |value: &Value| BASE64URL_NOPAD.encode(value.to_string().as_bytes());
+    let with_secret = |secret: &[u8]| {
+        let mut header = Header::new(Algorithm::HS256);
+        header.kid = Some("1".to_owned());
+        jsonwebtoken::encode(&header, claims, &EncodingKey::from_secret(secret)).unwrap()
+    };
+    let public = statement::SigningKey::from_p256_pkcs8(key).unwrap().public().clone();
+    let stranger = statement::SigningKey::generate_p256_pkcs8().unwrap();
+    let mut es256 = Header::new(Algorithm::ES256);
+    es256.kid = Some("1".to_owned());
+    let by_stranger =
+        jsonwebtoken::encode(&es256, claims, &EncodingKey::from_ec_der(&stranger)).unwrap();
+    let good = jsonwebtoken::encode(&es256, claims, &EncodingKey::from_ec_der(key)).unwrap();
+    let signature = good.rsplit_once('.').unwrap().1;
+    let renamed = |alg: &str| {
+        let head = json!({"alg": alg, "kid": "1", "typ": "JWT"});
+        format!("{}.{}.{signature}", part(&head), part(claims))
+    };
+    let none = format!("{}.{}.", part(&json!({"alg": "none", "kid": "1"})), part(claims));
+    vec![
+        ("none", none),
+        ("none, with a signature", renamed("none")),
+        ("HS256 with the secret", with_secret(secret.as_bytes())),
+        ("HS256 with the public key", with_secret(public.as_bytes())),
+        ("HS256 with the published key", with_secret(jwks(key)["keys"][0].to_string().as_bytes())),
+        ("another key", by_stranger),
+        ("RS256 in name", renamed("RS256")),
+        ("ES384 in name", renamed("ES384")),
+    ]
 }
 
 pub(crate) fn now_s() -> u64 {

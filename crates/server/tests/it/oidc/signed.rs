@@ -28,6 +28,29 @@ impl Party {
     }
 }
 
+/// RFC 9126 §2: the address of the endpoint itself is one of our names.
+#[tokio::test]
+async fn an_assertion_may_be_made_out_to_where_requests_are_pushed() {
+    let party = Party::new("oidc-par-audience").await;
+    let kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+    let params = party.params(&[]);
+    let push = async |aud: String, jti: &str| {
+        let assertion = party.sign(&party.assertion(json!({"aud": aud, "jti": jti})));
+        let mut pairs: Vec<(&str, &str)> =
+            params.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        pairs.extend([("client_assertion_type", kind), ("client_assertion", &assertion)]);
+        party.post("/oidc/par", &pairs, false).await
+    };
+    let issuer = party.issuer();
+    for (nth, name) in ["/oidc/par", "/oidc/token", ""].into_iter().enumerate() {
+        let reply = push(format!("{issuer}{name}"), &format!("jti {nth}")).await;
+        assert_eq!(reply.status, 201, "{name} {reply:?}");
+    }
+    for name in ["/oidc/par/", "/oidc/authorize", "/entra"] {
+        refused(&push(format!("{issuer}{name}"), name).await, 401, "invalid_client");
+    }
+}
+
 fn change(claims: &mut Value, changed: Value) {
     let members = claims.as_object_mut().unwrap();
     let Value::Object(changed) = changed else { return };
@@ -85,16 +108,8 @@ async fn a_request_object_that_does_not_hold_is_refused() {
     let good = party.sign(&party.object(json!({})));
     let (signed, _) = good.rsplit_once('.').unwrap();
     bad.push(format!("{signed}."));
-    let none = data_encoding::BASE64URL_NOPAD.encode(br#"{"alg":"none"}"#);
-    let payload = signed.split_once('.').unwrap().1;
-    bad.push(format!("{none}.{payload}."));
-    let secret = jsonwebtoken::EncodingKey::from_secret(party.secret.as_bytes());
-    let hs256 = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::HS256);
-    bad.push(jsonwebtoken::encode(&hs256, &party.object(json!({})), &secret).unwrap());
-    let stranger = statement::SigningKey::generate_p256_pkcs8().unwrap();
-    let stranger = jsonwebtoken::EncodingKey::from_ec_der(&stranger);
-    let es256 = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::ES256);
-    bad.push(jsonwebtoken::encode(&es256, &party.object(json!({})), &stranger).unwrap());
+    let forged = party.forged(&party.object(json!({})));
+    bad.extend(forged.into_iter().map(|(_, object)| object));
     for object in bad {
         let front = [
             ("client_id", party.id.as_str()),
@@ -144,6 +159,11 @@ async fn an_assertion_proves_the_client_once() {
     ] {
         let assertion = party.sign(&party.assertion(row.clone()));
         let reply = send(&assertion).await;
+        refused(&reply, 401, "invalid_client");
+    }
+    for (what, assertion) in party.forged(&party.assertion(json!({}))) {
+        let reply = send(&assertion).await;
+        assert_eq!(reply.status, 401, "{what}");
         refused(&reply, 401, "invalid_client");
     }
     let assertion = party.sign(&party.assertion(json!({"aud": [party.issuer(), "https://x"]})));
