@@ -102,11 +102,15 @@ async function approve(digits: string): Promise<void> {
   await button("Done").click();
 }
 
-async function deny(): Promise<void> {
+async function denyOnly(): Promise<void> {
   await card();
   await button("Deny").click();
   await heading("Denied").waitFor();
   await button("Done").click();
+}
+
+async function deny(): Promise<void> {
+  await denyOnly();
   // the next right answer would be withheld
   await demo.admin("user", "clear", "demo", "--reason", "that was a test");
 }
@@ -334,6 +338,53 @@ step("Entra: a denial lets nobody in", async () => {
   await throughEntra();
   await deny();
   await verdict(false, /Not let in/);
+});
+
+step("Entra: another number lets nobody in, and the person goes back", async () => {
+  await throughEntra();
+  const digits = await number();
+  await card();
+  await type(digits === "000000" ? "000001" : "000000");
+  await button("Approve").click();
+  await heading("That was another number").waitFor();
+  await button("Done").click();
+  await main("mismatch").waitFor();
+  await accessible(tab, "sign-in-mismatch");
+  await button("Continue to Entra", tab).click();
+  await verdict(false, /Not let in/);
+  await demo.admin("user", "clear", "demo", "--reason", "that was a test");
+});
+
+step("Entra: a right number that is withheld lets nobody in by itself", async () => {
+  await throughEntra();
+  await denyOnly();
+  await verdict(false, /Not let in/);
+  await demo.admin("user", "update", "demo", "--ttl-s", "30");
+  await throughEntra();
+  await card();
+  await type(await number());
+  await button("Approve").click();
+  await heading("One more step").waitFor();
+  assert.equal(await main("pending").count(), 1, "the page says nothing of it");
+  await main("expired").waitFor({ timeout: 60_000 });
+  await button("Continue to Entra", tab).click();
+  await verdict(false, /Not let in/);
+  await demo.admin("user", "update", "demo", "--ttl-s", "90");
+});
+
+step("Entra: a right number that is withheld lets in with a code beside it", async () => {
+  await throughEntra();
+  await card();
+  await type(await number());
+  await button("Approve").click();
+  await heading("One more step").waitFor();
+  const code = await app.locator(".code output").filter({ hasText: /^\d{6}$/ }).innerText();
+  await tab.getByRole("link", { name: "Use a code instead" }).click();
+  // a recovery code is nothing that Entra knows
+  await tab.getByLabel("Code from your authenticator", { exact: true }).fill(code);
+  await button("Sign in", tab).click();
+  await verdict(true, /./);
+  await demo.admin("user", "clear", "demo", "--reason", "that was a test");
 });
 
 step("Entra: nobody answers, and the person goes back", async () => {
