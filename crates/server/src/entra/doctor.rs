@@ -55,7 +55,8 @@ pub(crate) async fn run(command: &EntraDoctor, json: bool) -> Exit {
             .iter()
             .map(|one| {
                 let ok = one.grade == Grade::Ok;
-                json!({"check": one.check, "ok": ok, "grade": one.grade.name(), "found": one.found})
+                json!({"check": one.check, "ok": ok, "grade": one.grade.name(), "found": one.found,
+                    "next": one.next})
             })
             .collect();
         show(&json!({"ok": is_ok, "findings": all, "next": next}).to_string());
