@@ -11,7 +11,7 @@ use domain::directory::UserRecord;
 use domain::guard::{self, EnrolmentDecision};
 use domain::number::Number;
 use domain::ticket::Ticket;
-use ports::{Change, DirectoryError};
+use ports::{Change, DirectoryError, UserRef};
 use statement::TicketId;
 use zeroize::Zeroizing;
 
@@ -108,7 +108,7 @@ impl App {
         let _one = self.inviting.lock().await;
         let filter = EventFilter {
             event: Some(Event::TicketCreated),
-            user: Some(ports::UserRef::Id(user)),
+            user: Some(UserRef::Id(user)),
             since: Some(call.now.minus(LATELY)),
             limit: MAX_TICKETS as u32,
             ..EventFilter::default()
@@ -174,6 +174,10 @@ impl App {
         invited: &Invited,
     ) -> Result<Invitation, Error> {
         let view = self.ticket(call, caller.tenant(), invited.ticket).await?;
+        if view.state == "open" && self.has_enrolled(caller, invited).await? {
+            // it was for somebody without any factor: no device can take it any more
+            return Ok(Invitation::Past);
+        }
         let step = match (view.state, view.number, view.device_name) {
             ("open", ..) => EnrolStep::Open {
                 link: invited.link.clone(),
@@ -186,6 +190,17 @@ impl App {
             _ => return Ok(Invitation::Past),
         };
         Ok(Invitation::Open(Enrolling { left: view.expires.since(call.now), step }))
+    }
+
+    /// Whether who was to make a first authenticator has one by now, by whatever ticket.
+    pub(super) async fn has_enrolled(
+        &self,
+        caller: &Caller,
+        invited: &Invited,
+    ) -> Result<bool, Error> {
+        let user = UserRef::Name(invited.user.clone());
+        let record = self.directory.user(caller.tenant(), user).await?;
+        Ok(record.is_some_and(|record| record.is_enrolled()))
     }
 
     /// Takes the ticket of a sign-in back.

@@ -132,7 +132,7 @@ impl App {
                 }
                 Invitation::Used => self.ask(call, &caller, sign_in, context).await?,
                 // asked anew: another ticket may have brought an authenticator meanwhile
-                Invitation::Past if self.has_enrolled(&caller, sign_in).await? => {
+                Invitation::Past if self.has_enrolled(&caller, invited).await? => {
                     self.ask(call, &caller, sign_in, context).await?
                 }
                 Invitation::Past => Stage::Over(End::NotEnrolled, None),
@@ -168,13 +168,6 @@ impl App {
         }
         let fresh = !sign_in.left.load(Ordering::SeqCst);
         Ok(Shown::Over { end: end.clone(), form: form.clone(), device_cookie, fresh })
-    }
-
-    /// Whether who was to make a first authenticator has one by now.
-    async fn has_enrolled(&self, caller: &Caller, sign_in: &SignIn) -> Result<bool, Error> {
-        let Whom::Enrol(user) = &sign_in.start.whom else { return Ok(false) };
-        let record = self.directory.user(caller.tenant(), user.clone()).await?;
-        Ok(record.is_some_and(|record| record.is_enrolled()))
     }
 
     async fn ask(
