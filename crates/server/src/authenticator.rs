@@ -206,6 +206,15 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn nor_with_a_server_that_named_itself_when_it_was_bound() {
+        let url = Some("http://localhost:8470");
+        let config = config("127.0.0.1:0", url, None);
+        let server = "http://127.0.0.1:8470".parse().unwrap();
+        let bound = Site::bind(&config, &server, None, Bounds::operators(), false).await;
+        assert!(matches!(bound, Err(StartError::SharedOrigin(_))));
+    }
+
     #[track_caller]
     fn blamed(config: &Config, keys: &[&str]) {
         let found: Vec<_> = check(config).into_iter().map(|(key, _)| key).collect();
