@@ -150,32 +150,9 @@ impl World {
         let vault = store.vault();
         let key = vault.draw_token_key(TokenAlgorithm::Rs256, clock.now(), clock.now()).await;
         vault.adopt_token_key(&key.expect("a key")).expect("a good key");
-        let party = Protocol::Oidc(OidcClient {
-            redirect_uris: vec![REDIRECT.to_owned()],
-            ..OidcClient::default()
-        });
-        let (party, _) = register(&app, &mut call(), tenant, "wiki", party).await;
-        let till = Protocol::Ciba(CibaClient::default());
-        let (till, till_secret) = register(&app, &mut call(), tenant, "till", till).await;
-        let bell = Protocol::Ciba(CibaClient {
-            notification_url: Some("https://rp.example/told".to_owned()),
-            ..CibaClient::default()
-        });
-        let bell = register(&app, &mut call(), tenant, "bell", bell).await;
-        let client = EntraClient {
-            cloud: Cloud::Fake,
-            directories: vec![DIRECTORY.to_owned()],
-            app_id: APP.to_owned(),
-            fake: Some(AUTHORITY.to_owned()),
-            ..EntraClient::default()
-        };
-        let (entra, _) =
-            register(&app, &mut call(), tenant, "entra", Protocol::Entra(client)).await;
-        let id = (tenant, entra.parse().expect("an id"));
-        let subject = format!("{DIRECTORY}:{OBJECT}");
-        let named = UserRef::Name(USER.to_owned());
-        app.link_user(&call(), &OPERATOR, id, &subject, named).await.expect("a link");
-
+        let Clients { party, till, bell } = clients(&app, &*call, tenant).await;
+        let (till, till_secret) = till;
+        let entra = directory(&app, &*call, tenant).await;
         let key = Arc::new(KeyPair::generate(KeySize::Rsa2048).expect("a key"));
         let consumers = Arc::new(KeyPair::generate(KeySize::Rsa2048).expect("a key"));
         let sign_ins = Arc::new(SignIns::new());
@@ -307,6 +284,47 @@ pub(crate) fn sign(key: &KeyPair, signed: &str) -> Vec<u8> {
     let (mut signature, random) = (vec![0; key.public_modulus_len()], SystemRandom::new());
     key.sign(&RSA_PKCS1_SHA256, &random, signed.as_bytes(), &mut signature).expect("it signs");
     signature
+}
+
+/// Those who ask by OpenID Connect: a relying party's id, and ids and secrets of clients of CIBA.
+struct Clients {
+    party: String,
+    till: (String, String),
+    bell: (String, String),
+}
+
+async fn clients(app: &App, call: &dyn Fn() -> Call, tenant: TenantId) -> Clients {
+    let party = Protocol::Oidc(OidcClient {
+        redirect_uris: vec![REDIRECT.to_owned()],
+        ..OidcClient::default()
+    });
+    let (party, _) = register(app, &mut call(), tenant, "wiki", party).await;
+    let till = Protocol::Ciba(CibaClient::default());
+    let till = register(app, &mut call(), tenant, "till", till).await;
+    let bell = Protocol::Ciba(CibaClient {
+        notification_url: Some("https://rp.example/told".to_owned()),
+        ..CibaClient::default()
+    });
+    let bell = register(app, &mut call(), tenant, "bell", bell).await;
+    Clients { party, till, bell }
+}
+
+/// An Entra directory's id as a client, with the user linked to its person.
+async fn directory(app: &App, call: &dyn Fn() -> Call, tenant: TenantId) -> String {
+    let client = EntraClient {
+        cloud: Cloud::Fake,
+        directories: vec![DIRECTORY.to_owned()],
+        app_id: APP.to_owned(),
+        fake: Some(AUTHORITY.to_owned()),
+        ..EntraClient::default()
+    };
+    let (entra, _) = register(app, &mut call(), tenant, "entra", Protocol::Entra(client)).await;
+    let id = (tenant, entra.parse().expect("an id"));
+    let subject = format!("{DIRECTORY}:{OBJECT}");
+    let named = UserRef::Name(USER.to_owned());
+    app.link_user(&call(), &OPERATOR, id, &subject, named).await.expect("a link");
+
+    entra
 }
 
 /// Client id and secret of a new integration.
