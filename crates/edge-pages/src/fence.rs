@@ -35,8 +35,8 @@ pub(crate) const CSP_ENROL: HeaderValue = HeaderValue::from_static(
 );
 
 /// The policy of the page that leads to `action`. Chromium holds redirects after a form to `form-action` too, and a
-/// relying party sends its browser on to wherever the person came from: so beside its own origin any https one
-/// is allowed there. The script is our own file, and no text becomes code or markup in it.
+/// relying party sends its browser on to wherever the person came from, and so may Entra, whose own address is fixed: so
+/// beside its own origin any https one is allowed there. The script is our own file, and no text becomes code or markup in it.
 pub(crate) fn csp_leaving_to(action: &str) -> String {
     let origin = Origin::of(action).0;
     format!(

@@ -136,7 +136,7 @@ mod tests {
         let _log = tracing::subscriber::set_default(registry().with(lines(form, writer)));
         let logs = async || tracing::warn!(count = 3, "seen");
         let trusted_proxies = [].into();
-        let fronted = Front { trusted_proxies, ids: RequestIds::new(7), hosts: None };
+        let fronted = Front { trusted_proxies, ids: RequestIds::new(7), hosts: None, shed: None };
         let router = front(Router::new().route("/", get(logs)), fronted);
         let request = Request::get("/").header("x-request-id", "abc-1").body(Body::empty());
         router.oneshot(request.unwrap()).await.unwrap();

@@ -93,7 +93,7 @@ impl Lab {
 
     /// A right code: it approves its challenge, and proves possession where it came from.
     fn passed(&mut self, now: Seconds, challenge: Option<&str>, caller: &Caller) -> Vec<Raised> {
-        let live = challenge.filter(|id| matches!(self.ids.get(*id), Some(Known::Live(_))));
+        let live = challenge.filter(|id| matches!(self.ids.get(id), Some(Known::Live(_))));
         if let Some(id) = live {
             if let Some(User { live, memory, .. }) = self.users.get_mut(&caller.user)
                 && let Some(live) = live.iter().find(|live| live.withheld && live.id == id)
