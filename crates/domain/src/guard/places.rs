@@ -11,6 +11,8 @@ use super::policy::Policy;
 /// yesterday's addresses.
 const MAX_PLACES: usize = 19;
 
+/// How many hours sooner what was there once is forgotten than what was there again.
+const ONCE_H: u32 = 7 * 24;
 /// How many on probation are kept before the oldest gives way to a newer one: a day of travel.
 const MAX_LEARNING: usize = 6;
 
@@ -143,8 +145,9 @@ impl Places {
         }
     }
 
-    /// The slot that is given up first: of something forgotten, of something that was there once and never again, or of
-    /// what was used longest ago. So a new address each day takes the place of yesterday's, not that of an office.
+    /// The slot that is given up first: of something forgotten, else of what was used longest ago, where what was there
+    /// once and never again counts as a week older. So a new address each day takes the place of yesterday's, not that of
+    /// an office.
     fn least(&self, policy: &Policy, now: Seconds) -> usize {
         let slots = || (0..MAX_PLACES).map(|at| (at, self.slot(at, policy, now)));
         let learning = slots().filter(|(_, slot)| slot.0 == Standing::Probation).count();
@@ -153,7 +156,7 @@ impl Places {
                 Standing::Probation => learning >= MAX_LEARNING,
                 _ => self.stamps[*at] & PROBATION != 0,
             };
-            (*standing == Standing::Unknown, once, *idle)
+            (*standing == Standing::Unknown, idle.saturating_add(if once { ONCE_H } else { 0 }))
         };
         slots().max_by_key(rank).map_or(0, |(at, _)| at)
     }
@@ -246,11 +249,11 @@ mod tests {
     fn what_is_used_once_takes_the_place_of_nothing_that_is_used_again() {
         let policy = Policy::default();
         let mut places = Places::default();
-        // a home, an office and a browser at five integrations, used every other week
+        // a home, an office and a browser at five integrations, used once a week
         let own: Vec<u32> = (1..=15).map(|tag| 2 * tag).collect();
         for day in 0..60 {
             let now = day * DAY;
-            if day % 14 == 0 || day == 2 {
+            if day % 7 == 0 || day == 2 {
                 own.iter().for_each(|tag| places.learn(Kind::Place, *tag, false, &policy, now));
             }
             let new = 1_000 + 2 * day;
