@@ -9,16 +9,16 @@ use sqlx::SqliteConnection;
 use statement::{ChallengeId, DeviceId, EventId, TenantId, Timestamp};
 
 use crate::audit::{CHECKPOINT_ROWS, ChainedRow, Lanes, Prepared, store_checkpoint};
-use crate::codec::int;
-use crate::many::{BEGIN, Many, Query, Texts};
+use crate::many::Texts;
 use crate::notices;
 use crate::simple_writes::prune_replays;
 use crate::slots::HotRow;
 use crate::vault::Keyring;
 use crate::working::{
-    Challenged, SELECT_ACTIVE_DEVICES, SELECT_CHALLENGES, UPDATE_CHALLENGES, Wanted, Working,
-    bind_challenge_id, bind_challenged, bind_device_id,
+    Challenged, SELECT_ACTIVE_DEVICES, SELECT_CHALLENGES, Wanted, Working, bind_challenge_id,
+    bind_device_id,
 };
+use crate::writes::{self, Row};
 
 /// A challenge to be inserted, encoded by the caller.
 pub(crate) struct OpenRow {
@@ -26,31 +26,11 @@ pub(crate) struct OpenRow {
     pub(crate) record: Vec<u8>,
 }
 
-static CHALLENGES: Many = Many {
-    head: "INSERT INTO challenges (id, tenant, integration, user_id, session, expires, record, number, opened) \
-           SELECT * FROM (",
-    columns: 9,
-    tail: ") WHERE column1 IS NOT NULL",
-};
-static HOT: Many = Many {
-    head: "INSERT INTO hot (tenant, user_id, version, cell, live, op_id) SELECT * FROM (",
-    columns: 6,
-    tail: ") WHERE column1 IS NOT NULL ON CONFLICT (tenant, user_id) DO UPDATE SET version = excluded.version, cell = excluded.cell, \
-           live = excluded.live, op_id = excluded.op_id",
-};
-static AUDIT: Many = Many {
-    head: "INSERT INTO audit (tenant, lane, seq, at, public, private, salt, commitment, hash, redeems) \
-           SELECT * FROM (",
-    columns: 10,
-    tail: ") WHERE column1 IS NOT NULL",
-};
-
 /// What jobs work on.
 pub(crate) struct Batch<'c> {
     conn: &'c mut SqliteConnection,
-    /// Whether the transaction has begun. A batch that reads nothing begins it in one text with its rows: each
-    /// statement on its own is a way to the connection's thread and back.
-    begun: bool,
+    /// How its transaction stands.
+    stands: Stands,
     /// The clock as it was read when the batch began: it alone judges what has expired.
     pub(crate) now: Timestamp,
     pub(crate) keys: &'c Keyring,
@@ -78,7 +58,7 @@ impl<'c> Batch<'c> {
         let (opens, hot, audit, tell) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         Self {
             conn,
-            begun: false,
+            stands: Stands::None,
             now,
             keys,
             new_replays: 0,
@@ -94,9 +74,9 @@ impl<'c> Batch<'c> {
 
     /// The writing connection, inside the transaction.
     pub(crate) async fn conn(&mut self) -> sqlx::Result<&mut SqliteConnection> {
-        if !self.begun {
-            self.say(BEGIN).await?;
-            self.begun = true;
+        if self.stands == Stands::None {
+            self.say("BEGIN IMMEDIATE").await?;
+            self.stands = Stands::Begun;
         }
         Ok(self.conn)
     }
@@ -105,23 +85,25 @@ impl<'c> Batch<'c> {
         sqlx::query(what).execute(&mut *self.conn).await.map(drop)
     }
 
-    /// Makes durable what was written; whether there was a transaction.
+    /// Makes durable what was written; whether there was anything.
     pub(crate) async fn commit(mut self) -> sqlx::Result<bool> {
-        if self.begun {
+        if self.stands == Stands::Begun {
             self.say("COMMIT").await?;
         }
-        Ok(self.begun)
+        Ok(self.stands != Stands::None)
     }
 
-    /// Undoes what was written.
-    pub(crate) async fn rollback(mut self) -> sqlx::Result<()> {
-        if !self.begun {
-            return Ok(());
-        }
-        match self.say("ROLLBACK").await {
-            // there is none: it didn't begin, or went with the error
-            Err(error) if code(&error) == Some(ERROR) => Ok(()),
-            undone => undone,
+    /// Undoes what was written, after an error; whether what failed may have been the commit.
+    pub(crate) async fn rollback(mut self, error: &sqlx::Error) -> sqlx::Result<bool> {
+        match self.stands {
+            Stands::None => Ok(false),
+            // SQLite has undone it; only a rule of the tables that is broken is somebody's rows for sure
+            Stands::AtOnce => Ok(code(error) != Some(CONSTRAINT)),
+            Stands::Begun => match self.say("ROLLBACK").await {
+                // there is none: it went with the error
+                Err(error) if code(&error) == Some(ERROR) => Ok(false),
+                undone => undone.map(|()| false),
+            },
         }
     }
 
@@ -169,8 +151,8 @@ impl<'c> Batch<'c> {
     pub(crate) async fn flush_challenges(&mut self) -> sqlx::Result<()> {
         self.conn().await?;
         let changed = self.working.take_changed();
-        let rows = Rows { changed: &changed, ..Rows::default() };
-        rows.write(self.conn, self.texts, false).await?;
+        let rows: Vec<_> = changed.iter().map(Row::Changed).collect();
+        writes::write(self.conn, self.texts, &rows).await?;
         self.working.clear();
         Ok(())
     }
@@ -229,16 +211,18 @@ impl<'c> Batch<'c> {
         }
         let changed = self.working.take_changed();
         self.working.shrink();
-        let rows =
-            Rows { changed: &changed, opens: &self.opens, hot: &self.hot, audit: &self.audit };
-        let begins = !self.begun && !rows.is_empty();
-        // where it fails there may be one
-        self.begun |= begins;
-        let written = rows.write(self.conn, self.texts, begins).await;
-        if begins && written.as_ref().is_err_and(is_busy) {
-            self.begun = false;
+        let count = changed.len() + self.opens.len() + self.hot.len() + self.audit.len();
+        if count > writes::MOST {
+            self.conn().await?;
+        } else if count > 0 && self.stands == Stands::None {
+            self.stands = Stands::AtOnce;
         }
-        written?;
+        let mut rows = Vec::with_capacity(count);
+        rows.extend(changed.iter().map(Row::Changed));
+        rows.extend(self.opens.iter().map(|(row, opened)| Row::Opened(row, opened)));
+        rows.extend(self.hot.iter().map(Row::Hot));
+        rows.extend(self.audit.iter().map(Row::Audit));
+        writes::write(self.conn, self.texts, &rows).await?;
         for tell in &tell {
             notices::keep(self.conn, tell, self.now).await?;
         }
@@ -246,9 +230,21 @@ impl<'c> Batch<'c> {
     }
 }
 
+/// A batch's transaction.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stands {
+    /// There is none yet.
+    None,
+    /// It has begun.
+    Begun,
+    /// One statement is all of it.
+    AtOnce,
+}
+
 /// SQLite's primary result codes.
 const ERROR: u32 = 1;
 const BUSY: u32 = 5;
+const CONSTRAINT: u32 = 19;
 
 /// The primary code of an error: the low byte.
 pub(crate) fn code(error: &sqlx::Error) -> Option<u32> {
@@ -259,87 +255,4 @@ pub(crate) fn code(error: &sqlx::Error) -> Option<u32> {
 /// Whether somebody else writes. Only the begin of a transaction can say so: whoever has begun is alone.
 pub(crate) fn is_busy(error: &sqlx::Error) -> bool {
     code(error) == Some(BUSY)
-}
-
-/// The rows that go in many at a time.
-#[derive(Clone, Copy, Default)]
-struct Rows<'b> {
-    changed: &'b [Challenged],
-    opens: &'b [(Arc<OpenRow>, EventId)],
-    hot: &'b [HotRow],
-    audit: &'b [ChainedRow],
-}
-
-impl Rows<'_> {
-    const fn is_empty(&self) -> bool {
-        self.changed.is_empty()
-            && self.opens.is_empty()
-            && self.hot.is_empty()
-            && self.audit.is_empty()
-    }
-
-    /// Writes all, as many in one text as may be; the first one begins the transaction, if it is to.
-    async fn write(
-        mut self,
-        conn: &mut SqliteConnection,
-        texts: &mut Texts,
-        mut begins: bool,
-    ) -> sqlx::Result<()> {
-        while !self.is_empty() {
-            let tables = [
-                (&UPDATE_CHALLENGES, self.changed.len()),
-                (&CHALLENGES, self.opens.len()),
-                (&HOT, self.hot.len()),
-                (&AUDIT, self.audit.len()),
-            ];
-            let write = texts
-                .write(begins, tables)
-                .bind(&UPDATE_CHALLENGES, &mut self.changed, bind_challenged)
-                .bind(&CHALLENGES, &mut self.opens, bind_open)
-                .bind(&HOT, &mut self.hot, bind_hot)
-                .bind(&AUDIT, &mut self.audit, bind_audit);
-            write.run(conn).await?;
-            begins = false;
-        }
-        Ok(())
-    }
-}
-
-fn bind_open<'q>(query: Query<'q>, (row, opened): &'q (Arc<OpenRow>, EventId)) -> Query<'q> {
-    let challenge = &row.challenge;
-    query
-        .bind(challenge.id.as_bytes().as_slice())
-        .bind(challenge.tenant.as_bytes().as_slice())
-        .bind(challenge.integration.as_bytes().as_slice())
-        .bind(challenge.user.as_bytes().as_slice())
-        .bind(challenge.session.as_slice())
-        .bind(int(challenge.expires.millis()))
-        .bind(row.record.as_slice())
-        .bind(challenge.number.as_slice())
-        .bind(opened.as_bytes().as_slice())
-}
-
-fn bind_hot<'q>(query: Query<'q>, row: &'q HotRow) -> Query<'q> {
-    query
-        .bind(row.tenant.as_bytes().as_slice())
-        .bind(row.user.as_bytes().as_slice())
-        .bind(int(row.version))
-        .bind(row.cell.as_slice())
-        .bind(row.live.as_slice())
-        .bind(row.op_id.as_slice())
-}
-
-fn bind_audit<'q>(query: Query<'q>, row: &'q ChainedRow) -> Query<'q> {
-    let (private, salt, commitment) = row.private();
-    query
-        .bind(row.tenant.as_bytes().as_slice())
-        .bind(int(row.lane))
-        .bind(int(row.seq))
-        .bind(int(row.at.millis()))
-        .bind(row.public())
-        .bind(private)
-        .bind(salt.as_slice())
-        .bind(commitment.as_slice())
-        .bind(row.hash.as_slice())
-        .bind(row.redeems.as_ref().map(|id| id.as_bytes().as_slice()))
 }

@@ -36,6 +36,7 @@ mod verify;
 mod wal;
 mod working;
 mod writer;
+mod writes;
 mod written;
 
 use std::fmt;

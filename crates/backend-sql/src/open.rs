@@ -21,7 +21,7 @@ use crate::memory::Memory;
 use crate::slots::Slots;
 use crate::vault::{Keyring, create_secrets};
 use crate::working::Working;
-use crate::{Clock, Inner, MasterKey, changes, random, wal, writer};
+use crate::{Clock, Inner, MasterKey, changes, random, wal, writer, writes};
 
 /// The database's name in its folder.
 const FILE: &str = "countersign.db";
@@ -119,6 +119,8 @@ fn options(dir: &Path) -> SqliteConnectOptions {
         .busy_timeout(BUSY)
         .pragma("wal_autocheckpoint", wal::BOUND)
         .pragma("cache_size", CACHE)
+        // rows pass through a temporary table on their way (writes.rs)
+        .pragma("temp_store", "MEMORY")
         .statement_cache_capacity(STATEMENTS)
         .disable_statement_logging()
 }
@@ -220,6 +222,7 @@ pub(crate) async fn open(dir: &Path, clock: Clock, master: &MasterKey) -> Result
     assert_settings(&mut conn).await?;
     migrate(&mut conn).await?;
     found(&mut conn, master, clock()).await?;
+    writes::prepare(&mut conn).await?;
     let keys = Arc::new(Keyring::load(&mut conn, master).await?);
     let lanes = Lanes::start(&mut conn, clock()).await?;
 

@@ -238,16 +238,6 @@ pub(crate) const SELECT_ACTIVE_DEVICES: Many = Many {
     tail: ")",
 };
 
-/// Only decided challenges change, and their number goes with the decision.
-pub(crate) static UPDATE_CHALLENGES: Many = Many {
-    head: "WITH v (id, decision, decided, decided_at, proof_kind, proof_id, lapsed_at, wrong_sessions) AS (",
-    columns: 8,
-    tail: ") UPDATE challenges SET decision = v.decision, decided = v.decided, decided_at = v.decided_at, \
-           proof_kind = v.proof_kind, proof_id = v.proof_id, lapsed_at = v.lapsed_at, \
-           wrong_sessions = v.wrong_sessions, number = NULL \
-           FROM v WHERE challenges.id = v.id",
-};
-
 pub(crate) fn bind_challenged<'q>(query: Query<'q>, challenged: &'q Challenged) -> Query<'q> {
     let decided = challenged.decided();
     let proof: Option<Proof> = decided.and_then(|decided| decided.proof);

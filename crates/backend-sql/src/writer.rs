@@ -253,8 +253,12 @@ impl Task {
         let mut batch = Batch::new(&mut self.conn, now, &self.keys, lanes, texts, working);
         if let Err(error) = run(jobs, &mut batch).await {
             // what was undone half would be committed with the next transaction
-            batch.rollback().await.map_err(Failed::Commit)?;
-            let failed = if is_busy(&error) { Failed::Begin } else { Failed::Jobs };
+            let at_commit = batch.rollback(&error).await.map_err(Failed::Commit)?;
+            let failed = match at_commit {
+                _ if is_busy(&error) => Failed::Begin,
+                true => Failed::Commit,
+                false => Failed::Jobs,
+            };
             return Err(failed(error));
         }
         let wrote = batch.commit().await.map_err(Failed::Commit)?;

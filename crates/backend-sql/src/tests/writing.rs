@@ -261,6 +261,21 @@ async fn one_bad_job_spoils_no_other() {
 }
 
 #[tokio::test]
+async fn what_should_change_and_is_not_there_fails_whole() {
+    let disk = Disk::new();
+    let store = disk.open().await;
+    let mut fixture = Fixture::at(10, disk.clock.clone());
+    let challenge = fixture.challenge();
+    store.ledger().open(open(&fixture, &challenge, None)).await.unwrap();
+    let stolen = sqlx::query("DELETE FROM challenges").execute(&mut disk.tamper().await).await;
+    assert_eq!(stolen.unwrap().rows_affected(), 1);
+    let settled = store.ledger().settle(vec![deny(&fixture, &challenge)]).await;
+    assert!(matches!(settled, Err(StoreError::Unavailable(_))), "{settled:?}");
+    assert_eq!(count(&disk, "SELECT COUNT(*) FROM audit").await, 1, "the decision's row either");
+    assert_eq!(store.healthy(), Ok(()));
+}
+
+#[tokio::test]
 async fn a_refused_open_leaves_its_user_as_it_was() {
     let disk = Disk::new();
     let store = disk.open().await;
