@@ -13,7 +13,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use serde::Serialize;
 use tokio::process::Command;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use wire::rest::{BrowserContext, CreateChallenge, CreatedChallenge, FirstFactor, User as Shown};
 
 use crate::child::Server;
@@ -25,6 +25,7 @@ use crate::plan::Plan;
 use crate::record::Step;
 use crate::report::Report;
 use crate::rest::{Api, Nothing};
+use crate::timer::Timer;
 use crate::{run, usage};
 
 pub(crate) const ABOUT: &str = "\
@@ -275,11 +276,12 @@ impl Load<'_> {
     /// Milliseconds that each took; `None` if one failed.
     async fn random_creates(&self) -> Option<Vec<f64>> {
         let mut rng = StdRng::seed_from_u64(self.plan.seed ^ u64::from(self.size));
+        let timer = Timer::new().ok()?;
         let (begin, mut tasks) = (clock::now(), JoinSet::new());
         let count = (RATE * f64::from(SECONDS)) as u32;
         for n in 0..count {
             let at = begin + Duration::from_secs_f64(f64::from(n) / RATE);
-            sleep_until(at).await;
+            timer.until(at).await.ok()?;
             let api = self.api.clone();
             let user = rng.random_range(0..self.size);
             tasks.spawn(async move { create(&api, user, at).await });

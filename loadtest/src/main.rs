@@ -29,6 +29,7 @@ mod schedule;
 mod series;
 mod storm;
 mod target;
+mod timer;
 mod usage;
 
 use std::fmt;

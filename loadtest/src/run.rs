@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hyper::{Method, StatusCode};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use wire::rest::{Challenge, RedeemChallenge, Redeemed, State};
 
 use crate::ceremony;
@@ -20,6 +20,7 @@ use crate::record::{Record, Step};
 use crate::rest::{Api, CallError, PATIENCE};
 use crate::schedule::{Act, Arrival, Schedule};
 use crate::series::{Second, Series};
+use crate::timer::Timer;
 use crate::usage::{self, Usage};
 
 /// A ceremony that starts later than this after its time was held up by this program.
@@ -191,6 +192,7 @@ impl Running<'_> {
     async fn drive(&mut self, mut cut: Pin<&mut impl Future<Output = Cut>>) {
         let mut schedule = Schedule::new(self.plan);
         let mut next = schedule.next();
+        let timer = Timer::new().expect("one file more is allowed");
         let second = Duration::from_secs(1);
         let mut progress = interval_at(self.begin + second, second);
         progress.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -204,7 +206,8 @@ impl Running<'_> {
                     self.tasks.shutdown().await;
                     return;
                 }
-                () = sleep_until(at), if next.is_some() => {
+                waited = timer.until(at), if next.is_some() => {
+                    waited.expect("the kernel has set and read its timer before");
                     if let Some(arrival) = next {
                         self.start(arrival, at);
                     }

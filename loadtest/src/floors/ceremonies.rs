@@ -21,9 +21,9 @@ use super::echo::{Mark, Sample};
 use super::people::{self, Person};
 use super::process::FloorServer;
 use super::serve::Kind;
-use super::timer::Timer;
 use crate::clock;
 use crate::failure::Failure;
+use crate::timer::Timer;
 
 /// Devices, and how many ceremonies are under way at a time when as many as possible are done.
 pub(crate) const DEVICES: usize = 256;

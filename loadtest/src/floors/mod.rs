@@ -19,7 +19,6 @@ mod report;
 mod serve;
 mod socket;
 mod spread;
-mod timer;
 mod tls;
 mod ws;
 
