@@ -23,7 +23,7 @@ use crate::working::{Wanted, Working};
 /// Jobs that may wait: at 10,000 writes a second less than half a second of work.
 pub(crate) const MAX_QUEUE: usize = 4_096;
 /// Jobs in one transaction: more costs latency and gains nothing.
-pub(crate) const MAX_BATCH: usize = 512;
+pub(crate) const MAX_BATCH: usize = 128;
 /// How long a caller waits for a place in the queue before it is told that the store is overloaded.
 const QUEUE_WAIT: Duration = Duration::from_millis(250);
 

@@ -18,10 +18,10 @@ use crate::slots::HotRow;
 use crate::working::{Challenged, bind_challenged};
 
 /// Rows of one statement at most.
-pub(crate) const MOST: usize = 256;
+pub(crate) const MOST: usize = 384;
 /// How many rows a statement has places for: those left over are of no kind, and passed over. A text for each
 /// number of rows would be more than can be kept prepared.
-const SIZES: [usize; 16] = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, MOST];
+const SIZES: [usize; 17] = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, MOST];
 /// The view's columns: the kind, and as many as the widest row has.
 const COLUMNS: usize = 11;
 const HEAD: &str = "INSERT INTO writes";
