@@ -332,12 +332,11 @@ impl Memory {
         let familiarity = verdict.familiarity;
         let rang = verdict.mode == Mode::Ring;
         let factor = self.factor(policy, facts, familiarity);
-        let counts = facts.first_factor
-            && facts.methods.has(Method::Push)
-            && verdict.mode != Mode::Decoy
-            // as many as the app shows have said all that a flood can say
-            && (rang || !verdict.reasons.contains(&Reason::LiveBound))
-            && !(rang && facts.around.outage && familiarity.is_known());
+        let is_try =
+            facts.first_factor && facts.methods.has(Method::Push) && verdict.mode != Mode::Decoy;
+        // as many as the app shows have said all that a flood can say
+        let floods = !rang && verdict.reasons.contains(&Reason::LiveBound);
+        let counts = is_try && !floods && !(rang && facts.around.outage && familiarity.is_known());
         let base = match (rang, familiarity.is_known()) {
             (true, true) => 1.0,
             (true, false) => policy.ring,
@@ -359,6 +358,10 @@ impl Memory {
             displaced: false,
         };
         if !counts {
+            if is_try && floods && !familiarity.is_known() {
+                // but that it goes on: else whoever asks faster than the app shows would ring once the hold is over
+                self.prolong(policy, now);
+            }
             return (charge, Vec::new());
         }
         let first = !self.owes(&facts.origin);

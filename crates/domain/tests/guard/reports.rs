@@ -286,3 +286,22 @@ fn a_slip_at_home_mutes_nothing_of_what_follows() {
     let said = world.outcome(&again.id, Decision::Reported);
     assert!(is_told(&said.alerts, AlertKind::Bombing, Severity::High), "{said:?}");
 }
+
+/// A bug once: what a flood asked beyond what the app shows counted nothing, so its hold ended while it went on, and
+/// it rang again every three days.
+#[test]
+fn a_flood_is_held_while_it_goes_on() {
+    let mut world = World::new();
+    world.teach(&home());
+    let (mut rings, end) = (0, world.t + 80 * HOUR);
+    while world.t < end {
+        // ten at once in the app, of which it shows eight
+        let judged = world.push_for(&stranger(), Purpose::SignIn, 300_000);
+        rings += usize::from(judged.decision == Word::Ring);
+        world.pass(30_000);
+    }
+    assert_eq!(rings, 1);
+    // and no longer
+    world.pass(73 * HOUR);
+    assert_eq!(world.push(&stranger()).decision, Word::Ring);
+}
