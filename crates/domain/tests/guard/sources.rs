@@ -79,6 +79,26 @@ fn what_never_came_to_be_leaves_no_evidence_and_another_s_request_stays() {
     }
 }
 
+/// A bug once: at an address that is never quiet, whoever was asked in vain before was never counted again.
+#[test]
+fn a_spray_that_comes_back_to_the_same_people_is_one_again() {
+    let policy = Policy::default();
+    let mut sources = Sources::default();
+    let ask = |sources: &mut Sources, user, now| {
+        let hot = sources.around(&policy, &asker(7, user), now).address_hot;
+        sources.asked(&policy, &asker(7, user), Familiarity::Unknown, !hot, now);
+        hot
+    };
+    for day in 0..3 {
+        let start = 1_000 + day * 86_400;
+        let silent = (1..=16).filter(|user| ask(&mut sources, *user, start + user * 60));
+        assert!(silent.count() >= 8, "day {day}");
+        for hour in 1..24 {
+            ask(&mut sources, 99, start + hour * 3600);
+        }
+    }
+}
+
 #[test]
 fn an_alert_of_what_never_came_to_be_is_told_again() {
     let policy = Policy::default();

@@ -13,6 +13,8 @@ const MAX_USERS: usize = 16;
 const SAMPLE: usize = 8;
 /// Fewer failures than any threshold notices: ten half-lives after one.
 const FORGOTTEN: f32 = 1.0 / 1024.0;
+/// Less than half a failure is left: whoever failed is somebody new when they are asked again.
+const FADED: f32 = 0.5;
 /// Stands for a request that nobody will answer any more.
 const STALE: u16 = 0;
 
@@ -84,6 +86,9 @@ impl Source {
         if self.failing < FORGOTTEN {
             self.failing = 0.0;
         }
+        if self.failing < FADED {
+            self.forget_settled();
+        }
         let answer = Policy::seconds(policy.answer_s);
         for at in 0..MAX_USERS {
             let asked_at = self.asked_at[at];
@@ -105,6 +110,16 @@ impl Source {
         if self.asked_at[at] != STALE {
             self.asked_at[at] = STALE;
             self.failing += left;
+        }
+    }
+
+    /// Forgets of whom no answer is expected any more. Where it is never quiet they would stay for good, and could be asked
+    /// again and again without counting.
+    fn forget_settled(&mut self) {
+        for (user, asked_at) in self.users.iter_mut().zip(self.asked_at) {
+            if asked_at == STALE {
+                *user = 0;
+            }
         }
     }
 
