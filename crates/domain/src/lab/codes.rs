@@ -22,9 +22,9 @@ impl Lab {
         let at = Timestamp::from_millis(t);
         let now = seconds(at);
         self.ids.over(self.last, id.clone(), Known::Other);
-        let origin = origin(caller);
         let policy = self.book.of(&caller.integration);
         let user = self.users.entry(caller.user.clone()).or_default();
+        let origin = user.cookies.given(origin(caller));
         user.memory.bring_to(policy, now);
         let withheld = for_challenge.as_ref().is_some_and(|challenge| {
             user.live.iter().any(|live| live.withheld && live.id == *challenge)
@@ -84,7 +84,7 @@ impl Lab {
             self.passed(now, for_challenge.as_deref(), caller)
         } else {
             let spent = decision == Word::Refuse;
-            let origin = origin(caller);
+            let origin = user.cookies.given(origin(caller));
             let alerts = user.memory.code_failed(policy, &origin, spent, now);
             name_all(caller, alerts)
         };
@@ -105,8 +105,10 @@ impl Lab {
         let policy = self.book.of(&caller.integration);
         let user = self.users.entry(caller.user.clone()).or_default();
         let alerts = user.break_glass.then_some(Alert::BREAK_GLASS).into_iter().collect();
-        let origin = origin(caller);
+        let brought = origin(caller);
+        let origin = user.cookies.given(brought);
         let charge = user.memory.code_passed(policy, &origin, now);
+        user.cookies.approved(&brought);
         self.sources.passed(policy, &asker(caller), &charge, now);
         // no challenge was told of before
         name_all(caller, alerts)

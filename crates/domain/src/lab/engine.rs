@@ -5,6 +5,7 @@ use std::collections::BinaryHeap;
 
 use statement::Timestamp;
 
+use super::cookies::Cookies;
 use super::ids::{Ids, Known};
 use super::names::{Map, asker, origin, session};
 use super::{Caller, Judged, LabError, MAX_TTL_MS, Op, Raised, Said, Word};
@@ -38,6 +39,7 @@ pub(super) struct User {
     pub(super) memory: Memory,
     pub(super) lanes: [Attempts; Lane::ALL.len()],
     pub(super) live: Vec<Live>,
+    pub(super) cookies: Cookies,
 }
 
 impl Default for User {
@@ -48,6 +50,7 @@ impl Default for User {
             memory: Memory::default(),
             lanes: [Attempts::default(); Lane::ALL.len()],
             live: Vec::new(),
+            cookies: Cookies::default(),
         }
     }
 }
@@ -292,6 +295,12 @@ impl Lab {
         let Some(user) = self.users.get_mut(name) else { return Vec::new() };
         let Some(at) = user.live.iter().position(|live| live.id == id) else { return Vec::new() };
         let live = user.live.remove(at);
+        let brought = origin(&live.caller);
+        match decision {
+            Decision::Approved => user.cookies.approved(&brought),
+            Decision::Denied | Decision::Reported => user.cookies.refused(&brought),
+            _ => {}
+        }
         let policy = self.book.of(&live.caller.integration);
         // as the service does: an outage that this one proves excuses the next ones
         let outage = self.sources.is_outage(now);
@@ -354,7 +363,7 @@ impl Lab {
             first_factor: true,
             methods: user.factors,
             purpose,
-            origin: origin(&caller),
+            origin: user.cookies.given(origin(&caller)),
             session: session(&caller),
             break_glass: user.break_glass,
             around: self.sources.around(policy, &asker, now),

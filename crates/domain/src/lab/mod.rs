@@ -2,6 +2,7 @@
 //! start, no store, no device; the same rules as the service, called in the same order.
 
 mod codes;
+mod cookies;
 mod engine;
 mod ids;
 mod names;

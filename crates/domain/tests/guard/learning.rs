@@ -352,3 +352,22 @@ fn a_denial_on_the_way_takes_the_cookie_that_it_bought() {
     let theirs = with_cookie(stranger(), "theirs");
     assert_eq!(world.familiarity(&theirs), Reason::FromUnknown);
 }
+
+/// A bug once: the lab went on taking a cookie that the service had ended, so that whoever had stolen it rang on.
+#[test]
+fn a_cookie_whose_request_was_refused_counts_no_more() {
+    for end in [Decision::Denied, Decision::Reported] {
+        let mut world = World::new();
+        world.teach(&with_cookie(home(), "own"));
+        world.teach(&with_cookie(home(), "second"));
+        let thief = |net, cookie| with_cookie(from(USER, VPN, ip(net, 1)), cookie);
+        assert_eq!(world.settled(&thief(50, "own"), end).0.decision, Word::Ring);
+        assert_eq!(world.familiarity(&thief(51, "own")), Reason::FromUnknown, "{end:?}");
+        // at home the address is known, and another browser is none of it
+        assert_eq!(world.familiarity(&with_cookie(home(), "own")), Reason::FromKnown);
+        assert_eq!(world.familiarity(&thief(51, "second")), Reason::FromOwn);
+        // whoever signs in gets another one
+        world.signs_in(&with_cookie(home(), "own"));
+        assert_eq!(world.familiarity(&thief(51, "own")), Reason::FromOwn, "{end:?}");
+    }
+}

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use domain::challenge::{Decision, Purpose};
 use domain::guard::{Policy, Reason};
-use domain::lab::{Caller, Judged, LabError, Op, Word};
+use domain::lab::{Caller, Judged, LabError, Op, Said, Word};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -33,6 +33,7 @@ struct Seen {
     rank: usize,
     rang: bool,
     place: (String, Option<std::net::IpAddr>, Option<String>),
+    cookie: bool,
 }
 
 fn place(caller: &Caller) -> (String, Option<std::net::IpAddr>, Option<String>) {
@@ -128,6 +129,8 @@ proptest! {
     fn the_most_familiar_rings_alone(events in vec(events(), 1..80)) {
         let mut world = world();
         let mut seen: HashMap<String, Seen> = HashMap::new();
+        // whether the one cookie was refused, and its browser hasn't got another one
+        let mut refused = false;
         for event in events {
             match event {
                 Event::Wait(millis) => world.pass(millis),
@@ -135,9 +138,19 @@ proptest! {
                     let live = world.pending(USER);
                     if let Some(id) = live.get(usize::from(at)) {
                         let op = Op::Outcome { id: id.clone(), outcome: how };
-                        // a right answer that is withheld can't be given again
-                        let refused = world.tried(op).err();
-                        prop_assert!(matches!(refused, None | Some(LabError::Withheld(_))));
+                        match world.tried(op) {
+                            Ok(Said::Judged(said)) if said.decision != Word::Withhold => {
+                                refused = match how {
+                                    Decision::Approved => refused && !seen[id].cookie,
+                                    Decision::Denied | Decision::Reported => {
+                                        refused || seen[id].cookie
+                                    }
+                                    _ => refused,
+                                };
+                            }
+                            // a right answer that is withheld can't be given again
+                            other => prop_assert!(matches!(other, Ok(_) | Err(LabError::Withheld(_)))),
+                        }
                     }
                 }
                 Event::Push { who, ttl, purpose, same } => {
@@ -155,10 +168,12 @@ proptest! {
                     // the same session's older one has ended
                     let stay = before.iter().filter(|id| after.contains(id));
                     let beside: Vec<Seen> = stay.map(|id| seen[id].clone()).collect();
+                    let cookie = caller.cookie.is_some();
+                    caller.cookie = caller.cookie.filter(|_| !refused);
                     check(&judged, &caller, &beside)?;
                     prop_assert_eq!(judged.decision == Word::Decoy, !after.contains(&judged.id));
                     let rang = judged.decision == Word::Ring;
-                    let new = Seen { rank: rank(&judged), rang, place: place(&caller) };
+                    let new = Seen { rank: rank(&judged), rang, place: place(&caller), cookie };
                     seen.insert(judged.id, new);
                 }
             }
