@@ -189,6 +189,8 @@ impl Memory {
     /// How familiar an origin is.
     #[must_use]
     pub fn familiarity(&self, policy: &Policy, origin: &Origin, now: Seconds) -> Familiarity {
+        // a clock that was set back takes no place from anybody: what was learned is not in the future
+        let now = now.max(self.at);
         let standing = |kind, tag| self.places.standing(kind, tag, policy, now);
         if let Some(cookie) = origin.cookie {
             match standing(Kind::Place, cookie) {
@@ -430,6 +432,7 @@ impl Memory {
     /// Whether the person proved possession from there within a day, and everything there was answered since. What
     /// goes wrong elsewhere doesn't silence it then, though it isn't familiar yet.
     pub(super) fn is_proving(&self, policy: &Policy, origin: &Origin, now: Seconds) -> bool {
+        let now = now.max(self.at);
         let on_probation =
             |tag| self.places.standing(Kind::Place, tag, policy, now) == Standing::Probation;
         origin.context().is_some_and(on_probation) && !self.owes(origin)

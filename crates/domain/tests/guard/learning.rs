@@ -1,7 +1,7 @@
 //! What makes a place familiar, what a failure costs, and what takes it back.
 
 use domain::challenge::{Decision, Method};
-use domain::guard::Reason;
+use domain::guard::{Familiarity, Memory, Origin, Policy, Reason};
 use domain::lab::{Caller, Said, Word};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -369,5 +369,21 @@ fn a_cookie_whose_request_was_refused_counts_no_more() {
         // whoever signs in gets another one
         world.signs_in(&with_cookie(home(), "own"));
         assert_eq!(world.familiarity(&thief(51, "own")), Reason::FromOwn, "{end:?}");
+    }
+}
+
+/// A bug once: what was learned in an hour that the clock was set back behind lay in the future, and was unknown.
+#[test]
+fn a_clock_that_is_set_back_takes_no_place_from_anybody() {
+    let (policy, day, at) = (Policy::default(), 86_400, 1_795_000_000 / 3600 * 3600);
+    let home = Origin { address: Some(7), ..Origin::default() };
+    let mut memory = Memory::default();
+    for now in [at - 2 * day, at] {
+        memory.bring_to(&policy, now);
+        memory.code_passed(&policy, &home, now);
+    }
+    for back in [0, 1, 3600, day] {
+        let familiarity = memory.familiarity(&policy, &home, at - back);
+        assert_eq!(familiarity, Familiarity::Known, "{back} s");
     }
 }
