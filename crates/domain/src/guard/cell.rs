@@ -32,7 +32,7 @@ pub fn device_tag(device: DeviceId) -> DeviceTag {
 
 /// The last second that is told apart: half a year before the counter ends, so that no policy's time past it
 /// overflows.
-const LAST: Seconds = Seconds::MAX - (1 << 24);
+pub(crate) const LAST: Seconds = Seconds::MAX - (1 << 24);
 
 /// Time as the guard counts it, from one: zero stands for never.
 #[must_use]

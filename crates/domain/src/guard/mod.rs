@@ -22,6 +22,7 @@ mod sources;
 
 pub use alert::{Alert, AlertKind, Scope, Severity, told_when_asked};
 pub use bound::{Bound, Derived, Fixed, Odds, REFERENCE, Way, derive, reference, success};
+pub(crate) use cell::LAST;
 pub use cell::{Cell, DeviceTag, Opened, REBIND_WINDOW, device_tag, seconds};
 pub use decay::{Seconds, fade};
 pub use evidence::{Counts, Evidence, Raised, source_name};

@@ -8,12 +8,15 @@ mod ids;
 mod names;
 
 use crate::challenge::{Decision, Methods, Purpose};
-use crate::guard::{Alert, EnrolmentDecision, Place, Reason};
+use crate::guard::{Alert, EnrolmentDecision, LAST, Place, Reason};
 
 pub use engine::Lab;
 
 /// Longest life of a challenge here, in milliseconds (NIST 800-63B-4 §3.1.3.2 allows ten minutes).
 pub const MAX_TTL_MS: u64 = 600_000;
+
+/// The last time that is told apart from later ones, in milliseconds since the epoch: in the year 2105.
+pub const MAX_T_MS: u64 = LAST as u64 * 1000 + 999;
 
 /// Who asks, and from where.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -2,10 +2,11 @@
 
 use std::io::{self, BufRead, Write};
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 use domain::challenge::{Decision, Method, Methods, Purpose};
 use domain::guard::{Place, Policies, Who};
-use domain::lab::{Caller, Judged, Lab, MAX_TTL_MS, Op, Raised, Said};
+use domain::lab::{Caller, Judged, Lab, MAX_T_MS, MAX_TTL_MS, Op, Raised, Said};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -75,11 +76,16 @@ fn text(field: &'static str, value: Field) -> Result<Option<String>, Bad> {
     }
 }
 
-fn whole<T: TryFrom<u64>>(field: &'static str, value: &Field, most: u64) -> Result<Option<T>, Bad> {
+fn whole<T: TryFrom<u64>>(
+    field: &'static str,
+    value: &Field,
+    bounds: RangeInclusive<u64>,
+) -> Result<Option<T>, Bad> {
     let Some(value) = value else { return Ok(None) };
-    let fits = value.as_u64().and_then(|value| T::try_from(value).ok());
-    let wrong = || Bad::new(field, format!("must be a whole number from 0 to {most}"));
-    fits.map(Some).ok_or_else(wrong)
+    let within = value.as_u64().filter(|value| bounds.contains(value));
+    let (least, most) = (bounds.start(), bounds.end());
+    let wrong = || Bad::new(field, format!("must be a whole number from {least} to {most}"));
+    within.and_then(|value| T::try_from(value).ok()).map(Some).ok_or_else(wrong)
 }
 
 fn flag(field: &'static str, value: &Field) -> Result<Option<bool>, Bad> {
@@ -191,6 +197,9 @@ fn parse(line: &[u8]) -> Result<(u64, Op), Bad> {
     if line.len() > MAX_LINE {
         return Err(Bad { field: None, why: format!("longer than {MAX_LINE} bytes") });
     }
+    if line.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Bad { field: None, why: "not an event: must be a JSON object".to_owned() });
+    }
     let written: Written = serde_json::from_slice(line)
         .map_err(|error| Bad { field: None, why: format!("not an event: {error}") })?;
     let line = Line::try_from(written)?;
@@ -207,18 +216,18 @@ impl TryFrom<Written> for Line {
 
     fn try_from(written: Written) -> Result<Self, Bad> {
         Ok(Self {
-            t: whole("t", &written.t, u64::MAX)?,
+            t: whole("t", &written.t, 0..=MAX_T_MS)?,
             op: text("op", written.op)?,
             id: text("id", written.id)?,
             user: text("user", written.user)?,
             integration: text("integration", written.integration)?,
             session: text("session", written.session)?,
             ip: text("ip", written.ip)?,
-            asn: whole("asn", &written.asn, u32::MAX.into())?,
+            asn: whole("asn", &written.asn, 0..=u32::MAX.into())?,
             country: text("country", written.country)?,
             cookie: text("cookie", written.cookie)?,
             purpose: text("purpose", written.purpose)?,
-            ttl_ms: whole("ttl_ms", &written.ttl_ms, MAX_TTL_MS)?,
+            ttl_ms: whole("ttl_ms", &written.ttl_ms, 1..=MAX_TTL_MS)?,
             outcome: text("outcome", written.outcome)?,
             for_challenge: text("for", written.for_challenge)?,
             valid: flag("valid", &written.valid)?,
@@ -461,6 +470,8 @@ mod tests {
             (json!({"t": 3000, "op": "user", "user": "u1", "factors": ["fax"]}), "factors"),
             (json!({"t": 3000, "op": "user", "user": "u1", "factors": "push"}), "factors"),
             (json!({"t": -1, "op": "pull", "user": "u1"}), "t"),
+            // in microseconds: time would stand still from then on
+            (json!({"t": 1_790_000_000_000_000_u64, "op": "pull", "user": "u1"}), "t"),
             (json!({"t": 3000, "op": "pull", "user": 7}), "user"),
             (json!({"t": 3000, "op": "push", "id": "c2", "user": "u1", "asn": 1_u64 << 32}), "asn"),
             (json!({"t": 3000, "op": "totp", "id": "t1", "user": "u1", "valid": "yes"}), "valid"),
@@ -475,6 +486,10 @@ mod tests {
             let said = said(&mut lab, line);
             assert_eq!(said["field"], field, "{said}");
             assert!(said["error"].as_str().is_some_and(|why| why.starts_with(field)), "{said}");
+        }
+        for line in ["", "null", "[1000, \"push\"]", "\"t\""] {
+            let said = answer(&mut lab, line.as_bytes());
+            assert_eq!(said, json!({"error": "not an event: must be a JSON object"}), "{line}");
         }
         assert!(answer(&mut lab, b"{").get("error").is_some());
         assert!(answer(&mut lab, br#"{"t":1,"t":2,"op":"restart"}"#).get("error").is_some());
