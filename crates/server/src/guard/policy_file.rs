@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 
 use domain::attempts::Lane;
 use domain::guard::{
-    BudgetKnob, Change, KNOBS, MAX_TABLES, Policies, Profile, RulesError, Table, Tries,
+    BudgetKnob, Change, FAMILIAR_DIGITS, KNOBS, MAX_TABLES, Policies, Profile, RulesError, Table,
+    Tries,
 };
+use domain::number::{DEFAULT_DIGITS, MAX_DIGITS};
 use toml::de::{DeTable, DeValue};
 
 /// Largest policy file, in bytes.
@@ -67,7 +69,12 @@ fn parse(text: &str) -> Result<Policies, Vec<(Option<usize>, String)>> {
     let mut reader = Reader { text, found: Vec::new(), lines: Vec::new() };
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
-        reader.refuse(error.span().unwrap_or_default(), error.message().to_owned());
+        let span = error.span().unwrap_or_default();
+        let message = match (error.message(), text.get(span.clone())) {
+            ("duplicate key", Some(name)) => format!("`{name}` is there twice"),
+            (message, _) => message.to_owned(),
+        };
+        reader.refuse(span, message);
     }
     if !reader.found.is_empty() {
         return Err(reader.found);
@@ -143,6 +150,10 @@ impl Reader<'_> {
             }
             for (of, value) in inner {
                 let full = format!("{}.{}", name.get_ref(), of.get_ref());
+                if of.get_ref().is_empty() {
+                    self.refuse(of.span(), format!("a table of `{}` has no name", name.get_ref()));
+                    continue;
+                }
                 let DeValue::Table(entries) = value.get_ref() else {
                     self.refuse(of.span(), format!("`{full}` must be a table"));
                     continue;
@@ -200,9 +211,13 @@ impl Reader<'_> {
         };
         if change.is_none() {
             let wanted = match name {
-                "profile" => "\"standard\" or \"familiar\"",
-                "digits" | "familiar_digits" => "a whole number",
-                _ => "a number",
+                "profile" => "\"standard\" or \"familiar\"".to_owned(),
+                "digits" => format!("a whole number from {DEFAULT_DIGITS} to {MAX_DIGITS}"),
+                "familiar_digits" => {
+                    let (least, most) = (FAMILIAR_DIGITS.start(), FAMILIAR_DIGITS.end());
+                    format!("a whole number from {least} to {most}")
+                }
+                _ => "a number".to_owned(),
             };
             self.refuse(span, format!("{prefix}`{name}` must be {wanted}"));
         }
@@ -230,7 +245,12 @@ impl Reader<'_> {
             let (lane, tries): (Lane, Tries) = (knob.lane, knob.tries);
             match whole(value) {
                 Some(value) => changes.push(Change::Budget(lane, tries, value)),
-                None => self.refuse(span, format!("{prefix}`{full}` must be a whole number")),
+                None => {
+                    let most = knob.max;
+                    let message =
+                        format!("{prefix}`{full}` must be a whole number from 1 to {most}");
+                    self.refuse(span, message);
+                }
             }
         }
         changes
@@ -359,6 +379,16 @@ mod tests {
                 "2: `quantum` is no number of a policy; `countersign guard policy` lists them",
             ],
         );
+        refused(
+            "digits = 300\nfamiliar_digits = -1\n[codes.own]\ncap = -1\n",
+            &[
+                "1: `digits` must be a whole number from 6 to 8",
+                "2: `familiar_digits` must be a whole number from 2 to 3",
+                "4: `codes.own.cap` must be a whole number from 1 to 97",
+            ],
+        );
+        refused("grace_s = 1\ngrace_s = 2\n", &["2: `grace_s` is there twice"]);
+        refused("[tenants.'']\ngrace_s = 1\n", &["1: a table of `tenants` has no name"]);
         assert!(parse("a = = b").is_err());
     }
 }
