@@ -1,13 +1,13 @@
 //! `countersign guard replay`: the audit judged again by another policy.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use backend_sql::{AuditReader, TenantNames};
-use domain::audit::Public;
+use domain::audit::{Event, Public};
 use domain::challenge::Mode;
 use domain::guard::{Finding, Policies, Release, Replay, Row, Rules, Totals, What, Who};
 use serde_json::{Value, json};
@@ -57,6 +57,10 @@ pub(super) async fn run(
     if let Err(error) = read {
         eprintln!("error: {error}");
         return error.exit();
+    }
+    let unused = replayer.unused();
+    if !unused.is_empty() {
+        eprintln!("note: the log knows nobody to whom these tables apply: {}", unused.join(", "));
     }
     let report = replayer.finish();
     show(&if json { report.json().to_string() } else { report.text() })
@@ -129,7 +133,34 @@ impl<'p> Replayer<'p> {
         }
     }
 
-    /// The rules that held for a row. A file knows ids alone.
+    /// A file names an integration where it was made.
+    fn meet(&mut self, tenant: TenantId, public: &Public, name: Option<&str>) {
+        let made = public.event == Event::IntegrationCreated;
+        let Some((integration, name)) = public.integration.zip(name).filter(|_| made) else {
+            return;
+        };
+        let (tenant_id, id) = (tenant.to_string(), integration.to_string());
+        let tenant_who = Who { id: &tenant_id, name: "" };
+        let place = self.policies.place(tenant_who, Some(Who { id: &id, name }));
+        self.places.insert((tenant, Some(integration)), place);
+    }
+
+    /// The tables of the policy by which nothing was judged that the log knows.
+    fn unused(&self) -> Vec<String> {
+        let (tenants, integrations) = self.policies.tables();
+        let width = integrations.len() + 1;
+        let rows: HashSet<usize> = self.places.values().map(|place| place / width).collect();
+        let columns: HashSet<usize> = self.places.values().map(|place| place % width).collect();
+        let unused = |kind: &'static str, names: &[String], used: &HashSet<usize>| -> Vec<String> {
+            let names = names.iter().zip(1..).filter(|(_, at)| !used.contains(at));
+            names.map(|(name, _)| format!("{kind}.{name}")).collect()
+        };
+        let mut found = unused("tenants", tenants, &rows);
+        found.extend(unused("integrations", integrations, &columns));
+        found
+    }
+
+    /// The rules that held for a row.
     fn rules(&mut self, tenant: TenantId, public: &Public) -> &'p Rules {
         let whose = (tenant, public.integration);
         let policies = self.policies;
@@ -192,7 +223,9 @@ impl<'p> Replayer<'p> {
             let at = at.ok_or_else(|| wrong("an event has a time `at`".to_owned()))?;
             let public: Public = serde_json::from_value(event.clone())
                 .map_err(|error| wrong(format!("not an event: {error}")))?;
-            self.step(tenant, at, &public, event["private"]["name"].as_str());
+            let name = event["private"]["name"].as_str();
+            self.meet(tenant, &public, name);
+            self.step(tenant, at, &public, name);
         }
         Ok(())
     }
@@ -428,6 +461,17 @@ mod tests {
         assert_eq!(said["findings"][0]["name"], "alice");
         assert_eq!(said["findings"][0]["what"], "rings");
         assert!(report.text().contains("alice chl_"), "{}", report.text());
+        // a bug once: a file was judged by the numbers above all tables, and nothing said so
+        let mut events = Replayer::new(&lax, Timestamp::ZERO);
+        events.file(&file).unwrap();
+        assert_eq!(events.unused(), Vec::<String>::new());
+        assert_eq!(events.finish().json(), said);
+        std::fs::write(&policy, "[tenants.acme]\ngrace_s = 1\n[integrations.pvn]\nring = 0.5\n")
+            .unwrap();
+        let misspelt = policy_file::load(Some(&policy)).unwrap();
+        let mut replayer = Replayer::new(&misspelt, Timestamp::ZERO);
+        replayer.store(dir.path()).await.unwrap();
+        assert_eq!(replayer.unused(), ["tenants.acme", "integrations.pvn"]);
 
         // what was before is judged, but not listed
         let mut later = Replayer::new(&lax, clock::now().plus(Duration::from_secs(3600)));
