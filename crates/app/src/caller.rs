@@ -37,6 +37,11 @@ impl Caller {
         self.integration().tenant
     }
 
+    /// Whether it came with a key of its own, rather than by a page.
+    pub(crate) const fn has_key(&self) -> bool {
+        matches!(self.0, Proven::ByKey(_))
+    }
+
     /// Demands a scope.
     ///
     /// # Errors

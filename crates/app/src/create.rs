@@ -123,7 +123,8 @@ impl App {
         }
         self.meet(caller).await?;
         self.check_brought(caller, request.number.as_ref())?;
-        let target = self.target(caller, &request.user).await?;
+        let known = request.first_factor.is_some() || caller.has_key();
+        let target = self.target(caller, &request.user, known).await?;
         let cookie = self.valid_cookie(call.now, caller, &target, &request.context);
         for _ in 0..MAX_TRIES {
             let hot = self.load_user(call, caller.tenant(), target.id).await?;
@@ -194,9 +195,16 @@ impl App {
         Ok(Created { view, number, digits, methods, merged, replayed: true })
     }
 
-    pub(crate) async fn target(&self, caller: &Caller, user: &UserRef) -> Result<Target, Error> {
+    /// Who is meant. `known`: it is the integration that asks. Otherwise it is whoever opened a page in its name, and
+    /// isn't told who exists.
+    pub(crate) async fn target(
+        &self,
+        caller: &Caller,
+        user: &UserRef,
+        known: bool,
+    ) -> Result<Target, Error> {
         let tenant = caller.tenant();
-        let reveal = caller.integration().reveal_users;
+        let reveal = known && caller.integration().reveal_users;
         match (self.directory.user(tenant, user.clone()).await?, user) {
             (Some(record), _) if reveal && !record.is_enrolled() => Err(Error::NotEnrolled),
             (Some(record), _) => Ok(Target {

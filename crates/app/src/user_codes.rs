@@ -75,7 +75,7 @@ impl App {
     ) -> Result<bool, Error> {
         self.meet(caller).await?;
         let tenant = caller.tenant();
-        let user = self.target(caller, user).await?.id;
+        let user = self.target(caller, user, true).await?.id;
         let (counter, budgets) = (Counter::UserCode(user), self.budgets(tenant));
         let counted = self.ledger.count_attempt(counter, budgets).await?;
         let stored = self.directory.user_code(user).await?;

@@ -29,6 +29,24 @@ async fn a_bare_login_hint_rings_nobody_and_still_signs_in_whoever_opens_the_app
     assert_eq!(party.exchange(&form.fields["code"]).await.status, 200);
 }
 
+/// With `--reveal-users` a browser alone could ask who is enrolled, name by name.
+#[tokio::test]
+async fn only_a_client_that_says_who_is_meant_is_told_who_exists() {
+    let party = Party::with("oidc-reveal", &["--reveal-users"]).await;
+    party.world.server.admin(&["user", "create", "--name", "bob"]).await.unwrap();
+    for name in ["bob", "nobody"] {
+        let front = party.params(&[("login_hint", name)]);
+        party.browser().open(&Party::authorize(&front)).await.waits();
+        let unnamed = party.params(&[("login_hint", "")]);
+        let mut browser = party.browser();
+        let page = browser.open(&Party::authorize(&unnamed)).await;
+        browser.press(&format!("{}/name", page.path), &[("user", name)]).await.waits();
+        let pushed = party.push(&[("login_hint", name)]).await;
+        let page = party.browser().open(&pushed).await;
+        assert!(page.text.contains("data-state=\"not_enrolled\""), "{}", page.text);
+    }
+}
+
 #[tokio::test]
 async fn whoever_is_named_by_nobody_names_themselves_and_is_not_rung() {
     let mut party = Party::new("oidc-unnamed").await;
