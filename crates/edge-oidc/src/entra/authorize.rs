@@ -15,7 +15,7 @@ use http::header::{COOKIE, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use http_limits::HostedPage;
 use ports::UserRef;
-use statement::{Timestamp, sha256};
+use statement::{IntegrationId, Timestamp, sha256};
 
 use super::asked::Asked;
 use super::hint::{BadHint, Hint};
@@ -100,7 +100,7 @@ async fn start(
     })?;
     let unavailable =
         |error: app::Error| Refused::Back(sender.back.clone(), No::Unavailable, error.to_string());
-    let used = used(token);
+    let used = used(sender.integration.id, token);
     let first = first_use(entra, &sender, params, &used, browser).await.map_err(unavailable)?;
     if !first.ours {
         return Err(denied("the hint, or its nonce, was used before".to_owned()));
@@ -184,8 +184,9 @@ fn check_kind(params: &Params) -> Result<(), &'static str> {
     Ok(())
 }
 
-fn used(token: &str) -> [u8; 32] {
-    sha256(&[b"countersign/entra-hint/v1\0", token.as_bytes()])
+/// Names a hint. Two integrations may take the same one, and neither's page is the other's.
+fn used(integration: IntegrationId, token: &str) -> [u8; 32] {
+    sha256(&[b"countersign/entra-hint/v2\0", integration.as_bytes(), token.as_bytes()])
 }
 
 /// What was used before, and by whom.

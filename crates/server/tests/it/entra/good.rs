@@ -3,7 +3,7 @@
 use authenticator_native::Choice;
 use serde_json::{Value, json};
 
-use super::directory::{Directory, OBJECT, TENANT};
+use super::directory::{APP, Directory, OBJECT, TENANT};
 
 #[tokio::test]
 async fn an_approval_is_taken_by_entra() {
@@ -91,6 +91,26 @@ async fn a_reload_that_holds_the_cookie_comes_back_to_its_page_and_a_copy_does_n
     let reused = directory.post(&mut directory.browser(), &reused).await;
     directory.is_told(&reused.leads_back(), "access_denied", Some("s"));
     assert_eq!(directory.created().await, 1);
+}
+
+/// The address of the first one's page was given to whoever brought its hint to the second.
+#[tokio::test]
+async fn two_integrations_of_one_directory_have_pages_of_their_own() {
+    let directory = Directory::linked("entra-two").await;
+    let fake = directory.fake.url();
+    let kind = ["integration", "create", "--name", "pilot", "--kind", "entra", "--cloud", "fake"];
+    let ids = ["--fake", fake, "--directory-id", TENANT, "--app-id", APP];
+    let made = directory.world.server.admin(&[&kind[..], &ids].concat()).await.unwrap();
+    let second = made["client_id"].as_str().unwrap().to_owned();
+    let mut fields = directory.fields(&[("state", "s")]);
+    let page = directory.post(&mut directory.browser(), &fields).await;
+    page.waits();
+    let client = fields.iter_mut().find(|(name, _)| name == "client_id").unwrap();
+    client.1 = second;
+    let other = directory.post(&mut directory.browser(), &fields).await;
+    assert_ne!(other.path, page.path);
+    // nobody is linked there
+    directory.is_told(&other.leads_back(), "access_denied", Some("s"));
 }
 
 #[tokio::test]
