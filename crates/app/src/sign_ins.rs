@@ -72,12 +72,16 @@ impl fmt::Debug for Handle {
 pub enum Whom {
     /// A user as their integration calls them, known here or not.
     User(UserRef),
-    /// A user who was proven, and may make their first authenticator on the page if they have none.
-    Enrol(UserRef),
-    /// Somebody who was proven to be nobody that is known here. Nothing is created for them.
-    NotEnrolled,
-    /// A user who was proven, and has set up nothing by which whoever asks would let them pass. Nothing is created.
-    Unable,
+    /// Somebody whom an issuer has proven, by the subject under which they may be linked to a user. They may know
+    /// whether that user can answer; nothing is created where they can't.
+    Proven {
+        /// What a link calls them.
+        subject: String,
+        /// Whether they may make a first authenticator on the page.
+        may_enrol: bool,
+    },
+    /// Nobody: the challenge is there already.
+    Given,
     /// Nobody said who: the page asks. Whoever answers can name anybody, so nobody is rung.
     Unnamed,
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use domain::challenge::{Decision, State};
 use ports::{BoxFuture, MacKey, StoreError, UserRef};
+use statement::UserId;
 
 use super::inviting::{Enrolling, Invitation};
 use super::{Asked, End, Handle, Passed, Return, ReturnForm, SignIn, SignIns, Stage, Start, Whom};
@@ -86,8 +87,7 @@ impl App {
         if let Some(number) = created.number.clone() {
             let start = Start {
                 integration: caller.integration().id,
-                // nobody is asked again: the challenge is there
-                whom: Whom::NotEnrolled,
+                whom: Whom::Given,
                 called,
                 first_factor,
                 purpose: None,
@@ -180,20 +180,14 @@ impl App {
         let start = &sign_in.start;
         let (user, first_factor) = match &start.whom {
             Whom::User(user) => (user.clone(), start.first_factor.clone()),
-            Whom::Enrol(user) => {
-                let record = self.directory.user(caller.tenant(), user.clone()).await?;
-                match record.filter(|record| !record.is_enrolled()) {
-                    None => (user.clone(), start.first_factor.clone()),
-                    Some(record) => {
-                        let invited = self.invite(call, caller, sign_in, &record).await?;
-                        let refused = Stage::Over(End::NotEnrolled, None);
-                        return Ok(invited.map_or(refused, Stage::Enrolling));
-                    }
+            Whom::Proven { subject, may_enrol } => {
+                match self.proven(call, caller, sign_in, (subject, *may_enrol)).await? {
+                    Ok(user) => (UserRef::Id(user), start.first_factor.clone()),
+                    Err(stage) => return Ok(stage),
                 }
             }
             Whom::Unnamed => (UserRef::Name(sign_in.called()), None),
-            Whom::NotEnrolled => return Ok(Stage::Over(End::NotEnrolled, None)),
-            Whom::Unable => return Ok(Stage::Over(End::Unable, None)),
+            Whom::Given => return Err(Error::NotFound),
         };
         // where nobody vouches for a first factor, a time of their own would tell that somebody exists
         let ttl = match first_factor {
@@ -221,6 +215,40 @@ impl App {
         // only a replayed request is told of one that is decided
         let number = created.number.ok_or(Error::NotFound)?;
         Ok(Stage::Asked(Asked { id: created.view.id, number, methods: created.methods }))
+    }
+
+    /// The user who somebody proven is, if they can answer; else how the sign-in stands. Looked up each time that
+    /// they are asked: whoever reads that they can't may have been helped before they try again.
+    async fn proven(
+        &self,
+        call: &mut Call,
+        caller: &Caller,
+        sign_in: &SignIn,
+        (subject, may_enrol): (&str, bool),
+    ) -> Result<Result<UserId, Stage>, Error> {
+        let integration = caller.integration();
+        let unknown = Stage::Over(End::NotEnrolled, None);
+        let Some(user) = self.linked(integration.id, subject).await? else {
+            tracing::info!(subject, "somebody proven is linked to no user");
+            return Ok(Err(unknown));
+        };
+        let record = self.directory.user(caller.tenant(), UserRef::Id(user)).await?;
+        let Some(record) = record else { return Ok(Err(unknown)) };
+        if record.is_enrolled() {
+            let offered =
+                sign_in.start.methods.map_or(integration.methods, |m| m.and(integration.methods));
+            if record.methods().and(offered).is_empty() {
+                // no first authenticator for somebody who has something to lose: recovery codes, or a locked factor
+                tracing::info!(%user, "somebody proven has nothing that is taken here");
+                return Ok(Err(Stage::Over(End::Unable, None)));
+            }
+            return Ok(Ok(user));
+        }
+        let invited = match may_enrol {
+            true => self.invite(call, caller, sign_in, &record).await?,
+            false => None,
+        };
+        Ok(Err(invited.map_or(unknown, Stage::Enrolling)))
     }
 
     /// Redeems an approval: how it ends, and the device cookie that it earned.

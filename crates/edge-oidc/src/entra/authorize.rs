@@ -8,13 +8,11 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use data_encoding::BASE64URL_NOPAD;
-use domain::challenge::Methods;
 use domain::directory::Integration;
 use domain::protocol::{EntraClient, Protocol};
 use http::header::{COOKIE, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use http_limits::HostedPage;
-use ports::UserRef;
 use statement::{IntegrationId, Timestamp, sha256};
 
 use super::asked::Asked;
@@ -116,7 +114,6 @@ async fn start(
     if methods.is_empty() {
         return Err(denied("no way to pass that satisfies is allowed here".to_owned()));
     }
-    let whom = whom(entra, &sender, &hint, methods).await.map_err(unavailable)?;
     let returning = Returning {
         app: Arc::clone(&entra.0.app),
         issuer: entra.issuer(),
@@ -129,7 +126,7 @@ async fn start(
     };
     let start = Start {
         integration: sender.integration.id,
-        whom,
+        whom: Whom::Proven { subject: hint.subject(), may_enrol: sender.client.inline_enrolment },
         called: hint.called.clone(),
         first_factor: Some(FirstFactor {
             method: "entra".to_owned(),
@@ -224,37 +221,6 @@ async fn first_use(
     let first = entra.0.app.use_once(integration, *used, mine.clone()).await?;
     let by = first.split('.').next().unwrap_or_default();
     Ok(FirstUse { ours: by == cookie, fresh: first == mine })
-}
-
-/// The user whom the hint's person is, to be asked by `methods`. The hint has proven them, so whether they are enrolled
-/// is no secret.
-async fn whom(
-    entra: &Entra,
-    sender: &Sender,
-    hint: &Hint,
-    methods: Methods,
-) -> Result<Whom, app::Error> {
-    let integration = &sender.integration;
-    let Some(user) = entra.0.app.linked(integration.id, &hint.subject()).await? else {
-        tracing::info!(subject = hint.subject(), "a person from Entra is linked to no user");
-        return Ok(Whom::NotEnrolled);
-    };
-    let user = UserRef::Id(user);
-    let view = match entra.0.app.user(integration.tenant, user.clone()).await {
-        Ok(view) => view,
-        Err(app::Error::NotFound) => return Ok(Whom::NotEnrolled),
-        Err(error) => return Err(error),
-    };
-    Ok(match view.enrolled {
-        // no first authenticator for somebody who has something to lose: recovery codes, or a locked factor
-        true if view.methods.and(methods).is_empty() => {
-            tracing::info!(user = %view.user.id, "a person from Entra has nothing that Entra takes");
-            Whom::Unable
-        }
-        true => Whom::User(user),
-        false if sender.client.inline_enrolment => Whom::Enrol(user),
-        false => Whom::NotEnrolled,
-    })
 }
 
 /// When Entra checked the first factor: when it issued the hint, but not ahead of our clock.

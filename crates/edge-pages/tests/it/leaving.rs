@@ -187,12 +187,13 @@ async fn every_other_end_leads_back_too_and_where_a_new_try_helps_it_is_offered(
 #[tokio::test]
 async fn nobody_is_created_or_asked_for_somebody_who_cannot_answer() {
     let world = World::new().await;
-    for (whom, state) in [(Whom::NotEnrolled, "not_enrolled"), (Whom::Unable, "unable")] {
+    for may_enrol in [false, true] {
+        let whom = Whom::Proven { subject: "nobody".to_owned(), may_enrol };
         let path = start(&world, whom, Asker::new(ReturnMethod::Post, 0));
         let mut browser = world.browser();
         let page = browser.get(&path).await;
-        leads_back(&page, &format!("0 {state}"), false);
-        assert_eq!(page.state(), Some(state));
+        leads_back(&page, "0 not_enrolled", false);
+        assert_eq!(page.state(), Some("not_enrolled"));
     }
     assert_eq!(world.count(Event::ChallengeCreated).await, 0);
 }

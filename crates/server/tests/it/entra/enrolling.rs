@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use server::demo::phone::Phone;
 use statement::{ServerUrl, TypedNumberError, crockford};
 
-use super::directory::Directory;
+use super::directory::{Directory, USER};
 use crate::browser::{Browser, Page};
 
 const BOB: &str = "bob";
@@ -278,6 +278,26 @@ async fn recovery_codes_alone_answer_nothing_that_entra_takes() {
     }
     assert_eq!(directory.tickets().await, before, "who has had a factor is no newcomer");
     assert_eq!(directory.created().await, 0);
+    // an administrator helps while the page is open: the next try looks anew
+    let totp = ["factor", "create", "--user", BOB, "--type", "totp"];
+    directory.world.server.admin(&totp).await.unwrap();
+    bob.press("retry").await.waits();
+}
+
+/// A new try was told what the first one had been told, whatever had been done about it.
+#[tokio::test]
+async fn whoever_is_helped_while_their_page_is_open_can_try_again() {
+    let mut directory = Directory::new("entra-helped").await;
+    let (mut alice, page) = directory.bob().await;
+    directory.sends_to_an_administrator(&alice, &page);
+    let page = alice.press("retry").await;
+    directory.sends_to_an_administrator(&alice, &page);
+    assert_eq!(directory.created().await, 0);
+    directory.link(USER).await;
+    let page = alice.press("retry").await;
+    directory.approve(&page).await;
+    let verdict = directory.fake.judge(&alice.page().await.leads_back().fields).await;
+    assert!(verdict.ok, "{verdict:?}");
 }
 
 #[tokio::test]
