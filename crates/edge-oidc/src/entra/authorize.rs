@@ -52,12 +52,12 @@ pub(super) async fn by_form(
         Ok(params) => params,
         Err(page) => return page.into_response(),
     };
-    let request = params.get("client-request-id").unwrap_or_default();
-    let request = loggable(request);
+    let client_request_id = params.get("client-request-id").unwrap_or_default();
+    let client_request_id = loggable(client_request_id);
     let mut call = (entra.0.call)();
     let browser = Secret::draw(&mut *call.rng);
     let browser = cookie(&headers, entra.0.secure_cookies).unwrap_or(browser);
-    match start(&entra, &mut call, &params, &browser).await {
+    match start(&entra, &mut call, &params, (&browser, &client_request_id)).await {
         Ok(path) => {
             let mut response = Redirect::to(&path).into_response();
             let set = set_cookie(entra.0.secure_cookies, &browser);
@@ -65,11 +65,11 @@ pub(super) async fn by_form(
             response
         }
         Err(Refused::Page(why)) => {
-            tracing::info!(request, why, "a sign-in from Entra is not answered");
+            tracing::info!(client_request_id, why, "a sign-in from Entra is not answered");
             HostedPage::Refused { status: StatusCode::BAD_REQUEST, why }.into_response()
         }
         Err(Refused::Back(back, no, why)) => {
-            tracing::info!(request, why, "a sign-in from Entra is refused");
+            tracing::info!(client_request_id, why, "a sign-in from Entra is refused");
             HostedPage::Leave(back.no(no)).into_response()
         }
     }
@@ -85,7 +85,7 @@ async fn start(
     entra: &Entra,
     call: &mut app::Call,
     params: &Params,
-    browser: &Secret,
+    (browser, client_request_id): (&Secret, &str),
 ) -> Result<String, Refused> {
     let sender = sender(entra, params).await?;
     let denied = |why: String| Refused::Back(sender.back.clone(), No::Denied, why);
@@ -123,6 +123,7 @@ async fn start(
         nonce: params.get("nonce").map(str::to_owned),
         asked,
         began: call.now,
+        client_request_id: client_request_id.to_owned(),
     };
     let start = Start {
         integration: sender.integration.id,

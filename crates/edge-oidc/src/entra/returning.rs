@@ -62,16 +62,24 @@ pub(super) struct Returning {
     pub(super) nonce: Option<String>,
     pub(super) asked: Asked,
     pub(super) began: Timestamp,
+    /// What Entra calls the attempt, as far as it may stand in a log: the one word that its log and ours share.
+    pub(super) client_request_id: String,
 }
 
 impl Returning {
     fn made(&self, call: &Call, end: &End) -> Result<ReturnForm, Error> {
+        let client_request_id = self.client_request_id.as_str();
         let End::SignedIn(passed) = end else {
-            tracing::info!(end = about(end), "Entra is told that access is denied");
+            tracing::info!(
+                client_request_id,
+                end = about(end),
+                "Entra is told that access is denied"
+            );
             return Ok(self.back.no(No::Denied));
         };
         if call.now.since(self.began) > IN_TIME {
-            tracing::info!("Entra is told that access is denied: it has given the attempt up");
+            let end = "it was approved after Entra had given the attempt up";
+            tracing::info!(client_request_id, end, "Entra is told that access is denied");
             return Ok(self.back.no(No::Denied));
         }
         let Some(claims) = self.claims(call, passed) else {
@@ -81,6 +89,7 @@ impl Returning {
         let vault = self.app.vault();
         let token = vault.sign_token(TokenAlgorithm::Rs256, call.now, claims.as_bytes());
         let token = token.ok_or_else(|| StoreError::Unavailable("no key signs tokens".into()))?;
+        tracing::info!(client_request_id, "Entra is told who signed in");
         Ok(self.back.form("id_token", token))
     }
 

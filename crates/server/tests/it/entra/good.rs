@@ -36,7 +36,9 @@ async fn every_other_end_is_told_as_access_denied() {
     let mut directory = Directory::linked("entra-ends").await;
     for choice in [Some(Choice::Deny), None] {
         let mut browser = directory.browser();
-        let fields = directory.fields(&[("state", "a state\"&")]);
+        let id = format!("11111111-0000-4000-8000-00000000000{}", u8::from(choice.is_some()));
+        let fields = [("state", "a state\"&"), ("client-request-id", &id)];
+        let fields = directory.fields(&fields);
         let page = directory.post(&mut browser, &fields).await;
         page.waits();
         let page = match choice {
@@ -48,6 +50,10 @@ async fn every_other_end_is_told_as_access_denied() {
             None => browser.press(&format!("{}/cancel", page.path), &[]).await,
         };
         directory.is_told(&page.leads_back(), "access_denied", Some("a state\"&"));
+        // what Entra shows the person finds it
+        let log = directory.world.home.logged();
+        let line = log.lines().find(|line| line.contains(&format!("client_request_id=\"{id}\"")));
+        assert!(line.is_some_and(|line| line.contains("the person")), "{log}");
     }
 }
 
