@@ -8,7 +8,7 @@ use serde_json::Value;
 use statement::Timestamp;
 
 use super::certificate::Certificate;
-use crate::doctor::{Finding, ok, warn, wrong};
+use crate::doctor::{Finding, ok, wrong};
 
 /// For how long Entra keeps what it fetched, in hours.
 const ENTRA_KEEPS_H: i64 = 24;
@@ -87,35 +87,29 @@ fn holds(kid: &str, certificate: &Certificate, now: i64) -> Finding {
     )
 }
 
-/// Whether Entra can have the key that signs: it reads keys once a day. The newest of several doesn't sign before
-/// it has been published for two days; one that is alone does.
+/// Whether Entra can have the key that signs: it reads keys once a day. A key signs once it has been published for two
+/// days; a server's first one, which has no other beside it, at once.
 fn known(mut made: Vec<i64>, now: i64) -> Option<Finding> {
     made.sort_unstable();
-    let (newest, older) = made.split_last()?;
+    let (first, newest) = (*made.first()?, *made.last()?);
     let lead = i64::try_from(KEY_LEAD.as_secs()).unwrap_or(i64::MAX);
-    let (signs, since) = match older.last() {
-        Some(previous) if newest + lead > now => (
-            format!("a key that is newer signs from {} on; until then", time(newest + lead)),
-            *previous,
-        ),
-        Some(_) => ("the newest signs;".to_owned(), *newest),
-        None => ("one key signs;".to_owned(), *newest),
+    let signs = made.into_iter().rfind(|made| made + lead <= now).unwrap_or(first);
+    let next = match newest == signs {
+        true => String::new(),
+        false => format!("; a newer one signs from {} on", time(newest + lead)),
     };
-    let hours = (now - since) / HOUR;
-    if hours >= ENTRA_KEEPS_H {
-        return Some(ok(
-            "24 h",
-            format!("{signs} a key that is {hours} hours old: Entra has read it since"),
-        ));
-    }
-    let until = time(since + ENTRA_KEEPS_H * HOUR);
-    let next = "nothing, if Entra was told of this server after that; else wait until then, and rotate with \
-                `countersign admin keys rotate` alone, which publishes a key two days before it signs";
-    let found = format!(
-        "{signs} a key that is {hours} hours old: an Entra that read this provider before may keep what it had until \
-         {until}, and refuse tokens with 70002 and 50012"
-    );
-    Some(warn("24 h", found, next))
+    let hours = (now - signs) / HOUR;
+    let found = if hours >= ENTRA_KEEPS_H {
+        format!("the key that signs is {hours} hours old: Entra has read it since{next}")
+    } else {
+        let until = time(signs + ENTRA_KEEPS_H * HOUR);
+        format!(
+            "the key that signs is {hours} hours old and the first of this server: Entra can have read no older one. \
+             Only if another server answered at this address before, Entra may keep its keys until {until}, and \
+             refuse tokens with 70002 and 50012{next}"
+        )
+    };
+    Some(ok("24 h", found))
 }
 
 fn time(seconds: i64) -> String {
@@ -199,30 +193,50 @@ mod tests {
         assert_eq!(early[0], ("certificate", Grade::Wrong));
     }
 
-    #[tokio::test]
-    async fn a_key_that_signs_before_entra_can_have_read_it_is_warned_of() {
-        let warned = vec![("24 h", Grade::Warn)];
-        assert_eq!(bad(json!([key("a", 23).await])), warned);
-        assert_eq!(bad(json!([key("a", 24).await])), []);
-        // published ahead: the older one signs, and has long been read
-        let old = key("a", 1000).await;
-        for hours in [0, 23, 47, 49] {
-            assert_eq!(bad(json!([key("b", hours).await, old])), [], "{hours}");
+    /// What is said of the keys that were drawn so many hours ago.
+    async fn said(hours: &[i64]) -> String {
+        let mut keys = Vec::new();
+        for hours in hours {
+            keys.push(key(&hours.to_string(), *hours).await);
         }
-        // rotated on the first day: it is the older one that Entra may not have
-        let new = key("b", 1).await;
-        assert_eq!(bad(json!([new, key("a", 23).await])), warned);
-        let last = examine(&json!({"keys": [new, old]}), at(NOW)).pop().expect("a finding");
-        assert!(last.found.contains("signs from 2026-11-30T23:00:00Z on"), "{last:?}");
-        assert!(last.found.contains("1000 hours old"), "{last:?}");
+        let all = examine(&json!({"keys": keys}), at(NOW));
+        assert!(all.iter().all(|finding| finding.grade == Grade::Ok), "{all:?}");
+        all.into_iter().next_back().expect("a finding").found
+    }
+
+    /// Every fresh installation was warned of a key that Entra can't have read another one than.
+    #[tokio::test]
+    async fn the_first_key_of_a_server_is_nothing_to_warn_of() {
+        for hours in [0, 23] {
+            let said = said(&[hours]).await;
+            assert!(said.contains("the first of this server"), "{said}");
+            assert!(said.contains("Only if another server answered"), "{said}");
+        }
+        assert!(said(&[24]).await.contains("24 hours old: Entra has read it since"));
+        // rotated on the first day: the older one signs
+        let said = said(&[1, 23]).await;
+        assert!(said.contains("is 23 hours old and the first"), "{said}");
+        assert!(said.contains("signs from 2026-11-30T23:00:00Z on"), "{said}");
+    }
+
+    #[tokio::test]
+    async fn a_key_signs_once_it_has_been_published_for_two_days() {
+        for (hours, signs) in [(0, 1000), (23, 1000), (47, 1000), (48, 48), (49, 49)] {
+            let said = said(&[hours, 1000]).await;
+            assert!(said.contains(&format!("signs is {signs} hours old: Entra has")), "{said}");
+            assert_eq!(said.contains("a newer one signs from"), hours < 48, "{said}");
+        }
+        assert!(said(&[1, 23, 1000]).await.contains("is 1000 hours old"));
     }
 
     #[tokio::test]
     async fn a_certificate_of_another_notation_has_an_age_too() {
         // from 2050 on: GeneralizedTime
         let made = 2_556_144_000;
-        let late = drawn("a", made).await;
-        assert_eq!(bad_at(made + HOUR, json!([late])), [("24 h", Grade::Warn)]);
-        assert_eq!(bad_at(made + 25 * HOUR, json!([late])), []);
+        let keys = json!({"keys": [drawn("a", made).await]});
+        for hours in [1, 25] {
+            let last = examine(&keys, at(made + hours * HOUR)).pop().expect("a finding");
+            assert!(last.found.contains(&format!("is {hours} hours old")), "{last:?}");
+        }
     }
 }

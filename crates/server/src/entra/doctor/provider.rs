@@ -61,7 +61,8 @@ fn address(issuer: &str) -> Finding {
         "write the issuer without a slash at its end, :443, query and fragment: set public_url so";
     let uri: Option<Uri> = issuer.parse().ok();
     let port = uri.as_ref().and_then(Uri::port_u16);
-    let tidy = uri.is_some() && port != Some(443) && !issuer.ends_with('/');
+    let whole = uri.is_some_and(|uri| uri.scheme().is_some() && uri.authority().is_some());
+    let tidy = whole && port != Some(443) && !issuer.ends_with('/');
     match tidy && !issuer.contains(['?', '#']) {
         true => ok("issuer", issuer),
         false => wrong("issuer", issuer, next),
@@ -238,6 +239,9 @@ mod tests {
             "https://h.example/entra?x",
             "https://h.example/entra#x",
             "h example",
+            "h.example",
+            "h.example:8443",
+            "/entra",
             "",
         ] {
             assert!(!is_ok(&address(bad)), "{bad}");
