@@ -322,10 +322,13 @@ async function verdict(ok: boolean, words: RegExp): Promise<void> {
 }
 
 step("Entra: an approval lets in", async () => {
+  await tab.goto(entra.url);
+  await accessible(tab, "stand-in");
   await throughEntra();
   await accessible(tab, "sign-in-entra");
   await approve(await number());
   await verdict(true, /./);
+  await accessible(tab, "stand-in-verdict");
 });
 
 step("Entra: cancelling lets nobody in", async () => {

@@ -5,9 +5,13 @@ use super::verdict::Verdict;
 
 const HEAD: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
     <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
-    <title>Stand-in for Entra</title>\
+    <title>Stand-in for Entra</title><link rel=\"icon\" href=\"data:,\">\
     <style>body{font:1rem/1.5 system-ui,sans-serif;max-width:38rem;margin:3rem auto;padding:0 1rem}\
     button{font:inherit;padding:.6rem 1rem}li{margin:.3rem 0}</style>";
+
+fn page(body: &str) -> String {
+    format!("{HEAD}<main>{body}</main>")
+}
 
 /// Text in HTML.
 fn escape(text: &str) -> String {
@@ -27,8 +31,8 @@ fn escape(text: &str) -> String {
 
 pub(super) fn home(settings: &Settings) -> String {
     let Settings { provider, name, tenant, object, .. } = settings;
-    format!(
-        "{HEAD}<h1>A stand-in for Microsoft Entra</h1>\
+    page(&format!(
+        "<h1>A stand-in for Microsoft Entra</h1>\
          <p>It plays the directory <code>{}</code>. The button stands for a password that was checked; then \
          the browser is sent to <code>{}</code> for the second factor.</p>\
          <form method=\"post\" action=\"/start\"><button>Sign in as {}</button></form>\
@@ -37,7 +41,7 @@ pub(super) fn home(settings: &Settings) -> String {
         escape(provider),
         escape(name),
         escape(&format!("{tenant}:{object}")),
-    )
+    ))
 }
 
 pub(super) fn leave(request: &Request) -> String {
@@ -48,16 +52,16 @@ pub(super) fn leave(request: &Request) -> String {
             format!("<input type=\"hidden\" name=\"{}\" value=\"{}\">", escape(name), escape(value))
         })
         .collect();
-    format!(
-        "{HEAD}<h1>On to the second factor</h1>\
+    page(&format!(
+        "<h1>On to the second factor</h1>\
          <form id=\"leave\" method=\"post\" action=\"{}\">{fields}<button>Continue</button></form>\
          <script>document.getElementById('leave').submit()</script>",
         escape(&request.action),
-    )
+    ))
 }
 
 pub(super) fn unreachable(why: &str) -> String {
-    format!("{HEAD}<h1>The provider can't be reached</h1><p>{}</p>", escape(why))
+    page(&format!("<h1>The provider can't be reached</h1><p>{}</p>", escape(why)))
 }
 
 pub(super) fn verdict(verdict: &Verdict) -> String {
@@ -69,9 +73,9 @@ pub(super) fn verdict(verdict: &Verdict) -> String {
             format!("<li>{mark}: {}", escape(&look.words))
         })
         .collect();
-    format!(
-        "{HEAD}<h1 id=\"verdict\" data-ok=\"{}\">{}</h1><ul>{looks}</ul><p><a href=\"/\">Again</a>",
+    page(&format!(
+        "<h1 id=\"verdict\" data-ok=\"{}\">{}</h1><ul>{looks}</ul><p><a href=\"/\">Again</a>",
         verdict.ok,
         escape(&verdict.summary),
-    )
+    ))
 }
