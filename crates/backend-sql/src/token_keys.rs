@@ -83,8 +83,10 @@ impl Pair {
         let text = |bytes: &[u8]| BASE64URL_NOPAD.encode(bytes);
         let value = match self {
             Self::Rsa(pair) => {
-                let (n, e) = rsa_public(pair.public_key().as_ref()).ok_or(TokenKeyError::Public)?;
-                json!({"kty": "RSA", "n": text(n), "e": text(e)})
+                let key = pair.public_key();
+                let n = text(key.modulus().big_endian_without_leading_zero());
+                let e = text(key.exponent().big_endian_without_leading_zero());
+                json!({"kty": "RSA", "n": n, "e": e})
             }
             Self::P256(pair) => {
                 // an uncompressed point: 0x04, x, y
@@ -98,29 +100,6 @@ impl Pair {
             _ => Err(TokenKeyError::Public),
         }
     }
-}
-
-/// Modulus and exponent of an `RSAPublicKey` (RFC 8017 §A.1.1), without leading zeros.
-fn rsa_public(der: &[u8]) -> Option<(&[u8], &[u8])> {
-    fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
-        let (&found, rest) = der.split_first()?;
-        let (&first, rest) = rest.split_first()?;
-        let (len, rest) = match first {
-            0..=0x7f => (usize::from(first), rest),
-            0x81..=0x84 => {
-                let (len, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
-                (len.iter().fold(0, |len, byte| (len << 8) | usize::from(*byte)), rest)
-            }
-            _ => return None,
-        };
-        (found == tag).then(|| rest.split_at_checked(len))?
-    }
-    const SEQUENCE: u8 = 0x30;
-    const INTEGER: u8 = 0x02;
-    let (numbers, _) = element(der, SEQUENCE)?;
-    let (n, rest) = element(numbers, INTEGER)?;
-    let (e, _) = element(rest, INTEGER)?;
-    Some((n.strip_prefix(&[0]).unwrap_or(n), e.strip_prefix(&[0]).unwrap_or(e)))
 }
 
 /// A key, read.
