@@ -82,6 +82,14 @@ fn split_port(authority: &str) -> Option<&str> {
     (!host.is_empty() && port.parse::<u16>().is_ok()).then_some(host)
 }
 
+/// Whether a browser leaves `host` as it is written. It decodes `%2e`, and reads `127.1` and `0x7f000001` as addresses
+/// (WHATWG URL §3.5): under such a spelling two addresses that look different would be one place.
+fn is_plain(host: &str) -> bool {
+    let last = host.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
+    let number = last.starts_with("0x") || last.bytes().all(|byte| byte.is_ascii_digit());
+    host.parse::<IpAddr>().is_ok() || !(number || host.contains('%'))
+}
+
 fn is_loopback(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost")
         || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
@@ -100,14 +108,16 @@ impl FromStr for ServerUrl {
         let (scheme, rest) = text.split_once("://").ok_or(UrlError::Malformed)?;
         let scheme = scheme.to_ascii_lowercase();
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        let host = split_port(authority).ok_or(UrlError::Malformed)?;
+        let authority = authority.to_ascii_lowercase();
+        let host = split_port(&authority).filter(|host| is_plain(host));
+        let host = host.ok_or(UrlError::Malformed)?;
         match scheme.as_str() {
             "https" => {}
             "http" if is_loopback(host) => {}
             "http" => return Err(UrlError::Insecure),
             _ => return Err(UrlError::Malformed),
         }
-        Ok(Self(format!("{scheme}://{}{path}", authority.to_ascii_lowercase())))
+        Ok(Self(format!("{scheme}://{authority}{path}")))
     }
 }
 
@@ -277,6 +287,13 @@ mod tests {
             "https://h h",
             "https://[::1",
             "http://127.0.0.1@evil.example",
+            // which browsers would write otherwise
+            "https://127.1",
+            "https://2130706433:8470",
+            "https://0X7f.1",
+            "https://127.0.0.1.",
+            "https://mfa%2eexample.org",
+            "http://%6cocalhost",
         ] {
             assert_eq!(text.parse::<ServerUrl>(), Err(UrlError::Malformed), "{text}");
         }
