@@ -125,7 +125,7 @@ async fn verified(
     let header = jsonwebtoken::decode_header(token).map_err(|_| TOKEN)?;
     let kid = header.kid.ok_or(TOKEN)?;
     let url = realm.keys_url().ok_or(OAuthError::OURS)?;
-    let fetch = fetched(oidc, url.clone(), realm.allow_private);
+    let fetch = fetched(oidc.clone(), url.clone(), realm.allow_private);
     // the same realm may be reached on two ways, by whoever registered it so
     let keys = oidc.0.realms.of(call.now, (&url, &url), &kid, fetch).await;
     let keys = keys.map_err(|_| {
@@ -139,7 +139,7 @@ async fn verified(
     if of_realm && for_callback && jwt::holds(&claims, call.now) { Ok(claims) } else { Err(TOKEN) }
 }
 
-async fn fetched(oidc: &Oidc, url: String, private: bool) -> Result<Arc<[Jwk]>, String> {
+async fn fetched(oidc: Oidc, url: String, private: bool) -> Result<Arc<[Jwk]>, String> {
     let body = oidc.0.outgoing.get(url, private).await?;
     let set = std::str::from_utf8(&body).map_err(|_| "it answered with something else")?;
     let keys: Arc<[Jwk]> = jwt::keys(set).into_iter().take(MAX_KEYS).collect();

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use http_limits::of_request;
 use jsonwebtoken::jwk::Jwk;
 use statement::Timestamp;
 
@@ -49,6 +50,14 @@ impl<K: Named> Entry<K> {
         self.fetched.is_some_and(|at| now.since(at) < STALE)
     }
 
+    /// Those that may be used; if there are none, why.
+    fn keys(&self, now: Timestamp, failure: &str) -> Result<Arc<[K]>, NoKeys> {
+        match self.usable(now) {
+            true => Ok(Arc::clone(&self.keys)),
+            false => Err(NoKeys(failure.to_owned())),
+        }
+    }
+
     /// Whether to fetch: they are old, or lack the key that is needed; and the last try isn't just over.
     fn wants(&self, now: Timestamp, kid: &str, pause: Duration) -> bool {
         let fresh = self.fetched.is_some_and(|at| now.since(at) < FRESH);
@@ -63,7 +72,7 @@ type Shared<K> = Arc<tokio::sync::Mutex<Entry<K>>>;
 /// The keys of each issuer that is registered here: nobody else's is looked up.
 pub(crate) struct Published<K>(Mutex<HashMap<String, Shared<K>>>);
 
-impl<K: Named> Published<K> {
+impl<K: Named + Send + Sync + 'static> Published<K> {
     pub(crate) fn new() -> Self {
         Self(Mutex::default())
     }
@@ -75,30 +84,35 @@ impl<K: Named> Published<K> {
         now: Timestamp,
         (issuer, place): (&str, &str),
         kid: &str,
-        fetch: impl Future<Output = Result<Arc<[K]>, String>>,
+        fetch: impl Future<Output = Result<Arc<[K]>, String>> + Send + 'static,
     ) -> Result<Arc<[K]>, NoKeys> {
         let entry = {
             let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(entries.entry(issuer.to_owned()).or_default())
         };
         // whoever comes while it is fetched waits for that, and doesn't fetch again
-        let mut entry = entry.lock().await;
-        let mut failure = "it couldn't be reached a moment ago".to_owned();
+        let mut entry = entry.lock_owned().await;
         // a stand-in on this machine draws a new key at each start, and nobody floods it
         let pause = if place.starts_with("http://") { Duration::ZERO } else { PAUSE };
-        if entry.wants(now, kid, pause) {
-            entry.tried = Some(now);
-            match fetch.await {
+        if !entry.wants(now, kid, pause) {
+            return entry.keys(now, "it couldn't be reached a moment ago");
+        }
+        entry.tried = Some(now);
+        let issuer = issuer.to_owned();
+        // in a task of its own: it counts as the one try, and whoever made it may hang up
+        let fetched = tokio::spawn(of_request(async move {
+            let error = match fetch.await {
                 Ok(keys) => {
-                    entry.keys = keys;
-                    entry.fetched = Some(now);
+                    (entry.keys, entry.fetched) = (keys, Some(now));
+                    String::new()
                 }
                 Err(error) => {
                     tracing::warn!(issuer, %error, "keys were not fetched");
-                    failure = error;
+                    error
                 }
-            }
-        }
-        if entry.usable(now) { Ok(Arc::clone(&entry.keys)) } else { Err(NoKeys(failure)) }
+            };
+            entry.keys(now, &error)
+        }));
+        fetched.await.unwrap_or_else(|error| Err(NoKeys(error.to_string())))
     }
 }

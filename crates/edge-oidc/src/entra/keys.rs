@@ -49,36 +49,40 @@ impl Keys {
         issuer: &str,
         kid: &str,
     ) -> Result<Arc<[EntraKey]>, NoKeys> {
-        let fetch = self.fetched(authority, issuer);
+        let fetch = fetched(Arc::clone(&self.fetch), authority.to_owned(), issuer.to_owned());
         self.published.of(now, (issuer, authority), kid, fetch).await
     }
+}
 
-    async fn fetched(&self, authority: &str, issuer: &str) -> Result<Arc<[EntraKey]>, String> {
-        let metadata = self.json(format!("{issuer}/.well-known/openid-configuration")).await?;
-        if metadata["issuer"].as_str() != Some(issuer) {
-            return Err("its metadata names another issuer".to_owned());
-        }
-        let uri = metadata["jwks_uri"].as_str().unwrap_or_default();
-        // its own keys are at its own place: nobody can make us fetch from elsewhere
-        if !uri.strip_prefix(authority).is_some_and(|path| path.starts_with('/')) {
-            return Err("its metadata names keys of another place".to_owned());
-        }
-        let set = self.json(uri.to_owned()).await?;
-        let all = set["keys"].as_array().ok_or("its key set has no keys")?;
-        let read = |key: &Value| {
-            let jwk: Jwk = serde_json::from_value(key.clone()).ok()?;
-            jwk.kid()?;
-            Some(EntraKey { jwk, issuer: key["issuer"].as_str().map(str::to_owned) })
-        };
-        let keys: Arc<[EntraKey]> = all.iter().take(MAX_KEYS).filter_map(read).collect();
-        if keys.is_empty() {
-            return Err("its key set has no usable key".to_owned());
-        }
-        Ok(keys)
+async fn fetched(
+    fetch: Arc<dyn Fetch>,
+    authority: String,
+    issuer: String,
+) -> Result<Arc<[EntraKey]>, String> {
+    let metadata = json(&*fetch, format!("{issuer}/.well-known/openid-configuration")).await?;
+    if metadata["issuer"].as_str() != Some(&issuer) {
+        return Err("its metadata names another issuer".to_owned());
     }
+    let uri = metadata["jwks_uri"].as_str().unwrap_or_default();
+    // its own keys are at its own place: nobody can make us fetch from elsewhere
+    if !uri.strip_prefix(&authority).is_some_and(|path| path.starts_with('/')) {
+        return Err("its metadata names keys of another place".to_owned());
+    }
+    let set = json(&*fetch, uri.to_owned()).await?;
+    let all = set["keys"].as_array().ok_or("its key set has no keys")?;
+    let read = |key: &Value| {
+        let jwk: Jwk = serde_json::from_value(key.clone()).ok()?;
+        jwk.kid()?;
+        Some(EntraKey { jwk, issuer: key["issuer"].as_str().map(str::to_owned) })
+    };
+    let keys: Arc<[EntraKey]> = all.iter().take(MAX_KEYS).filter_map(read).collect();
+    if keys.is_empty() {
+        return Err("its key set has no usable key".to_owned());
+    }
+    Ok(keys)
+}
 
-    async fn json(&self, url: String) -> Result<Value, String> {
-        let body = self.fetch.get(url).await?;
-        serde_json::from_slice(&body).map_err(|_| "it answered with something else".to_owned())
-    }
+async fn json(fetch: &dyn Fetch, url: String) -> Result<Value, String> {
+    let body = fetch.get(url).await?;
+    serde_json::from_slice(&body).map_err(|_| "it answered with something else".to_owned())
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,6 +22,8 @@ const TID: &str = "11111111-2222-4333-8444-555555555555";
 struct Published {
     documents: Mutex<HashMap<String, Value>>,
     asked: AtomicUsize,
+    /// Answers wait for this, if it is locked.
+    held: tokio::sync::Mutex<()>,
 }
 
 impl Published {
@@ -49,7 +52,10 @@ impl Fetch for Published {
     fn get(&self, url: String) -> BoxFuture<'_, Result<Bytes, String>> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         let found = self.documents.lock().unwrap().get(&url).cloned();
-        Box::pin(async move { found.map(|value| value.to_string().into()).ok_or(url) })
+        Box::pin(async move {
+            drop(self.held.lock().await);
+            found.map(|value| value.to_string().into()).ok_or(url)
+        })
     }
 }
 
@@ -204,4 +210,20 @@ mod properties {
             prop_assert!(jwt::keys(&tail).is_empty());
         }
     }
+}
+
+/// Anybody could make the one try of five minutes, with a hint that needn't be signed, and hang up.
+#[tokio::test]
+async fn whoever_hangs_up_while_keys_are_fetched_keeps_nobody_from_them() {
+    let world = World::new();
+    world.published.keys(&["a"]);
+    let held = world.published.held.lock().await;
+    let issuer = issuer();
+    let mut first = Box::pin(world.keys.of(world.now, AUTHORITY, &issuer, "x"));
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(first.as_mut().poll(&mut context).is_pending(), "it is being fetched");
+    drop((first, held));
+    let keys = world.keys.of(world.now, AUTHORITY, &issuer, "a").await;
+    assert_eq!(keys.map(|keys| keys.len()).ok(), Some(1));
+    assert_eq!(world.published.asked(), 2, "once: the metadata and the keys");
 }
