@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
-use domain::challenge::{Decision, Methods, Proof, Purpose};
+use domain::challenge::{Decision, MIN_TTL, Methods, Proof, Purpose};
 use domain::number::Number;
 use futures_util::lock::Mutex;
 use ports::{BoxFuture, UserRef};
@@ -103,6 +103,8 @@ pub struct Start {
     /// The languages that whoever asks wants its pages in, best first, between spaces (`ui_locales` of OpenID
     /// Connect Core §3.1.2.1); the browser's own if absent.
     pub languages: Option<String>,
+    /// For how long after the start an answer is of use to whoever asks: nobody is asked for one that would come later.
+    pub within: Option<Duration>,
     /// Where its end goes; if absent the page itself is the end, as in a trial.
     pub back: Option<Arc<dyn Return>>,
 }
@@ -312,8 +314,14 @@ impl SignIn {
 
     /// Whether a new try can be made here.
     #[must_use]
-    pub const fn can_retry(&self) -> bool {
-        !self.given
+    pub fn can_retry(&self, now: Timestamp) -> bool {
+        !self.given && self.most(now).is_none_or(|most| most >= MIN_TTL)
+    }
+
+    /// The longest that an answer can be waited for, in whole seconds, if whoever asks doesn't wait for ever.
+    fn most(&self, now: Timestamp) -> Option<Duration> {
+        let left = self.started.plus(self.start.within?).since(now);
+        Some(Duration::from_secs(left.as_secs()))
     }
 
     /// Whether somebody vouches for a first factor.

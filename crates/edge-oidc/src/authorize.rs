@@ -92,6 +92,7 @@ async fn start(oidc: &Oidc, call: &mut app::Call, params: &Params) -> Result<Str
         purpose: None,
         methods: Some(wanted.methods),
         languages: wanted.languages.clone(),
+        within: None,
         back: Some(Arc::new(Returning::new(oidc, &client, wanted))),
     };
     let handle = oidc.0.sign_ins.start(call, start).ok_or_else(|| {

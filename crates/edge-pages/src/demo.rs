@@ -39,6 +39,7 @@ pub(crate) async fn start(State(pages): State<Arc<Pages>>) -> Result<Response, F
         purpose: None,
         methods: None,
         languages: None,
+        within: None,
         back: None,
     };
     let handle = pages.signins.start(&mut call, start).ok_or(Failure::Busy)?;

@@ -70,7 +70,7 @@ pub(crate) async fn show(
                 end: &end,
                 back: form.as_ref(),
                 fresh,
-                retry: visitor.sign_in.can_retry(),
+                retry: visitor.sign_in.can_retry((pages.call)().now),
                 home: pages.demo.is_some(),
             };
             let mut response = html(&page)?;

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use domain::challenge::{Decision, State};
+use domain::challenge::{DEFAULT_TTL, Decision, MIN_TTL, State};
 use ports::{BoxFuture, MacKey, StoreError, UserRef};
 use statement::UserId;
 
@@ -93,6 +93,7 @@ impl App {
                 purpose: None,
                 methods: None,
                 languages: None,
+                within: None,
                 back: Some(back),
             };
             let asked = Asked { id, number, methods: created.methods };
@@ -189,10 +190,19 @@ impl App {
             Whom::Unnamed => (UserRef::Name(sign_in.called()), None),
             Whom::Given => return Err(Error::NotFound),
         };
+        let most = sign_in.most(call.now);
+        if most.is_some_and(|most| most < MIN_TTL) {
+            return Ok(Stage::Over(End::Refused(Decision::Expired), None));
+        }
         // where nobody vouches for a first factor, a time of their own would tell that somebody exists
         let ttl = match first_factor {
             Some(_) => self.directory.user(caller.tenant(), user.clone()).await?,
             None => None,
+        };
+        let ttl = ttl.and_then(|record| record.user.ttl);
+        let ttl = match most {
+            Some(most) => Some(ttl.unwrap_or(DEFAULT_TTL).min(most)),
+            None => ttl,
         };
         let request = CreateRequest {
             user,
@@ -200,7 +210,7 @@ impl App {
             first_factor,
             purpose: start.purpose,
             methods: start.methods,
-            ttl: ttl.and_then(|record| record.user.ttl),
+            ttl,
             details: Vec::new(),
             return_url: None,
             number: None,

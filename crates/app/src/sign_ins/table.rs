@@ -142,6 +142,7 @@ mod tests {
             purpose: None,
             methods: None,
             languages: None,
+            within: None,
             back: None,
         };
         sign_ins.start(call, start)

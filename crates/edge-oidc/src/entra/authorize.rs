@@ -17,7 +17,7 @@ use statement::{IntegrationId, Timestamp, sha256};
 
 use super::asked::Asked;
 use super::hint::{BadHint, Hint};
-use super::returning::{BackTo, No, Returning};
+use super::returning::{ANSWER_WITHIN, BackTo, No, Returning};
 use super::{ANSWERS, Entra};
 use crate::authorize::form;
 use crate::grants::Secret;
@@ -136,6 +136,7 @@ async fn start(
         purpose: None,
         methods: Some(methods),
         languages: params.get("ui_locales").map(str::to_owned),
+        within: Some(ANSWER_WITHIN),
         back: Some(Arc::new(returning)),
     };
     let busy = || Refused::Back(sender.back.clone(), No::Unavailable, "too many sign-ins".into());

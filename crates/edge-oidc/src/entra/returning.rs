@@ -15,6 +15,8 @@ use crate::returning::about;
 
 /// How long an answer is of use: Entra drops the attempt five minutes after it sent the browser here.
 const IN_TIME: Duration = Duration::from_secs(240);
+/// How long people are asked: an answer at the last moment is still to be fetched and sent.
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(230);
 /// How long a token holds: Entra reads it at once.
 const TOKEN_LIFE_S: u64 = 5 * 60;
 

@@ -74,6 +74,7 @@ async fn whoever_is_named_by_nobody_is_asked_and_rings_nobody() {
         purpose: None,
         methods: None,
         languages: None,
+        within: None,
         back: None,
     };
     let path = world.signins.start(&mut call, start).expect("room").path();

@@ -27,6 +27,7 @@ fn start(world: &World, languages: Option<&str>) -> String {
         purpose: None,
         methods: None,
         languages: languages.map(str::to_owned),
+        within: None,
         back: None,
     };
     world.signins.start(&mut call, start).expect("room").path()

@@ -63,6 +63,10 @@ impl Return for Asker {
 
 /// The path of a sign-in that leads back.
 fn start(world: &World, whom: Whom, back: Arc<Asker>) -> String {
+    start_within(world, whom, back, None)
+}
+
+fn start_within(world: &World, whom: Whom, back: Arc<Asker>, within: Option<Duration>) -> String {
     let mut call = world.call();
     let start = Start {
         integration: world.integration,
@@ -72,6 +76,7 @@ fn start(world: &World, whom: Whom, back: Arc<Asker>) -> String {
         purpose: None,
         methods: None,
         languages: None,
+        within,
         back: Some(back),
     };
     world.signins.start(&mut call, start).expect("room").path()
@@ -182,6 +187,35 @@ async fn every_other_end_leads_back_too_and_where_a_new_try_helps_it_is_offered(
         browser.post(&format!("{path}/retry"), "").await.leads_to(&path);
     }
     browser.get(&path).await.is_pending();
+}
+
+/// A phone rang for an answer that Entra had stopped to wait for, and the page said "signed in".
+#[tokio::test]
+async fn nobody_is_asked_for_an_answer_that_comes_too_late() {
+    let world = World::new().await;
+    world.gives_time(Duration::from_secs(300)).await;
+    let (back, within) = (Asker::new(ReturnMethod::Post, 0), Some(Duration::from_secs(230)));
+    let path = start_within(&world, user(), back, within);
+    let mut browser = world.browser();
+    browser.get(&path).await.is_pending();
+    let card = world.card().await;
+    assert_eq!(card.expires.since(world.clock.now()), Duration::from_secs(230));
+    browser.post(&format!("{path}/cancel"), "").await.leads_to(&path);
+    // a new try is as short as what is left
+    world.clock.advance(Duration::from_secs(200));
+    assert!(browser.get(&path).await.body.contains("Try again"));
+    browser.post(&format!("{path}/retry"), "").await.leads_to(&path);
+    browser.get(&path).await.is_pending();
+    let card = world.card().await;
+    assert_eq!(card.expires.since(world.clock.now()), Duration::from_secs(30));
+    browser.post(&format!("{path}/cancel"), "").await.leads_to(&path);
+    world.clock.advance(Duration::from_secs(1));
+    let page = browser.get(&path).await;
+    leads_back(&page, "1 cancelled", true);
+    assert!(!page.body.contains("Try again"));
+    browser.post(&format!("{path}/retry"), "").await.leads_to(&path);
+    leads_back(&browser.get(&path).await, "2 expired", true);
+    assert_eq!(world.count(Event::ChallengeCreated).await, 2);
 }
 
 #[tokio::test]
