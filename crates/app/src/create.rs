@@ -18,6 +18,7 @@ use ports::{
 };
 use statement::{ChallengeId, TenantId, Timestamp, UserId};
 
+pub use self::check::MAX_AGENT;
 use self::check::Wanted;
 pub(crate) use self::check::session_hash;
 use crate::document::Document;

@@ -47,7 +47,9 @@ pub use answer::{Answer, AnswerResult, Answered};
 pub use caller::{Actor, Caller};
 pub use challenges::{ChallengeView, Watch};
 pub use containing::Standing;
-pub use create::{CreateRequest, Created, FIRST_FACTOR_LIFE, FirstFactor, RequestContext};
+pub use create::{
+    CreateRequest, Created, FIRST_FACTOR_LIFE, FirstFactor, MAX_AGENT, RequestContext,
+};
 pub use error::Error;
 pub use events::{EventFilter, EventView};
 pub use factors::NewFactor;

@@ -3,8 +3,8 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use app::RequestContext;
 use app::sign_ins::{Handle, SignIn};
+use app::{MAX_AGENT, RequestContext};
 use axum::RequestPartsExt as _;
 use axum::extract::{FromRequestParts, Path};
 use http::HeaderMap;
@@ -109,6 +109,8 @@ impl Visitor {
     }
 }
 
+/// Its beginning, if it is longer than a challenge takes: whoever has such a browser can sign in too.
 fn user_agent(headers: &HeaderMap) -> Option<String> {
-    headers.get(USER_AGENT)?.to_str().ok().map(str::to_owned)
+    let text = headers.get(USER_AGENT)?.to_str().ok()?;
+    Some(text.get(..MAX_AGENT).unwrap_or(text).to_owned())
 }

@@ -18,7 +18,7 @@ use crate::{Caller, Error};
 /// How far ahead an integration's clock may be.
 const CLOCK_SKEW: Duration = Duration::from_secs(60);
 /// Longest `User-Agent`, in bytes: several times what browsers send.
-const MAX_AGENT: usize = 2048;
+pub const MAX_AGENT: usize = 2048;
 
 /// A checked request.
 pub(super) struct Wanted {

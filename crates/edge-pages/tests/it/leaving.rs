@@ -8,7 +8,7 @@ use app::sign_ins::{End, Return, ReturnForm, ReturnMethod, Start, Whom};
 use app::{Call, Error, FirstFactor};
 use domain::audit::Event;
 use domain::challenge::Decision;
-use http::StatusCode;
+use http::{Method, StatusCode};
 use ports::{BoxFuture, StoreError, UserRef};
 use statement::AnswerDecision;
 
@@ -230,6 +230,17 @@ async fn nobody_is_created_or_asked_for_somebody_who_cannot_answer() {
         assert_eq!(page.state(), Some("not_enrolled"));
     }
     assert_eq!(world.count(Event::ChallengeCreated).await, 0);
+}
+
+/// The page answered with a failure of the server's.
+#[tokio::test]
+async fn a_browser_that_says_much_of_itself_can_sign_in() {
+    let world = World::new().await;
+    let path = start(&world, user(), Asker::new(ReturnMethod::Post, 0));
+    let agent = "Firefox/140.0 ".repeat(300);
+    let mut browser = world.browser();
+    let page = browser.send(Method::GET, &path, &[("user-agent", &agent)], "").await;
+    page.is_pending();
 }
 
 #[tokio::test]

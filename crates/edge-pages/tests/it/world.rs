@@ -18,7 +18,7 @@ use domain::challenge::{Challenge, Methods, Purpose};
 use domain::directory::Scope;
 use domain::totp;
 use edge_pages::{Demo, Pages, router};
-use http::header::{CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE, USER_AGENT};
+use http::header::{CONTENT_TYPE, COOKIE, HeaderName, LOCATION, SET_COOKIE, USER_AGENT};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use http_limits::ClientAddr;
@@ -300,10 +300,11 @@ impl Browser {
                 self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
             request = request.header(COOKIE, pairs.join("; "));
         }
+        let mut request = request.body(Body::from(body.to_owned())).expect("valid");
         for (name, value) in headers {
-            request = request.header(*name, *value);
+            let name: HeaderName = name.parse().expect("a name");
+            request.headers_mut().insert(name, value.parse().expect("a value"));
         }
-        let request = request.body(Body::from(body.to_owned())).expect("valid");
         let response = self.router.clone().oneshot(request).await.expect("answers");
         let (parts, body) = response.into_parts();
         let body = body.collect().await.expect("whole").to_bytes();
