@@ -19,6 +19,7 @@ ramp_s = {ramp}
 hold_s = {hold}
 devices = {devices}
 ttl_s = 60
+pinned = {pinned}
 [mix]
 approve = 100
 """
