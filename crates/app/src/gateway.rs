@@ -33,7 +33,8 @@ pub struct Login {
     pub signature: Vec<u8>,
 }
 
-/// A device that proved itself. Only [`App::login`] makes one.
+/// A device that proved itself. Only [`App::login`] makes one. Kept for as long as it is connected: it holds no
+/// more than is asked for again and again.
 #[derive(Clone, Debug)]
 pub struct Connected {
     /// Its tenant.
@@ -42,14 +43,21 @@ pub struct Connected {
     pub user: UserId,
     /// The device.
     pub device: DeviceId,
+    /// Whether it doesn't count yet: see [`App::waiting_notice`].
+    pub waits: bool,
+}
+
+/// A device that has just proved itself, with what it is told once.
+#[derive(Clone, Debug)]
+pub struct LoggedIn {
+    /// The device.
+    pub connected: Connected,
     /// The user's name.
     pub user_name: String,
     /// The organisation's name; empty where there is only one.
     pub organisation: String,
     /// Whether the user has no working TOTP secret.
     pub totp_rebind: bool,
-    /// Whether it doesn't count yet: see [`App::waiting_notice`].
-    pub waits: bool,
 }
 
 /// Why a login failed.
@@ -161,7 +169,7 @@ impl App {
     ///
     /// # Errors
     /// [`LoginError`].
-    pub async fn login(&self, call: &mut Call, login: Login) -> Result<Connected, LoginError> {
+    pub async fn login(&self, call: &mut Call, login: Login) -> Result<LoggedIn, LoginError> {
         let record = self.directory.device_owner(login.device).await?;
         let record = self.end_waits(call, record.ok_or(LoginError::Refused)?).await?;
         let device = record.devices.iter().find(|device| device.id == login.device);
@@ -177,14 +185,16 @@ impl App {
             }
             return Err(LoginError::Refused);
         }
-        Ok(Connected {
-            tenant: device.tenant,
-            user: device.user,
-            device: device.id,
+        Ok(LoggedIn {
+            connected: Connected {
+                tenant: device.tenant,
+                user: device.user,
+                device: device.id,
+                waits: device.wait.is_some(),
+            },
             user_name: record.user.name.clone(),
             organisation: self.organisation(device.tenant).await?,
             totp_rebind: device.wait.is_none() && needs_totp(&record),
-            waits: device.wait.is_some(),
         })
     }
 

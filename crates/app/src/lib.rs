@@ -54,7 +54,7 @@ pub use error::Error;
 pub use events::{EventFilter, EventView};
 pub use factors::NewFactor;
 pub use gateway::{
-    Claim, Claimed, Connected, EnrolError, Enrolled, Login, LoginError, TicketProof,
+    Claim, Claimed, Connected, EnrolError, Enrolled, LoggedIn, Login, LoginError, TicketProof,
 };
 pub use management::{NewIntegration, NewKey, UserView, UserWish};
 pub use places::{Basis, Places, Whereabouts};

@@ -1,20 +1,25 @@
 //! One socket and the task that owns it.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::mem;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
 use ports::{Hint, Mailbox};
 use rand::RngExt;
-use session::Close;
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout};
+use session::{Close, Identified};
+use tokio::time::{Instant, timeout};
 
 use crate::admission::Permit;
+use crate::enter::Device;
+use crate::frames::{self, Message, Opcode};
+use crate::socket::{Broken, Socket};
+use crate::wheel::Alarm;
 use crate::{Shared, enter, live, told};
 
 /// How long a device may take to read a frame: one that doesn't keeps its memory from others.
@@ -28,8 +33,8 @@ const RETURN_OVER: Duration = Duration::from_secs(10);
 pub(crate) enum End {
     /// We close it.
     Close(Close),
-    /// The device closed it.
-    Left,
+    /// The device closed it; with the answer to its close frame.
+    Left(Bytes),
     /// It broke, or the device doesn't read.
     Lost,
 }
@@ -38,14 +43,6 @@ impl From<Close> for End {
     fn from(close: Close) -> Self {
         Self::Close(close)
     }
-}
-
-enum Woken {
-    Stop,
-    Dismissed,
-    Hint(Hint),
-    Message(Option<Result<Message, axum::Error>>),
-    Timer,
 }
 
 /// What a connection has to deal with.
@@ -59,40 +56,107 @@ pub(crate) enum Event {
 
 /// A socket with all that its task needs.
 pub(crate) struct Connection {
-    socket: WebSocket,
+    socket: Socket<TokioIo<Upgraded>>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) permit: Permit,
-    stop: watch::Receiver<bool>,
     began: Instant,
+    alarm: Option<Alarm>,
     /// What arrives can't be read any more.
     deaf: bool,
 }
 
-/// Serves one connection to its end.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.shared.wheel.cancel(&mut self.alarm);
+    }
+}
+
+/// A connection that is its device's, and waits for what happens next.
+pub(crate) struct Live {
+    pub(crate) connection: Connection,
+    pub(crate) session: Identified,
+    pub(crate) device: Device,
+}
+
+/// The task of one connection.
 ///
 /// An idle device costs its task's memory, and a task is as large as the largest thing that it could be waiting
-/// for: so whatever isn't waiting for the next event is boxed while it lasts. Not an `async fn`, which would
-/// keep a second copy of its arguments.
-pub(crate) fn run(
-    socket: WebSocket,
-    shared: Arc<Shared>,
-    permit: Permit,
-) -> impl Future<Output = ()> + Send {
+/// for: so whatever isn't waiting for the next event is boxed while it lasts. By hand, because an `async fn` would
+/// keep copies of what it hands on.
+#[expect(clippy::large_enum_variant, reason = "it nearly always is the large one")]
+pub(crate) enum Task {
+    Idle(Live),
+    /// `None`: that was the end.
+    Busy(Pin<Box<dyn Future<Output = Option<Live>> + Send>>),
+    Over,
+}
+
+/// Serves one connection to its end, once it is a WebSocket.
+pub(crate) fn run(upgrade: OnUpgrade, shared: Arc<Shared>, permit: Permit) -> Task {
+    Task::Busy(Box::pin(enter(upgrade, shared, permit)))
+}
+
+impl Future for Task {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let next = match &mut *self {
+                Self::Idle(live) => ready!(live.poll_next(cx)),
+                Self::Busy(busy) => {
+                    match ready!(busy.as_mut().poll(cx)) {
+                        Some(live) => self.set(Self::Idle(live)),
+                        None => self.set(Self::Over),
+                    }
+                    continue;
+                }
+                Self::Over => return Poll::Ready(()),
+            };
+            if let Self::Idle(live) = mem::replace(&mut *self, Self::Over) {
+                self.set(Self::Busy(Box::pin(live.react(next))));
+            }
+        }
+    }
+}
+
+impl Live {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, End>> {
+        let mailbox = &mut *self.device.mailbox;
+        self.connection.poll_next(cx, Some(mailbox), self.session.deadline())
+    }
+
+    async fn react(self, next: Result<Event, End>) -> Option<Self> {
+        let Self { mut connection, session, mut device } = self;
+        let reacted = match next {
+            Ok(event) => live::react(&mut connection, session, &mut device, event).await,
+            Err(end) => Err(end),
+        };
+        let session = reacted.map(|session| (session, device));
+        connection.go_on(session).await
+    }
+}
+
+/// All that happens before a device is idle.
+async fn enter(upgrade: OnUpgrade, shared: Arc<Shared>, permit: Permit) -> Option<Live> {
+    // who asked and is gone: nobody is left to tell
+    let stream = upgrade.await.ok()?;
     let mut connection = Connection {
-        stop: shared.stop.clone(),
-        socket,
+        socket: Socket::new(TokioIo::new(stream)),
         shared,
         permit,
         began: instant(),
+        alarm: None,
         deaf: false,
     };
-    async move {
-        let end = match Box::pin(enter::handshake(&mut connection)).await {
-            Ok((session, mut device)) => live::serve(&mut connection, session, &mut device).await,
-            Err(end) => end,
-        };
-        Box::pin(connection.end(end)).await;
-    }
+    let entered = enter::handshake(&mut connection).await;
+    let begun = match entered {
+        Ok((session, mut device)) => {
+            let begun = live::begin(&mut connection, &session, &mut device).await;
+            begun.map(|()| (session, device))
+        }
+        Err(end) => Err(end),
+    };
+    connection.go_on(begun).await
 }
 
 #[expect(
@@ -104,49 +168,81 @@ pub(crate) fn instant() -> Instant {
 }
 
 impl Connection {
+    /// Waits for the next event, or ends. Whoever comes to an end isn't connected any more while it is told why.
+    async fn go_on(self, with: Result<(Identified, Device), End>) -> Option<Live> {
+        match with {
+            Ok((session, device)) => Some(Live { connection: self, session, device }),
+            Err(end) => {
+                self.end(end).await;
+                None
+            }
+        }
+    }
+
     /// The time since the connection was accepted: the session's clock.
     pub(crate) fn now(&self) -> Duration {
         instant().saturating_duration_since(self.began)
     }
 
-    /// What happens next: an event before or at `deadline`, or the end.
-    pub(crate) async fn next(
+    /// What happens next to one that isn't identified.
+    pub(crate) async fn next(&mut self, deadline: Duration) -> Result<Event, End> {
+        poll_fn(|cx| self.poll_next(cx, None, deadline)).await
+    }
+
+    /// What happens next: an event before `deadline` or little after it, or the end.
+    fn poll_next(
         &mut self,
-        mut mailbox: Option<&mut dyn Mailbox>,
+        cx: &mut Context<'_>,
+        mailbox: Option<&mut (dyn Mailbox + '_)>,
         deadline: Duration,
+    ) -> Poll<Result<Event, End>> {
+        let at = self.began + deadline;
+        // first the alarm: whoever has one is woken at the end too
+        self.shared.wheel.set(&mut self.alarm, at, cx.waker());
+        if self.shared.wheel.is_over() {
+            return Poll::Ready(Err(self.restart().into()));
+        }
+        match mailbox {
+            Some(mailbox) => {
+                if let Poll::Ready(hint) = mailbox.poll_hint(cx) {
+                    return Poll::Ready(Ok(Event::Hint(hint)));
+                }
+            }
+            None => {
+                if self.permit.poll_dismissed(cx).is_ready() {
+                    return Poll::Ready(Err(Close::make_room().into()));
+                }
+            }
+        }
+        if let Poll::Ready(message) = self.socket.poll_message(cx) {
+            return Poll::Ready(self.heard(cx, message));
+        }
+        if instant() >= at { Poll::Ready(Ok(Event::Timer)) } else { Poll::Pending }
+    }
+
+    fn heard(
+        &mut self,
+        cx: &mut Context<'_>,
+        message: Result<Message, Broken>,
     ) -> Result<Event, End> {
-        let (permit, socket) = (&mut self.permit, &mut self.socket);
-        let hint = poll_fn(|cx| match &mut mailbox {
-            Some(mailbox) => mailbox.poll_hint(cx).map(Woken::Hint),
-            None => permit.poll_dismissed(cx).map(|()| Woken::Dismissed),
-        });
-        let woken = tokio::select! {
-            biased;
-            // true, or nobody left to say so
-            _ = self.stop.wait_for(|stop| *stop) => Woken::Stop,
-            woken = hint => woken,
-            message = socket.recv() => Woken::Message(message),
-            () = sleep_until(self.began + deadline) => Woken::Timer,
-        };
-        let message = match woken {
-            Woken::Stop => return Err(self.restart().into()),
-            Woken::Dismissed => return Err(Close::make_room().into()),
-            Woken::Hint(hint) => return Ok(Event::Hint(hint)),
-            Woken::Timer => return Ok(Event::Timer),
-            Woken::Message(None) => return Err(End::Lost),
-            Woken::Message(Some(message)) => message,
-        };
-        let Ok(message) = message else {
-            // a broken socket too: then the close goes nowhere
-            self.deaf = true;
-            return Err(Close::unreadable().into());
+        let message = match message {
+            Ok(message) => message,
+            Err(Broken::Gone) => return Err(End::Lost),
+            Err(Broken::Unreadable) => {
+                self.deaf = true;
+                return Err(Close::unreadable().into());
+            }
         };
         told::frame_in();
         match message {
             Message::Binary(frame) => Ok(Event::Frame(frame)),
-            Message::Ping(_) | Message::Pong(_) => Ok(Event::Control),
-            Message::Text(_) => Err(Close::text_message().into()),
-            Message::Close(_) => Err(End::Left),
+            Message::Ping(payload) => {
+                self.socket.pong(cx, &payload).map_err(|_| End::Lost)?;
+                Ok(Event::Control)
+            }
+            Message::Pong => Ok(Event::Control),
+            Message::Text => Err(Close::text_message().into()),
+            Message::Close(answer) => Err(End::Left(answer)),
         }
     }
 
@@ -158,22 +254,25 @@ impl Connection {
 
     /// Sends a frame of the session's.
     pub(crate) async fn send(&mut self, frame: Bytes) -> Result<(), End> {
-        self.write(Message::Binary(frame)).await
+        told::frame_out();
+        self.write(Opcode::Binary, &frame).await
     }
 
     pub(crate) async fn ping(&mut self) -> Result<(), End> {
-        self.write(Message::Ping(Bytes::new())).await
+        told::frame_out();
+        self.write(Opcode::Ping, &[]).await
     }
 
-    async fn write(&mut self, message: Message) -> Result<(), End> {
-        told::frame_out();
-        let mut sent = pin!(self.socket.send(message));
+    async fn write(&mut self, opcode: Opcode, payload: &[u8]) -> Result<(), End> {
+        let socket = &mut self.socket;
+        let put = poll_fn(|cx| Poll::Ready(socket.put(cx, opcode, payload))).await;
+        put.map_err(|_| End::Lost)?;
         // a device that reads lets it through at once: no timer, which is large, and nearly all of what is sent
-        let sent = match poll_fn(|cx| Poll::Ready(sent.as_mut().poll(cx))).await {
-            Poll::Ready(sent) => Ok(sent),
-            Poll::Pending => Box::pin(timeout(SEND_WITHIN, sent)).await,
-        };
-        match sent {
+        if socket.is_drained() {
+            return Ok(());
+        }
+        let drained = poll_fn(|cx| socket.poll_drain(cx));
+        match Box::pin(timeout(SEND_WITHIN, drained)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(End::Lost),
         }
@@ -188,12 +287,16 @@ impl Connection {
                     Err(_) => told::ABNORMAL,
                 }
             }
-            End::Left => told::NORMAL,
+            End::Left(answer) => {
+                // it may be gone already
+                let _ = timeout(LINGER, self.write(Opcode::Close, &answer)).await;
+                told::NORMAL
+            }
             End::Lost => told::ABNORMAL,
         };
         told::closed(code);
         tracing::debug!(code, "device connection ended");
-        if code != told::ABNORMAL {
+        if !matches!(code, told::ABNORMAL | told::NORMAL) {
             let _ = timeout(LINGER, self.until_gone()).await;
         }
     }
@@ -202,18 +305,23 @@ impl Connection {
         if let Some(farewell) = close.farewell {
             self.send(farewell).await?;
         }
-        let frame =
-            CloseFrame { code: close.code as u16, reason: Utf8Bytes::from_static(close.reason) };
-        self.write(Message::Close(Some(frame))).await
+        told::frame_out();
+        let payload = frames::close(close.code as u16, close.reason);
+        self.write(Opcode::Close, &payload).await
     }
 
     /// Reads on until the device has closed too. Bytes that nobody reads would make the kernel reset the
     /// connection, and the reason might not arrive.
     async fn until_gone(&mut self) {
-        while let Some(Ok(_)) = self.socket.recv().await {}
-        if self.deaf {
-            std::future::pending::<()>().await;
+        let socket = &mut self.socket;
+        while !self.deaf {
+            match poll_fn(|cx| socket.poll_message(cx)).await {
+                Ok(Message::Close(_)) | Err(Broken::Gone) => return,
+                Ok(_) => {}
+                Err(Broken::Unreadable) => self.deaf = true,
+            }
         }
+        poll_fn(|cx| socket.poll_gone(cx)).await;
     }
 }
 
@@ -223,10 +331,7 @@ mod tests {
 
     #[test]
     fn the_task_of_an_idle_device_stays_small() {
-        fn size<F>(_: impl Fn(WebSocket, Arc<Shared>, Permit) -> F) -> usize {
-            size_of::<F>()
-        }
-        let size = size(run);
-        assert!(size <= 1408, "{size} bytes");
+        // beside it tokio takes 104, in steps of 128
+        assert!(size_of::<Task>() <= 280, "{} bytes", size_of::<Task>());
     }
 }

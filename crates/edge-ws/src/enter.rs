@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use app::{App, Claim, Claimed, Connected, EnrolError, Error, Login, LoginError, TicketProof};
+use app::{
+    App, Claim, Claimed, Connected, EnrolError, Error, LoggedIn, Login, LoginError, TicketProof,
+};
 use ports::{Mailbox, StoreError};
 use rand::{Rng, RngExt};
 use session::{
@@ -30,7 +32,7 @@ pub(crate) async fn handshake(connection: &mut Connection) -> Result<(Identified
     let mut session = begin(connection);
     let mut claimed = None;
     loop {
-        let event = connection.next(None, session.deadline()).await?;
+        let event = connection.next(session.deadline()).await?;
         let step = match event {
             Event::Frame(frame) => session.on_frame(frame, connection.now()),
             Event::Control => session.on_control(connection.now()),
@@ -84,11 +86,12 @@ async fn login(
         signature: request.signature.to_vec(),
     };
     let mut call = connection.shared.call();
-    let connected = match connection.shared.app.login(&mut call, request).await {
-        Ok(connected) => connected,
+    let logged_in = match connection.shared.app.login(&mut call, request).await {
+        Ok(logged_in) => logged_in,
         Err(LoginError::Refused) => return Err(asking.refused().into()),
         Err(LoginError::Store(error)) => return Err(unavailable(&error)),
     };
+    let LoggedIn { connected, user_name, organisation, totp_rebind } = logged_in;
     connection.permit.identified();
     // before the pending set is read, so that nothing falls between
     let courier = connection.shared.app.courier();
@@ -96,11 +99,8 @@ async fn login(
     if !is_still_active(&connection.shared.app, &connected).await? {
         return Err(asking.refused().into());
     }
-    let (session, frame) = asking.logged_in(Welcome {
-        user: connected.user_name.clone(),
-        organisation: connected.organisation.clone(),
-        totp_rebind: connected.totp_rebind,
-    });
+    let welcome = Welcome { user: user_name, organisation, totp_rebind };
+    let (session, frame) = asking.logged_in(welcome);
     connection.send(frame).await?;
     let (cards, noticed) = (Cards::default(), 0);
     let device = Device { connected, mailbox, cards, noticed, _present: Present::new() };

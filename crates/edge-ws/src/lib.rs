@@ -1,6 +1,6 @@
 //! The device gateway: WebSockets in front of session and use cases.
 //!
-//! One task owns one socket. It waits for whichever comes first of a stop, a hint, a message and a timer, and
+//! One task owns one socket, from the moment that HTTP hands it over. It waits for whichever comes first of a stop, a hint, a message and a timer, and
 //! does one thing at a time: while a use case runs nothing is read, so a device is held back by TCP and not by
 //! a queue of ours. What it is told while it doesn't read waits in its mailbox, which is bounded.
 //!
@@ -10,38 +10,40 @@ mod admission;
 mod cards;
 mod connection;
 mod enter;
+mod frames;
 mod live;
+mod socket;
 mod told;
+mod wheel;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use app::{App, Call};
-use axum::Router;
 use axum::extract::State;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use http::HeaderMap;
-use http::header::ORIGIN;
+use axum::{Extension, Router};
+use http::header::{
+    CONNECTION, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
+};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use http_limits::{ClientAddr, Code, Problem};
+use hyper::upgrade::OnUpgrade;
 use session::HelloFacts;
 use tokio::sync::watch;
-use wire::device::{MAX_FRAME, PATH, SUBPROTOCOL};
+use wire::device::{PATH, SUBPROTOCOL};
 
 pub use admission::Limits;
 use admission::{Admission, Refusal};
+use wheel::Wheel;
 
 /// Makes the call of one request: the server's time and randomness.
 pub type Calls = Arc<dyn Fn() -> Call + Send + Sync>;
 
-/// Read buffer per connection. Allocated at once and kept, so it is what an idle device mostly costs; larger
-/// messages are read in pieces.
-const READ_BUFFER: usize = 1024;
-/// Most that waits to be written: one frame, and a pong beside it. Each frame is flushed before the next.
-const WRITE_BUFFER: usize = 2 * MAX_FRAME;
 /// When to come back after there was no place: about when silent connections have run out of time.
 const RETRY_FULL: Duration = Duration::from_secs(5);
 
@@ -54,11 +56,13 @@ struct Shared {
     calls: Calls,
     hello: Arc<HelloFacts>,
     admission: Arc<Admission>,
+    wheel: Arc<Wheel>,
     stop: watch::Receiver<bool>,
 }
 
 impl Gateway {
-    /// A gateway that runs until `stop` is true, or its sender is gone.
+    /// A gateway that runs until `stop` is true, or its sender is gone. Called within a runtime, which runs its
+    /// clock.
     #[must_use]
     pub fn new(app: Arc<App>, calls: Calls, limits: Limits, stop: watch::Receiver<bool>) -> Self {
         let certified = app.vault().certified().iter();
@@ -67,11 +71,14 @@ impl Gateway {
             certified.map(|certified| (&certified.certificate, &certified.signature)),
         );
         told::describe();
+        let wheel = Arc::new(Wheel::new());
+        tokio::spawn(Arc::clone(&wheel).turn(stop.clone()));
         Self(Arc::new(Shared {
             app,
             calls,
             hello: Arc::new(hello),
             admission: Arc::new(Admission::new(limits)),
+            wheel,
             stop,
         }))
     }
@@ -98,6 +105,7 @@ async fn upgrade(
     State(Gateway(shared)): State<Gateway>,
     client: Option<ClientAddr>,
     headers: HeaderMap,
+    socket: Option<Extension<OnUpgrade>>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     if !is_welcome_origin(&headers, shared.admission.origins()) {
@@ -114,6 +122,10 @@ async fn upgrade(
             .detail("the WebSocket subprotocol countersign.device is required")
             .into_response();
     }
+    // who got here over HTTP/1.1 has both
+    let (Some(Extension(socket)), Some(key)) = (socket, headers.get(SEC_WEBSOCKET_KEY)) else {
+        return Problem::new(Code::MalformedRequest).into_response();
+    };
     if *shared.stop.borrow() {
         told::refused("stopping");
         return no_place(Code::Unavailable);
@@ -131,13 +143,14 @@ async fn upgrade(
             return no_place(Code::TooManyConnections);
         }
     };
-    upgrade
-        .read_buffer_size(READ_BUFFER)
-        .write_buffer_size(0)
-        .max_write_buffer_size(WRITE_BUFFER)
-        .max_message_size(MAX_FRAME)
-        .max_frame_size(MAX_FRAME)
-        .on_upgrade(move |socket| connection::run(socket, shared, permit))
+    tokio::spawn(connection::run(socket, shared, permit));
+    let headers = [
+        (CONNECTION, HeaderValue::from_static("upgrade")),
+        (UPGRADE, HeaderValue::from_static("websocket")),
+        (SEC_WEBSOCKET_ACCEPT, frames::accept(key)),
+        (SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL)),
+    ];
+    (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
 }
 
 fn no_place(code: Code) -> Response {

@@ -1,6 +1,5 @@
 //! A device that is logged in: what it asks, what it is told.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use app::{Answer, AnswerResult, Connected};
@@ -16,33 +15,8 @@ use crate::cards::Cards;
 use crate::connection::{Connection, End, Event};
 use crate::enter::{Device, unavailable};
 
-/// Serves a device until its connection ends.
-pub(crate) async fn serve(
-    connection: &mut Connection,
-    session: Identified,
-    device: &mut Device,
-) -> End {
-    match talk(connection, session, device).await {
-        Err(end) => end,
-        Ok(never) => match never {},
-    }
-}
-
-async fn talk(
-    connection: &mut Connection,
-    mut session: Identified,
-    device: &mut Device,
-) -> Result<Infallible, End> {
-    Box::pin(begin(connection, &session, device)).await?;
-    loop {
-        let deadline = session.deadline();
-        let event = connection.next(Some(&mut *device.mailbox), deadline).await?;
-        session = Box::pin(react(connection, session, device, event)).await?;
-    }
-}
-
 /// What a device is told first.
-async fn begin(
+pub(crate) async fn begin(
     connection: &mut Connection,
     session: &Identified,
     device: &mut Device,
@@ -54,7 +28,8 @@ async fn begin(
     show_notices(connection, session, device).await
 }
 
-async fn react(
+/// Deals with an event.
+pub(crate) async fn react(
     connection: &mut Connection,
     session: Identified,
     device: &mut Device,

@@ -1,6 +1,5 @@
 //! What operators are told. The names are stable.
 
-use axum::extract::ws::CloseCode;
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 
 const CONNECTED: &str = "countersign_devices_connected";
@@ -9,9 +8,9 @@ const CLOSES: &str = "countersign_device_closes_total";
 const REFUSALS: &str = "countersign_device_refusals_total";
 
 /// Ended without a close frame (RFC 6455 §7.4.1; never on the wire).
-pub(crate) const ABNORMAL: CloseCode = 1006;
+pub(crate) const ABNORMAL: u16 = 1006;
 /// Ended by the device.
-pub(crate) const NORMAL: CloseCode = 1000;
+pub(crate) const NORMAL: u16 = 1000;
 
 pub(crate) fn describe() {
     describe_gauge!(CONNECTED, "Devices that are logged in");
@@ -31,7 +30,7 @@ pub(crate) fn frame_out() {
     counter!(FRAMES, "direction" => "out").increment(1);
 }
 
-pub(crate) fn closed(code: CloseCode) {
+pub(crate) fn closed(code: u16) {
     counter!(CLOSES, "code" => code.to_string()).increment(1);
 }
 

@@ -6,13 +6,30 @@ use wire::device::CloseCode;
 
 use crate::{Close, FRAME_BURST, FRAME_COST, PING_EVERY, SILENT_AFTER};
 
-/// Pings, silence and the frame budget of one connection.
+/// Pings, silence and the frame budget of one connection. Kept for as long as it lasts: times are half the size of
+/// durations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Vitals {
     /// When all received frames are paid for: the budget as a generic cell rate.
-    paid: Duration,
-    heard: Duration,
-    ping: Duration,
+    paid: Time,
+    heard: Time,
+    ping: Time,
+}
+
+/// Nanoseconds: enough for five hundred years.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Time(u64);
+
+impl From<Duration> for Time {
+    fn from(time: Duration) -> Self {
+        Self(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
+    }
+}
+
+impl Time {
+    const fn get(self) -> Duration {
+        Duration::from_nanos(self.0)
+    }
 }
 
 /// What the clock asks for.
@@ -25,37 +42,39 @@ pub(crate) enum Beat {
 
 impl Vitals {
     pub(crate) fn new(now: Duration, phase: Duration) -> Self {
-        Self { paid: now, heard: now, ping: now.saturating_add(phase.min(PING_EVERY)) }
+        let ping = now.saturating_add(phase.min(PING_EVERY));
+        Self { paid: now.into(), heard: now.into(), ping: ping.into() }
     }
 
     /// Something arrived.
     pub(crate) fn heard(&mut self, now: Duration) -> Result<(), Close> {
-        self.heard = self.heard.max(now);
-        let paid = self.paid.max(now).saturating_add(FRAME_COST);
+        self.heard = self.heard.get().max(now).into();
+        let paid = self.paid.get().max(now).saturating_add(FRAME_COST);
         if paid.saturating_sub(now) > FRAME_COST * FRAME_BURST {
             return Err(Close::new(CloseCode::TooMany, "too many frames: slow down"));
         }
-        self.paid = paid;
+        self.paid = paid.into();
         Ok(())
     }
 
     pub(crate) fn beat(&mut self, now: Duration) -> Beat {
-        if now >= self.heard.saturating_add(SILENT_AFTER) {
+        if now >= self.heard.get().saturating_add(SILENT_AFTER) {
             return Beat::Dead;
         }
-        if now < self.ping {
+        let ping = self.ping.get();
+        if now < ping {
             return Beat::Nothing;
         }
         // a shell that comes late skips the pings it missed but keeps its phase
-        let late = now.saturating_sub(self.ping).as_millis() / PING_EVERY.as_millis();
+        let late = now.saturating_sub(ping).as_millis() / PING_EVERY.as_millis();
         let skip = u32::try_from(late).unwrap_or(u32::MAX).saturating_add(1);
-        self.ping = self.ping.saturating_add(PING_EVERY.saturating_mul(skip));
+        self.ping = ping.saturating_add(PING_EVERY.saturating_mul(skip)).into();
         Beat::Ping
     }
 
     /// When [`Vitals::beat`] has something to say.
     pub(crate) fn deadline(&self) -> Duration {
-        self.ping.min(self.heard.saturating_add(SILENT_AFTER))
+        self.ping.get().min(self.heard.get().saturating_add(SILENT_AFTER))
     }
 }
 

@@ -91,7 +91,8 @@ async fn a_device_enrolled_under_attack_waits_a_day() {
     works(&world, &app, &first, "home").await;
     pester(&world, &app, "attacker").await;
     let second = world.enrol("alice", Some("new phone")).await.expect("a device");
-    assert!(second.connected.waits && !second.connected.totp_rebind);
+    let login = world.login(&second.key, second.id).await.expect("a login");
+    assert!(login.connected.waits && !login.totp_rebind);
     assert_eq!(*second.totp, [0; 20], "nor is it given the code generator");
     assert_eq!(logged(&world, Event::DeviceWaiting).await.len(), 1);
     assert_eq!(logged(&world, Event::DeviceWaiting).await[0].0.as_deref(), Some("time"));
@@ -104,11 +105,11 @@ async fn a_device_enrolled_under_attack_waits_a_day() {
     works(&world, &app, &first, "meanwhile").await;
 
     world.pass(DAY - Duration::from_secs(1));
-    assert!(world.login(&second.key, second.id).await.expect("a login").waits);
+    assert!(world.login(&second.key, second.id).await.expect("a login").connected.waits);
     is_shut_out(&world, &app, &second, "b").await;
     world.pass(Duration::from_secs(1));
     works(&world, &app, &second, "c").await;
-    assert!(!world.login(&second.key, second.id).await.expect("a login").waits);
+    assert!(!world.login(&second.key, second.id).await.expect("a login").connected.waits);
     let notice = world.app.waiting_notice(&world.call(), &second.connected).await;
     assert_eq!(notice, Ok(None));
 }

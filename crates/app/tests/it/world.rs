@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use app::{
     Actor, Answer, AnswerResult, Answered, App, Call, Caller, Claim, Connected, CreateRequest,
-    Created, Error, FirstFactor, Guards, Login, NewIntegration, Ports, Receipt, RequestContext,
-    Settings, TicketProof, TicketRequest,
+    Created, Error, FirstFactor, Guards, LoggedIn, Login, NewIntegration, Ports, Receipt,
+    RequestContext, Settings, TicketProof, TicketRequest,
 };
 use backend_local::LocalCourier;
 use backend_sql::{MasterKey, Store};
@@ -185,7 +185,7 @@ impl World {
         let signature = EnrolConfirm { ticket: &hash, nonce: &nonce, number }.sign(&key);
         let enrolled = self.app.confirm(&mut call, claimed, number, &signature).await;
         let enrolled = enrolled.expect("a device");
-        let connected = self.login(&key, enrolled.device).await.expect("a login");
+        let connected = self.login(&key, enrolled.device).await.expect("a login").connected;
         Ok(Device {
             key,
             id: enrolled.device,
@@ -199,7 +199,7 @@ impl World {
         &self,
         key: &SigningKey,
         device: DeviceId,
-    ) -> Result<Connected, app::LoginError> {
+    ) -> Result<LoggedIn, app::LoginError> {
         let nonce = [3; 32];
         let server = self.app.vault().identity().identity_hash();
         let tenant = self.tenant;

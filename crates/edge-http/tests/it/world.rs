@@ -257,7 +257,7 @@ impl World {
         let login = Login { tenant, device, nonce: NONCE, signature: login.sign(&key).to_vec() };
         Phone {
             id: device,
-            connected: self.app.login(&mut call, login).await.unwrap(),
+            connected: self.app.login(&mut call, login).await.unwrap().connected,
             key,
             counter: AtomicU64::new(0),
         }
