@@ -6,19 +6,18 @@ use statement::{TenantId, UserId};
 use crate::Inner;
 use crate::codec::unavailable;
 use crate::simple_writes::Flush;
-use crate::slots::{self, Held, HotState, HotWrite, hot_write};
+use crate::slots::{self, Held, HotState, HotWrite, Known, hot_write};
 
 impl Inner {
     /// A user's slot, read from the disk if it wasn't yet.
     async fn hold(&self, tenant: TenantId, user: UserId) -> Result<(Held, HotState), StoreError> {
         let mut held = self.slots.hold(tenant, user, (self.clock)()).await?;
-        if let Some(state) = held.as_ref() {
-            let state = state.clone();
+        if let Some(state) = held.state() {
             return Ok((held, state));
         }
         let mut conn = self.reader().await?;
         let state = slots::read(&mut conn, tenant, user).await.map_err(unavailable)?;
-        *held = Some(state.clone());
+        *held = Known::of(state.clone());
         Ok((held, state))
     }
 
@@ -35,7 +34,7 @@ impl Inner {
         let next = state.with(&change);
         let version = next.version;
         if change.derived {
-            *held = Some(next);
+            *held = Known::of(next);
             return Ok(Committed { version, rider: None });
         }
         let write = HotWrite::new(tenant, user, held, next)?;

@@ -22,7 +22,12 @@ fn maybe_time(row: &SqliteRow, column: &str) -> sqlx::Result<Option<Timestamp>> 
 }
 
 fn all<T>(rows: &[SqliteRow], read: fn(&SqliteRow) -> sqlx::Result<T>) -> sqlx::Result<Vec<T>> {
-    rows.iter().map(read).collect()
+    // what is read is kept in memory: `collect` would make room for four where there is one
+    let mut all = Vec::with_capacity(rows.len());
+    for row in rows {
+        all.push(read(row)?);
+    }
+    Ok(all)
 }
 
 fn public_key(row: &SqliteRow, algorithm: &str, key: &str) -> sqlx::Result<PublicKey> {

@@ -51,9 +51,34 @@ impl HotState {
     }
 }
 
+/// What memory has of a user's state. The state is apart: of most users whose devices are connected there is none.
+#[derive(Debug, Default)]
+pub(crate) enum Known {
+    /// Not yet read from the disk.
+    #[default]
+    Unread,
+    /// Nothing was ever stored.
+    Nothing,
+    State(Box<HotState>),
+}
+
+impl Known {
+    pub(crate) fn of(state: HotState) -> Self {
+        if state.version == 0 { Self::Nothing } else { Self::State(Box::new(state)) }
+    }
+
+    /// `None`: not yet read.
+    pub(crate) fn state(&self) -> Option<HotState> {
+        match self {
+            Self::Unread => None,
+            Self::Nothing => Some(HotState::default()),
+            Self::State(state) => Some((**state).clone()),
+        }
+    }
+}
+
 struct Slot {
-    /// `None` until it was read from the disk.
-    state: Arc<SlotMutex<Option<HotState>>>,
+    state: Arc<SlotMutex<Known>>,
     /// Milliseconds since the epoch.
     used: AtomicU64,
 }
@@ -66,7 +91,7 @@ struct Shard {
 }
 
 /// A user's slot, held alone.
-pub(crate) type Held = OwnedMutexGuard<Option<HotState>>;
+pub(crate) type Held = OwnedMutexGuard<Known>;
 
 /// All slots.
 pub(crate) struct Slots(Vec<Mutex<Shard>>);
@@ -99,7 +124,7 @@ impl Slots {
         tenant: TenantId,
         user: UserId,
         now: Timestamp,
-    ) -> Result<Arc<SlotMutex<Option<HotState>>>, StoreError> {
+    ) -> Result<Arc<SlotMutex<Known>>, StoreError> {
         let shard = usize::from(user.as_bytes()[15]) % SHARDS;
         let mut shard = self.0[shard].lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(slot) = shard.slots.get(&(tenant, user)) {
@@ -141,29 +166,32 @@ impl Slot {
 }
 
 /// Whether nobody holds or waits for it.
-fn is_free(state: &Arc<SlotMutex<Option<HotState>>>) -> bool {
+fn is_free(state: &Arc<SlotMutex<Known>>) -> bool {
     Arc::strong_count(state) == 1
 }
 
 /// Whether nobody holds or waits for it and all that is live in it are decoys: somebody made a name up, or asks for
 /// a user who isn't enrolled. Whoever has loaded it meanwhile may overwrite what they don't know of; nothing of a
 /// stand-in's is worth more than a place for somebody.
-fn is_stand_in(state: &Arc<SlotMutex<Option<HotState>>>) -> bool {
+fn is_stand_in(state: &Arc<SlotMutex<Known>>) -> bool {
     let is_nobodys = |state: &HotState| {
         state.cell.open.is_empty()
             && !state.live.is_empty()
             && state.live.iter().all(|challenge| challenge.mode == Mode::Decoy)
     };
-    is_free(state) && state.try_lock().is_ok_and(|state| state.as_ref().is_some_and(is_nobodys))
+    is_free(state)
+        && state
+            .try_lock()
+            .is_ok_and(|known| matches!(&*known, Known::State(state) if is_nobodys(state)))
 }
 
 /// Whether nobody holds or waits for it and nothing in it is live. What such a slot knows more than the disk
 /// are outcomes that were applied, and whoever loads it anew applies them again.
-fn has_ended(state: &Arc<SlotMutex<Option<HotState>>>, now: Timestamp) -> bool {
+fn has_ended(state: &Arc<SlotMutex<Known>>, now: Timestamp) -> bool {
     is_free(state)
-        && state.try_lock().is_ok_and(|state| {
-            let live = state.as_ref().map_or(&[][..], |state| &state.live);
-            live.iter().all(|challenge| challenge.is_past(now))
+        && state.try_lock().is_ok_and(|known| match &*known {
+            Known::Unread | Known::Nothing => true,
+            Known::State(state) => state.live.iter().all(|challenge| challenge.is_past(now)),
         })
 }
 
@@ -209,7 +237,7 @@ impl HotWrite {
 
     /// It is stored: everybody sees it from now on.
     pub(crate) fn apply(mut self) {
-        *self.held = Some(self.state);
+        *self.held = Known::of(self.state);
     }
 }
 
@@ -274,7 +302,7 @@ mod tests {
         for n in users {
             let mut held = slots.hold(tenant, user(n), NOW).await.unwrap();
             let live = vec![Arc::clone(&challenge)];
-            *held = Some(HotState { live, ..HotState::default() });
+            *held = Known::of(HotState { version: 1, live, ..HotState::default() });
         }
     }
 
