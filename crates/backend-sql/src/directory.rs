@@ -94,6 +94,20 @@ impl Inner {
         row.map(|row| id(&row, "user_id", UserId::from_slice)).transpose().map_err(unavailable)
     }
 
+    /// The owner of a device, read for a login or for somebody who manages it.
+    async fn owner_of(&self, device: DeviceId) -> Result<Option<Arc<UserRecord>>, StoreError> {
+        if let Some(owner) = self.memory.people.owner(device) {
+            return Ok(Some(owner));
+        }
+        let generation = self.memory.people.generation();
+        let Some(user) = self.device_user(device).await? else { return Ok(None) };
+        let record = Box::pin(self.read_user(user)).await.map_err(unavailable)?.map(Arc::new);
+        if let Some(record) = &record {
+            self.memory.people.learn_owner(generation, device, record);
+        }
+        Ok(record)
+    }
+
     async fn find_key(&self, hash: [u8; 32]) -> Result<Option<Arc<KeyOwner>>, StoreError> {
         if let Some(owner) = self.memory.people.key(&hash) {
             return Ok(Some(owner));
@@ -156,12 +170,7 @@ impl Directory for Inner {
         &self,
         device: DeviceId,
     ) -> BoxFuture<'_, Result<Option<Arc<UserRecord>>, StoreError>> {
-        Box::pin(async move {
-            match self.device_user(device).await? {
-                Some(user) => self.user_by_id(user).await,
-                None => Ok(None),
-            }
-        })
+        Box::pin(self.owner_of(device))
     }
 
     fn integration(

@@ -1,6 +1,9 @@
 //! The directory in memory: what was read once is read again only after a change.
+//!
+//! Who logs in with a device is read too, and not kept for that: most devices that are connected are idle, and a
+//! record is several times what else one costs. What is asked for in any other way is kept.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -10,6 +13,8 @@ use statement::{DeviceId, IntegrationId, TenantId, UserId};
 
 /// Entries of each map; a user's record is about a kilobyte. Above it an eighth is dropped.
 const MAX_ENTRIES: usize = 50_000;
+/// Who logged in last: a login reads its record more than once, and whoever signs in then was often among them.
+const MAX_LOGINS: usize = 1_024;
 
 #[derive(Default)]
 struct Known {
@@ -21,8 +26,42 @@ struct Known {
     /// Ids that are nobody's, such as those that stand in for unknown names. Kept for the same reason.
     nobody: HashMap<UserId, ()>,
     devices: HashMap<DeviceId, UserId>,
+    logins: Logins,
     keys: HashMap<[u8; 32], Arc<KeyOwner>>,
     integrations: HashMap<IntegrationId, Arc<Integration>>,
+}
+
+/// Owners of devices that logged in, for a while.
+#[derive(Default)]
+struct Logins {
+    users: HashMap<UserId, Arc<UserRecord>>,
+    devices: HashMap<DeviceId, UserId>,
+    order: VecDeque<(DeviceId, UserId)>,
+}
+
+impl Logins {
+    fn keep(&mut self, device: DeviceId, record: &Arc<UserRecord>) {
+        if self.order.len() >= MAX_LOGINS
+            && let Some((device, user)) = self.order.pop_front()
+        {
+            self.devices.remove(&device);
+            self.users.remove(&user);
+        }
+        self.order.push_back((device, record.user.id));
+        self.devices.insert(device, record.user.id);
+        self.users.insert(record.user.id, Arc::clone(record));
+    }
+}
+
+impl Known {
+    fn keep_user(&mut self, record: &Arc<UserRecord>) {
+        for device in &record.devices {
+            keep(&mut self.devices, device.id, record.user.id);
+        }
+        let name = (record.user.tenant, record.user.name.clone());
+        keep(&mut self.names, name, Some(record.user.id));
+        keep(&mut self.users, record.user.id, Arc::clone(record));
+    }
 }
 
 /// What a change makes stale.
@@ -65,9 +104,29 @@ impl People {
 
     /// The outer `None`: not known whether there is such a user.
     pub(crate) fn user(&self, id: UserId) -> Option<Option<Arc<UserRecord>>> {
-        self.look(|known| match known.users.get(&id) {
-            Some(record) => Some(Some(Arc::clone(record))),
-            None => known.nobody.get(&id).map(|()| None),
+        let (known, logged_in) = self.look(|known| {
+            let found = known.users.get(&id).cloned().map(Some);
+            let found = found.or_else(|| known.nobody.get(&id).map(|()| None));
+            let logged_in = found.is_none() && known.logins.users.contains_key(&id);
+            (found, logged_in)
+        });
+        if !logged_in {
+            return known;
+        }
+        // no longer for its login alone
+        let mut record = None;
+        self.change(|known| {
+            record = known.logins.users.remove(&id);
+            record.iter().for_each(|record| known.keep_user(record));
+        });
+        record.map(Some)
+    }
+
+    /// The owner of a device, if it is known that there is one.
+    pub(crate) fn owner(&self, device: DeviceId) -> Option<Arc<UserRecord>> {
+        self.look(|known| {
+            let user = known.devices.get(&device).or_else(|| known.logins.devices.get(&device))?;
+            known.users.get(user).or_else(|| known.logins.users.get(user)).cloned()
         })
     }
 
@@ -98,14 +157,12 @@ impl People {
     }
 
     pub(crate) fn learn_user(&self, generation: u64, record: &Arc<UserRecord>) {
-        self.learn(generation, |known| {
-            for device in &record.devices {
-                keep(&mut known.devices, device.id, record.user.id);
-            }
-            let name = (record.user.tenant, record.user.name.clone());
-            keep(&mut known.names, name, Some(record.user.id));
-            keep(&mut known.users, record.user.id, Arc::clone(record));
-        });
+        self.learn(generation, |known| known.keep_user(record));
+    }
+
+    /// Keeps the owner of a device that logs in, until others have done so.
+    pub(crate) fn learn_owner(&self, generation: u64, device: DeviceId, record: &Arc<UserRecord>) {
+        self.learn(generation, |known| known.logins.keep(device, record));
     }
 
     pub(crate) fn learn_no_name(&self, generation: u64, key: (TenantId, String)) {
@@ -133,7 +190,10 @@ impl People {
         self.change(|known| {
             match stale {
                 Stale::Nothing => return,
-                Stale::User(id) => drop(known.users.remove(id)),
+                Stale::User(id) => {
+                    known.users.remove(id);
+                    known.logins.users.remove(id);
+                }
                 // a new user: one of these ids may be theirs now
                 Stale::Name(tenant, name) => {
                     known.names.remove(&(*tenant, name.clone()));
@@ -143,5 +203,66 @@ impl People {
             }
             known.generation += 1;
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::directory::User;
+    use testkit::Fixture;
+
+    use super::*;
+
+    fn record(n: usize) -> Arc<UserRecord> {
+        let mut id = [0; UserId::LEN];
+        id[..8].copy_from_slice(&(n as u64).to_be_bytes());
+        let user = Fixture::new(1).user();
+        Arc::new(UserRecord {
+            user: User { id: UserId::from_bytes(id), name: format!("user{n}"), ..user },
+            devices: Vec::new(),
+            totp: None,
+            recovery: Vec::new(),
+            waiting: Vec::new(),
+            second_request: None,
+            killed_cookies: Vec::new(),
+        })
+    }
+
+    fn device(n: usize) -> DeviceId {
+        DeviceId::from_bytes(*record(n).user.id.as_bytes())
+    }
+
+    #[test]
+    fn a_crowd_that_logs_in_is_not_kept_and_who_is_asked_for_is() {
+        let people = People::default();
+        let known = || people.look(|known| (known.users.len(), known.logins.users.len()));
+        for n in 0..MAX_LOGINS {
+            people.learn_owner(people.generation(), device(n), &record(n));
+        }
+        assert_eq!(known(), (0, MAX_LOGINS));
+        let first = Some(record(0));
+        assert_eq!(people.owner(device(0)), first);
+        assert_eq!(people.user(record(0).user.id), Some(first.clone()));
+        for n in MAX_LOGINS..3 * MAX_LOGINS {
+            people.learn_owner(people.generation(), device(n), &record(n));
+        }
+        assert_eq!(known(), (1, MAX_LOGINS));
+        assert_eq!(people.user(record(0).user.id), Some(first));
+        assert_eq!(people.owner(device(1)), None);
+        people.look(|known| {
+            assert_eq!((known.names.len(), known.logins.devices.len()), (1, MAX_LOGINS));
+        });
+    }
+
+    #[test]
+    fn a_change_is_seen_by_the_next_login() {
+        let people = People::default();
+        let before = people.generation();
+        people.learn_owner(before, device(7), &record(7));
+        people.forget(&Stale::User(record(7).user.id));
+        assert_eq!(people.owner(device(7)), None);
+        assert_eq!(people.user(record(7).user.id), None);
+        people.learn_owner(before, device(7), &record(7));
+        assert_eq!(people.owner(device(7)), None, "read before the change");
     }
 }
