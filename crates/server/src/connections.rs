@@ -28,8 +28,8 @@ const MAX_HEADERS: usize = 64;
 const MAX_HEAD: usize = 16 * 1024;
 /// Descriptors that aren't for connections: store, logs, listeners, admin socket, and some in reserve.
 const OTHER_DESCRIPTORS: usize = 512;
-/// Most connections of a process, whatever the descriptor limit says: at about 8 KiB each, with the kernel's
-/// share, a gigabyte.
+/// Most connections of a process, whatever the descriptor limit says: at about 6 KiB each with the kernel's share,
+/// and 12 under TLS, one gigabyte or two.
 const MAX_TOTAL: usize = 131_072;
 /// A client may hold this share of all connections: a whole office behind one address must fit, but one
 /// address must not take it all.

@@ -19,7 +19,7 @@ use crate::failure::{Exit, Failure};
 
 /// How many connections may wait to be accepted: as many as come at once.
 const BACKLOG: u32 = 4096;
-/// What edge-ws sets, so that a floor of axum is one that the product could be.
+/// As small as they can be: its own defaults are the other floor.
 const READ_BUFFER: usize = 1024;
 const WRITE_BUFFER: usize = 2 * wire::device::MAX_FRAME;
 
@@ -34,7 +34,7 @@ pub(crate) enum Kind {
     WsRaw,
     /// The same, but sends each message twice, in two writes.
     WsRawTwice,
-    /// Echoes WebSocket messages through axum, with the product's buffers.
+    /// Echoes WebSocket messages through axum, with small buffers.
     WsAxum,
     /// The same with axum's own defaults.
     WsAxumDefault,
