@@ -257,7 +257,7 @@ async fn enrol(app: &App, tenant: TenantId, call: &mut Call) -> Device {
     let login =
         Login { tenant, device: enrolled.device, nonce, signature: login.sign(&key).to_vec() };
     Device {
-        connected: app.login(call, login).await.expect("a login"),
+        connected: app.login(call, login).await.expect("a login").connected,
         key,
         totp: enrolled.totp.unwrap_or_default(),
         counter: AtomicU64::new(0),
