@@ -162,6 +162,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         payload: &[u8],
     ) -> io::Result<()> {
         if let Some(busy) = self.busy.as_mut().filter(|busy| !busy.is_drained()) {
+            if opcode == Opcode::Close {
+                // a close is the last frame: Chromium fails a connection for any after it, and the code is lost
+                busy.pong = Vec::new();
+            }
             frames::write(opcode, payload, &mut busy.backlog);
             return Ok(());
         }

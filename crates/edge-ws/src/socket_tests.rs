@@ -94,6 +94,28 @@ async fn a_full_pipe_loses_no_frame_and_only_old_pongs() {
     assert!(socket.put(&mut cx, Opcode::Ping, b"").is_err());
 }
 
+/// A pong that waited for the backlog was once written after the close.
+#[tokio::test]
+async fn a_close_is_the_last_frame() {
+    let (mut device, stream) = duplex(16);
+    let mut socket = Socket::new(stream);
+    let mut expected = Vec::new();
+    let mut cx = Context::from_waker(std::task::Waker::noop());
+    socket.put(&mut cx, Opcode::Binary, &[1; 300]).expect("not broken");
+    socket.pong(&mut cx, b"late").expect("not broken");
+    socket.put(&mut cx, Opcode::Close, &frames::close(4403, "revoked")).expect("not broken");
+    frames::write(Opcode::Binary, &[1; 300], &mut expected);
+    frames::write(Opcode::Close, &frames::close(4403, "revoked"), &mut expected);
+    let writing = async move {
+        poll_fn(|cx| socket.poll_drain(cx)).await.expect("a pipe");
+        drop(socket);
+    };
+    let mut read = Vec::new();
+    let ((), filled) = tokio::join!(writing, device.read_to_end(&mut read));
+    filled.expect("a pipe");
+    assert!(read == expected);
+}
+
 #[tokio::test]
 async fn what_cannot_be_read_is_refused_and_what_follows_is_discarded() {
     let (mut device, stream) = duplex(64);
