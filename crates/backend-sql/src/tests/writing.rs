@@ -15,7 +15,7 @@ use statement::{FactorId, UserId};
 use testkit::{Fixture, race};
 
 use super::support::Disk;
-use crate::Store;
+use crate::{MasterKey, Store, verify_audit, writes};
 
 fn change(fixture: &mut Fixture, version: u64, challenge: &Arc<Challenge>) -> HotChange {
     HotChange {
@@ -306,4 +306,34 @@ async fn a_closed_store_takes_no_writes_and_says_so() {
     store.close().await.unwrap();
     let refused = store.ledger().record(fixture.entry(Event::Alert)).await;
     assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+}
+
+/// More rows than one statement takes, and nothing to be read first, which would begin a transaction.
+#[tokio::test]
+async fn a_batch_of_several_statements_is_stored_whole_or_not_at_all() {
+    let disk = Disk::new();
+    let store = disk.open().await;
+    let mut fixture = Fixture::at(12, disk.clock.clone());
+    let challenges: Vec<_> = (0..=writes::MOST / 2).map(|_| fixture.challenge()).collect();
+    for challenge in &challenges {
+        store.ledger().open(open(&fixture, challenge, None)).await.unwrap();
+    }
+    let all = i64::try_from(challenges.len()).unwrap();
+    let settles = || challenges.iter().map(|challenge| deny(&fixture, challenge)).collect();
+    // the last row of the last statement meets one that is there already
+    let last = "INSERT INTO audit SELECT tenant, lane, 2 * $1, at, public, private, salt, commitment, hash, NULL \
+                FROM audit LIMIT 1";
+    sqlx::query(last).bind(all).execute(&mut disk.tamper().await).await.unwrap();
+    let settled = store.ledger().settle(settles()).await;
+    assert!(matches!(settled, Err(StoreError::Unavailable(_))), "{settled:?}");
+    let undecided = "SELECT COUNT(*) FROM challenges WHERE decision = 0 AND number IS NOT NULL";
+    assert_eq!(count(&disk, undecided).await, all);
+    assert_eq!(store.healthy(), Ok(()));
+    let gone = sqlx::query("DELETE FROM audit WHERE seq = 2 * $1").bind(all);
+    assert_eq!(gone.execute(&mut disk.tamper().await).await.unwrap().rows_affected(), 1);
+    let settled = store.ledger().settle(settles()).await.unwrap();
+    assert!(settled.iter().all(|settled| matches!(settled, Settled::Settled(_))), "{settled:?}");
+    assert_eq!(count(&disk, undecided).await, 0);
+    let verified = verify_audit(disk.path(), &MasterKey::from_bytes([7; 32]), None).await.unwrap();
+    assert_eq!(i64::try_from(verified.rows).unwrap(), 2 * all);
 }
