@@ -25,6 +25,15 @@ use crate::usage::{self, Usage};
 
 /// A ceremony that starts later than this after its time was held up by this program.
 pub(crate) const LATE: Duration = Duration::from_millis(25);
+/// Arrivals in a second from which on each wake-up has to serve many: there the waits are long, and a millisecond is
+/// no part of them.
+const MANY: f64 = 5_000.0;
+
+/// Between two times that it wakes up for arrivals. None starts later than this for it.
+fn rest(rate: f64) -> Duration {
+    Duration::from_micros(if rate < MANY { 250 } else { 1_000 })
+}
+
 /// From the start of the run to the first arrival that may come.
 pub(crate) const LEAD: Duration = Duration::from_millis(100);
 /// How many people at least share what goes wrong: so few that the guard doesn't take it for an attack on all.
@@ -193,11 +202,14 @@ impl Running<'_> {
         let mut schedule = Schedule::new(self.plan);
         let mut next = schedule.next();
         let timer = Timer::new().expect("one file more is allowed");
+        let (rest, mut woke) = (rest(self.plan.rate), self.begin);
         let second = Duration::from_secs(1);
         let mut progress = interval_at(self.begin + second, second);
         progress.set_missed_tick_behavior(MissedTickBehavior::Skip);
         while next.is_some() || !self.tasks.is_empty() {
             let at = next.map_or(self.begin, |arrival| self.begin + arrival.at);
+            let waits = at > clock::now();
+            let wake = if waits { at.max(woke + rest) } else { at };
             tokio::select! {
                 biased;
                 why = cut.as_mut() => {
@@ -206,8 +218,11 @@ impl Running<'_> {
                     self.tasks.shutdown().await;
                     return;
                 }
-                waited = timer.until(at), if next.is_some() => {
+                waited = timer.until(wake), if next.is_some() => {
                     waited.expect("the kernel has set and read its timer before");
+                    if waits {
+                        woke = clock::now();
+                    }
                     if let Some(arrival) = next {
                         self.start(arrival, at);
                     }
