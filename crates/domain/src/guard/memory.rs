@@ -309,10 +309,9 @@ impl Memory {
     /// Whether known places of this familiarity have rung unanswered too often.
     #[must_use]
     pub fn is_looping(&self, policy: &Policy, familiarity: Familiarity) -> bool {
-        if familiarity == Familiarity::Own {
-            return self.looped[0] >= policy.loop_silent_at * policy.loop_cookie_factor;
-        }
-        self.looped[0] >= policy.loop_silent_at || self.looped[1] >= policy.loop_day_silent_at
+        let times = if familiarity == Familiarity::Own { policy.loop_cookie_factor } else { 1.0 };
+        self.looped[0] >= policy.loop_silent_at * times
+            || self.looped[1] >= policy.loop_day_silent_at * times
     }
 
     /// Adds a failure of an origin. `kept` says that no success of its place takes it back. Returns what there

@@ -125,7 +125,7 @@ policy! {
     loop_day_half_life_s: 28800.0 "s" in 3600.0..172800.0, "Second horizon of the same.";
     loop_silent_at: 2.1 "rings" in 1.0..10.0, "Unanswered rings from known addresses that silence them: the attacker behind the person's own router.";
     loop_day_silent_at: 5.0 "rings" in 2.0..30.0, "The same on the second horizon.";
-    loop_cookie_factor: 3.0 "times" in 1.5..10.0, "How many times more a browser with its cookie may ring: whoever shares only the address can't reach that.";
+    loop_cookie_factor: 3.0 "times" in 1.5..10.0, "How many times more a browser with its cookie may ring, on both horizons: whoever shares only the address can't reach that.";
     loop_silent: 0.6 "rings" in 0.1..1.0, "What a silent challenge from a known place adds.";
     loop_denial: 0.7 "rings" in 0.0..2.0, "What a denial from a known place adds to its ring.";
 

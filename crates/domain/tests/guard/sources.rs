@@ -11,7 +11,8 @@ use proptest::prelude::*;
 
 use crate::moves::MAIL;
 use crate::world::{
-    DAY, HOUR, MINUTE, TTL, VPN, World, cases, from, ip, is_told, says, stranger, with_cookie,
+    DAY, HOUR, MINUTE, TTL, USER, VPN, World, cases, from, home, ip, is_told, says, stranger,
+    with_cookie,
 };
 
 fn user(n: usize) -> String {
@@ -442,6 +443,27 @@ fn a_client_that_loops_is_told_and_silenced_and_nobody_else_is() {
     // the person's own browser isn't the client
     world.signs_in(&with_cookie(at_home(0, VPN), "own"));
     assert_eq!(rang(&world.push(&at_home(1, VPN))), 1);
+}
+
+/// A bug once: the second horizon didn't count for browsers, so that a stolen cookie rang every two minutes.
+#[test]
+fn a_stolen_cookie_does_not_ring_for_hours() {
+    let mut world = World::new();
+    world.teach(&with_cookie(home(), "own"));
+    let mut rings = 0;
+    for n in 0..240 {
+        rings += rang(&world.push(&with_cookie(from(USER, VPN, ip(100 + n, 1)), "own")));
+        world.pass(2 * MINUTE);
+    }
+    assert!((3..=24).contains(&rings), "{rings} rings in 8 hours");
+    // whoever shares the address alone can't silence the person's browser
+    let mut world = World::new();
+    world.teach(&with_cookie(home(), "own"));
+    for _ in 0..240 {
+        world.push(&home());
+        world.pass(2 * MINUTE);
+    }
+    assert_eq!(rang(&world.push(&with_cookie(home(), "own"))), 1);
 }
 
 fn asker(address: u64, user: u32) -> Asker {
