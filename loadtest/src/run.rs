@@ -28,18 +28,17 @@ pub(crate) const LATE: Duration = Duration::from_millis(25);
 /// Arrivals in a second from which on each wake-up has to serve many: there the waits are long, and a millisecond is
 /// no part of them.
 const MANY: f64 = 5_000.0;
-
-/// Between two times that it wakes up for arrivals. None starts later than this for it.
-fn rest(rate: f64) -> Duration {
-    Duration::from_micros(if rate < MANY { 250 } else { 1_000 })
-}
-
 /// From the start of the run to the first arrival that may come.
 pub(crate) const LEAD: Duration = Duration::from_millis(100);
 /// How many people at least share what goes wrong: so few that the guard doesn't take it for an attack on all.
 const TROUBLED: usize = 4;
 /// How many ceremonies are checked again at a time.
 const AUDITORS: usize = 16;
+
+/// Between two times that it wakes up for arrivals. None starts later than this for it.
+fn rest(rate: f64) -> Duration {
+    Duration::from_micros(if rate < MANY { 250 } else { 1_000 })
+}
 
 /// What was used between two moments.
 #[derive(Clone, Copy, Debug, Default)]

@@ -14,12 +14,6 @@ pub(crate) type Query<'q> = sqlx::query::Query<'q, Sqlite, SqliteArguments>;
 /// How a row is bound.
 pub(crate) type Bind<T> = for<'q> fn(Query<'q>, &'q T) -> Query<'q>;
 
-/// `VALUES` of any number of rows. Places have no name: sqlx would look up and parse each.
-pub(crate) fn values(columns: usize, rows: usize) -> String {
-    let row = format!("({})", vec!["?"; columns].join(","));
-    format!("VALUES {}", vec![&*row; rows].join(","))
-}
-
 /// A statement that reads, around a `VALUES` of any number of rows.
 pub(crate) struct Many {
     pub(crate) head: &'static str,
@@ -50,7 +44,7 @@ impl Texts {
         Ok(found)
     }
 
-    /// A text with places for so many rows.
+    /// A text around `VALUES` with places for so many rows.
     pub(crate) fn of(
         &mut self,
         head: &'static str,
@@ -59,7 +53,11 @@ impl Texts {
         tail: &'static str,
     ) -> Arc<str> {
         let text = self.0.entry((head, rows));
-        let make = || format!("{head} {}{tail}", values(columns, rows)).into();
+        let make = || {
+            // places without a name: sqlx would look up and parse each
+            let row = format!("({})", vec!["?"; columns].join(","));
+            format!("{head} VALUES {}{tail}", vec![&*row; rows].join(",")).into()
+        };
         Arc::clone(text.or_insert_with(make))
     }
 }

@@ -217,15 +217,8 @@ mod tests {
         let mut id = [0; UserId::LEN];
         id[..8].copy_from_slice(&(n as u64).to_be_bytes());
         let user = Fixture::new(1).user();
-        Arc::new(UserRecord {
-            user: User { id: UserId::from_bytes(id), name: format!("user{n}"), ..user },
-            devices: Vec::new(),
-            totp: None,
-            recovery: Vec::new(),
-            waiting: Vec::new(),
-            second_request: None,
-            killed_cookies: Vec::new(),
-        })
+        let user = User { id: UserId::from_bytes(id), name: format!("user{n}"), ..user };
+        Arc::new(testkit::fresh(&user))
     }
 
     fn device(n: usize) -> DeviceId {

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use domain::audit::{Entry, Event};
 use domain::challenge::{Challenge, DEFAULT_TTL, Methods, Mode, Purpose};
-use domain::directory::{ApiKey, Device, Integration, Scope, StoredCode, Tenant, TotpFactor, User};
+use domain::directory::{
+    ApiKey, Device, Integration, Scope, StoredCode, Tenant, TotpFactor, User, UserRecord,
+};
 use domain::guard::{Asker, Charge, Familiarity, Opened};
 use domain::recovery::CODES;
 use domain::ticket::{self, Claim, Ticket, TicketState};
@@ -21,6 +23,20 @@ use crate::TestClock;
 pub fn opened(id: ChallengeId, integration: IntegrationId) -> Opened {
     let (charge, asker) = (Charge::default(), Asker::default());
     Opened { id, integration, charge, asker, withheld: false, by: None }
+}
+
+/// What is known of a user with nothing but a name.
+#[must_use]
+pub fn fresh(user: &User) -> UserRecord {
+    UserRecord {
+        user: user.clone(),
+        devices: Vec::new(),
+        totp: None,
+        recovery: Vec::new(),
+        waiting: Vec::new(),
+        second_request: None,
+        killed_cookies: Vec::new(),
+    }
 }
 
 /// A tenant with an integration and a user, and whatever else is drawn from its seed.

@@ -20,7 +20,7 @@ pub use backend::Backend;
 pub use clock::TestClock;
 pub use courier::courier_suite;
 pub use directory::directory_suite;
-pub use fixture::{Fixture, opened};
+pub use fixture::{Fixture, fresh, opened};
 pub use hot::hot_suite;
 pub use ledger::ledger_suite;
 pub use mmdb::Mmdb;

@@ -5,12 +5,13 @@ use std::time::Duration;
 use domain::attempts::{Counter, Lane};
 use domain::audit::Event;
 use domain::challenge::Methods;
-use domain::directory::{TotpFactor, User, UserRecord};
+use domain::directory::{TotpFactor, User};
 use domain::ticket::TicketState;
 use ports::{Change, DirectoryError, Page, UserRef};
 use statement::{DeviceId, TenantId, UserId};
 
 use crate::backend::World;
+use crate::fresh;
 
 const RACERS: usize = 16;
 
@@ -20,18 +21,6 @@ impl World {
         let change = Change::PutTotp(self.fixture.user.id, totp.clone());
         self.apply(change, Event::FactorCreated).await;
         totp
-    }
-}
-
-fn fresh(user: &User) -> UserRecord {
-    UserRecord {
-        user: user.clone(),
-        devices: Vec::new(),
-        totp: None,
-        recovery: Vec::new(),
-        waiting: Vec::new(),
-        second_request: None,
-        killed_cookies: Vec::new(),
     }
 }
 
