@@ -19,8 +19,9 @@ use crate::{
     NoticeKind, Output, PromptFault, Stop,
 };
 
-/// How many challenges are remembered in full, ended ones included: a server holds at most 12 live ones per user.
-pub const MAX_CARDS: usize = 32;
+/// How many challenges are remembered in full, ended ones included: all that a server holds live of one user (48), and
+/// those that gave way to newer ones but may still be answered (16).
+pub const MAX_CARDS: usize = 64;
 /// How many ids are remembered after that, so that a late frame doesn't bring a card back.
 const MAX_FORGOTTEN: usize = 256;
 /// How long a card outlives its own time while the server's word on it is awaited.
@@ -66,6 +67,8 @@ enum Standing {
 
 struct Entry {
     card: Card,
+    /// When the server sent it last: each pull brings all that it still shows.
+    sent_at: Duration,
     /// The challenge bytes as received: what an answer signs.
     document: Bytes,
     standing: Standing,
@@ -270,6 +273,7 @@ impl Connection {
         if let Some(known) = self.entries.get_mut(&card.challenge) {
             // sent again: the same card, whose time can only get shorter
             known.card.expires = known.card.expires.min(card.expires);
+            known.sent_at = now;
             return;
         }
         if self.forgotten.contains(&card.challenge) || card.expires <= now {
@@ -280,6 +284,7 @@ impl Connection {
         }
         let entry = Entry {
             card: card.clone(),
+            sent_at: now,
             document: prompt.challenge.clone(),
             standing: Standing::Open,
             pending: None,
@@ -288,17 +293,23 @@ impl Connection {
         self.event(Event::Prompt(card));
     }
 
-    /// Makes room by dropping the oldest ended entry; `false` if all are live.
+    /// Makes room by dropping the oldest ended entry, else the silent card that the server sent the longest ago: under
+    /// a flood the newest may be the person's own. `false` if all are answered or ring.
     fn forget_one(&mut self) -> bool {
-        let ended = |entry: &Entry| {
-            matches!(entry.standing, Standing::Ended { .. }) && entry.pending.is_none()
-        };
-        let oldest = self.entries.iter().find(|(_, entry)| ended(entry)).map(|(id, _)| *id);
-        if let Some(id) = oldest {
-            self.entries.remove(&id);
-            self.remember(id);
+        let ended = |entry: &Entry| matches!(entry.standing, Standing::Ended { .. });
+        let unanswered = || self.entries.iter().filter(|(_, entry)| entry.pending.is_none());
+        let oldest = unanswered().find(|(_, entry)| ended(entry)).or_else(|| {
+            let silent =
+                |entry: &Entry| matches!(entry.standing, Standing::Open) && !entry.card.alert;
+            unanswered().filter(|(_, entry)| silent(entry)).min_by_key(|(_, entry)| entry.sent_at)
+        });
+        let Some((&id, entry)) = oldest else { return false };
+        if !ended(entry) {
+            self.event(Event::Lapsed { challenge: id });
         }
-        oldest.is_some()
+        self.entries.remove(&id);
+        self.remember(id);
+        true
     }
 
     fn remember(&mut self, id: ChallengeId) {

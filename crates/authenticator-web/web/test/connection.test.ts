@@ -307,7 +307,7 @@ test("a card whose time is over goes away by itself", async () => {
   assert.equal(connection.nextWake(), undefined);
 });
 
-test("more cards than a person could mean are dropped, unless old ones are over", async () => {
+test("more ringing cards than a person could mean are dropped, unless old ones are over", async () => {
   const { server, give, login, events, take } = await world();
   await login();
   take(events);
@@ -319,6 +319,30 @@ test("more cards than a person could mean are dropped, unless old ones are over"
   assert.deepEqual(take(events).at(-1), { type: "dropped", fault: "too_many" });
   await give(settled(id(0), State.EXPIRED), await server.prompt(server.challenge(id(99))));
   assert.equal(take(events).at(-1)?.type, "prompt");
+});
+
+test("under a silent flood the newest is shown, and what the server still sends stays", async () => {
+  const { server, connection, give, login, events, take } = await world();
+  await login();
+  const id = (at: number) => bytes(24, at + 10);
+  const silent = (at: number) => server.prompt(server.challenge(id(at)), { alert: false });
+  await give(await server.prompt(server.challenge(id(0))));
+  for (let at = 1; at < MAX_CARDS; at++) {
+    await give(await silent(at));
+  }
+  // one is being answered, another is sent again with the next pull
+  assert.equal(connection.answer(toHex(id(1)), "deny"), undefined);
+  await give(await silent(2));
+  take(events);
+  for (let at = MAX_CARDS; at < MAX_CARDS + 10; at++) {
+    await give(await silent(at));
+    const [gone, come] = take(events);
+    assert.deepEqual(gone, { type: "lapsed", challenge: toHex(id(at - MAX_CARDS + 3)) });
+    assert.equal(come?.type, "prompt");
+  }
+  // what was given up doesn't come back; what the server sent again is still there
+  await give(await silent(3), await silent(2));
+  assert.deepEqual(take(events), []);
 });
 
 test("coming back: jitter over a doubling bound, the server's time first, and some ends are final", async () => {

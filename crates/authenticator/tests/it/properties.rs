@@ -93,7 +93,7 @@ enum Move {
 }
 
 fn moves() -> impl Strategy<Value = Vec<Move>> {
-    let which = 0_u8..40;
+    let which = 0_u8..MAX_CARDS as u8 + 8;
     let one = prop_oneof![
         4 => (which.clone(), any::<bool>()).prop_map(|(n, alert)| Move::Prompt(n, alert)),
         2 => which.clone().prop_map(Move::Settle),
@@ -204,4 +204,41 @@ fn a_flood_of_prompts_is_bounded() {
     assert_eq!((core.cards(NOW).count(), dropped), (MAX_CARDS, 100 - MAX_CARDS));
     log_in(&mut core, &server, NOW);
     assert_eq!(core.cards(NOW).count(), MAX_CARDS);
+}
+
+/// The server gives its oldest silent challenges up for newer ones; the app once kept those and dropped the person's own.
+#[test]
+fn under_a_silent_flood_the_newest_is_shown_and_what_the_server_still_sends_stays() {
+    let server = Server::new();
+    let mut core = crate::common::online(&server);
+    let silent = |n: u8| {
+        let prompt = proto::Prompt { alert: false, ..server.prompt(&challenge(n)) };
+        encode(server_frame::Frame::Prompt(prompt))
+    };
+    let full = MAX_CARDS as u8;
+    crate::common::show(&mut core, &server, 0);
+    for n in 1..full {
+        core.on_frame(&silent(n), NOW);
+    }
+    // one is being answered, another is sent again with the next pull
+    core.answer(id(1), Choice::Deny, false, NOW).expect("it is shown");
+    let later = NOW + Duration::from_secs(5);
+    core.on_frame(&silent(2), later);
+    drain(&mut core);
+    for n in full..full + 10 {
+        core.on_frame(&silent(n), later);
+        let told = crate::common::events(drain(&mut core));
+        let gone = id(n - full + 3);
+        assert!(
+            matches!(&told[..], [Event::Lapsed { challenge }, Event::Prompt(card)]
+                if *challenge == gone && card.challenge == id(n)),
+            "{told:?}"
+        );
+    }
+    // what was given up doesn't come back
+    core.on_frame(&silent(3), later);
+    assert!(crate::common::events(drain(&mut core)).is_empty());
+    let left: BTreeSet<_> = core.cards(later).map(|card| card.challenge).collect();
+    assert_eq!(left.len(), MAX_CARDS);
+    assert!((0..3).chain(13..full + 10).all(|n| left.contains(&id(n))));
 }

@@ -36,8 +36,11 @@ import { plain } from "./text.ts";
 import type { TotpParameters } from "./totp.ts";
 import { decode, encode } from "./wire.ts";
 
-/** How many challenges are remembered in full, ended ones included: a server holds at most 12 live per user. */
-export const MAX_CARDS = 32;
+/**
+ * How many challenges are remembered in full, ended ones included: all that a server holds live of one user (48), and
+ * those that gave way to newer ones but may still be answered (16).
+ */
+export const MAX_CARDS = 64;
 /** How many ids are remembered after that, so that a late frame doesn't bring a card back. */
 const MAX_FORGOTTEN = 256;
 /** How long a card outlives its own time while the server's word on it is awaited. */
@@ -104,6 +107,7 @@ interface Pending {
 interface Entry {
   hash: Bytes;
   digits: number;
+  alert: boolean;
   expires: number;
   /** `told` once a "settled" was emitted. */
   standing: "open" | "withheld" | "ended" | "told";
@@ -116,6 +120,7 @@ type Handled = Exclude<ServerFrame["frame"], { case: undefined }>;
 export class Connection {
   readonly #identity: Identity;
   readonly #outside: Surroundings;
+  /** What the server sent the longest ago comes first: each pull brings all that it still shows. */
   readonly #entries = new Map<string, Entry>();
   readonly #forgotten = new Set<string>();
   readonly #backoff = new Backoff();
@@ -268,6 +273,8 @@ export class Connection {
     if (known) {
       // sent again: the same card, whose time can only get shorter
       known.expires = Math.min(known.expires, card.expires);
+      this.#entries.delete(card.challenge);
+      this.#entries.set(card.challenge, known);
       return;
     }
     if (this.#forgotten.has(card.challenge) || card.expires <= now) {
@@ -276,25 +283,34 @@ export class Connection {
     if (!this.#makeRoom()) {
       return this.#outside.emit({ type: "dropped", fault: "too_many" });
     }
-    const { hash, digits, expires } = card;
-    const entry: Entry = { hash, digits, expires, standing: "open", pending: undefined };
+    const { hash, digits, alert, expires } = card;
+    const entry: Entry = { hash, digits, alert, expires, standing: "open", pending: undefined };
     this.#entries.set(card.challenge, entry);
     this.#outside.emit({ type: "prompt", card });
   }
 
-  /** Drops the oldest ended entry if there are too many; false if all are live. */
+  /**
+   * Where there are too many, drops the oldest ended entry, else the silent card that the server sent the longest ago:
+   * under a flood the newest may be the person's own. False if all are answered or ring.
+   */
   #makeRoom(): boolean {
     if (this.#entries.size < MAX_CARDS) {
       return true;
     }
-    for (const [id, entry] of this.#entries) {
-      if (isEnded(entry) && !entry.pending) {
-        this.#entries.delete(id);
-        this.#forget(id);
-        return true;
-      }
+    const unanswered = [...this.#entries].filter(([, entry]) => !entry.pending);
+    const silent = (entry: Entry) => entry.standing === "open" && !entry.alert;
+    const oldest =
+      unanswered.find(([, entry]) => isEnded(entry)) ?? unanswered.find(([, entry]) => silent(entry));
+    if (!oldest) {
+      return false;
     }
-    return false;
+    const [challenge, entry] = oldest;
+    this.#entries.delete(challenge);
+    this.#forget(challenge);
+    if (!isEnded(entry)) {
+      this.#outside.emit({ type: "lapsed", challenge });
+    }
+    return true;
   }
 
   #forget(id: string): void {
@@ -393,7 +409,14 @@ export class Connection {
       if (!this.#makeRoom()) {
         return "in_flight";
       }
-      const past: Entry = { hash, digits: 0, expires: 0, standing: "told", pending: undefined };
+      const past: Entry = {
+        hash,
+        digits: 0,
+        alert: false,
+        expires: 0,
+        standing: "told",
+        pending: undefined,
+      };
       this.#entries.set(challenge, past);
     }
     return this.answer(challenge, "report");

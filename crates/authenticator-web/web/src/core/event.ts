@@ -80,7 +80,7 @@ export type ConnectionEvent =
   | { type: "answered"; challenge: string; outcome: Outcome }
   /** A challenge was decided, here or elsewhere: its card goes away. */
   | { type: "settled"; challenge: string; decision: Decision }
-  /** A card's time is over and the server hasn't said how it ended. */
+  /** A card's time is over and the server hasn't said how it ended, or a flood of newer ones took its place. */
   | { type: "lapsed"; challenge: string }
   /** All silent challenges have been shown. */
   | { type: "pulled"; prompts: number }
