@@ -102,7 +102,7 @@ pub(crate) async fn run(
         api: api.clone(),
         plan,
         begin: clock::now() + LEAD,
-        idle: Idle { calm: users.into(), by_rank: plan.skew > 0.0, ..Idle::default() },
+        idle: Idle::of(users, plan.skew > 0.0),
         tasks: JoinSet::new(),
         load: Load {
             records: Vec::new(),
@@ -147,6 +147,13 @@ struct Idle {
 }
 
 impl Idle {
+    /// All of them, as an earlier run may have left them.
+    fn of(users: Vec<User>, by_rank: bool) -> Self {
+        let mut idle = Self { by_rank, ..Self::default() };
+        users.into_iter().for_each(|user| idle.put(user, Trouble::None));
+        idle
+    }
+
     /// Who comes next to do `act`. What fails is mostly the same people's, as it is in life; whoever denied one
     /// approves again as soon as they have a code for it.
     fn take(&mut self, act: Act, rank: Option<usize>) -> Option<User> {
