@@ -393,6 +393,10 @@ fn heard(
             true
         }
         Event::Lapsed { challenge } => ours(challenge),
+        Event::GaveWay { challenge } if ours(challenge) => {
+            record.error("gave_way");
+            true
+        }
         Event::Stopped(_) => {
             record.error("device_stopped");
             true

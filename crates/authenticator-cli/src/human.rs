@@ -78,7 +78,7 @@ pub(crate) fn card(card: &Card, account: Option<&str>, left: Duration, others: u
     }
     let _ = writeln!(text, "  {:<9} {} s", "Time left", left.as_secs());
     if others > 0 {
-        let _ = writeln!(text, "  ({others} more waiting: s skips to the next)");
+        let _ = writeln!(text, "  ({others} more waiting: s skips to the next, newest first)");
     }
     text.push_str("If this is you, type the number that the sign-in page shows.\n");
     text

@@ -62,6 +62,9 @@ pub(crate) fn event(account: &str, event: &Event, connected: bool) -> Vec<Value>
         Event::Lapsed { challenge } => {
             json!({"event": "lapsed", "account": account, "challenge": challenge})
         }
+        Event::GaveWay { challenge } => {
+            json!({"event": "gave_way", "account": account, "challenge": challenge})
+        }
         Event::Pulled { prompts } => {
             json!({"event": "pulled", "account": account, "prompts": prompts})
         }

@@ -1,5 +1,6 @@
 //! Waiting for requests, for all accounts at once.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::io::IsTerminal as _;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use crate::input::{Line, lines};
 use crate::json;
 use crate::output::{put, say};
 
-/// Challenges whose account is remembered; a server holds a dozen per user.
+/// Challenges whose account is remembered; a server holds some dozens per user.
 const MAX_KNOWN: usize = 1024;
 /// A line that comes so soon after a card took the place of another was typed for the other one.
 const TOO_SOON: Duration = Duration::from_millis(1500);
@@ -42,7 +43,7 @@ struct Listener {
 /// What a person sees.
 #[derive(Default)]
 struct Screen {
-    /// Cards that wait; the first one is shown.
+    /// Cards that wait, the newest before older ones; the first one is shown.
     cards: VecDeque<(DeviceId, Card)>,
     /// Lines before this were typed for a card that is gone.
     not_before: Option<Instant>,
@@ -244,8 +245,9 @@ impl Listener {
                 let line = format!("The request of {} is over.", asker(challenge));
                 self.drop_card(*challenge, Some(line)).await;
             }
+            Event::GaveWay { challenge } => self.drop_card(*challenge, None).await,
             Event::Pulled { prompts: 0 } => say("Nothing is waiting for you."),
-            Event::Pulled { .. } => {}
+            Event::Pulled { .. } => self.show_newest().await,
             Event::PromptDropped(fault) => {
                 say(&format!("{name}: a request was not shown: {fault}."));
             }
@@ -267,16 +269,33 @@ impl Listener {
         if card.alert {
             put("\u{7}");
         }
-        screen.cards.push_back((device, card));
-        if screen.cards.len() == 1 {
-            self.show_first().await;
-        } else {
-            let waiting = screen.cards.len() - 1;
-            say(&format!("\nAnother request is waiting ({waiting}): s skips to it."));
-            if let Some((_, first)) = screen.cards.front() {
+        let rings = card.alert;
+        // the newest is the next
+        screen.cards.insert(screen.cards.len().min(1), (device, card));
+        let waiting = screen.cards.len() - 1;
+        match screen.cards.front() {
+            // those that didn't ring come together: the newest is shown when all are here
+            _ if !rings => {}
+            Some((_, first)) if waiting > 0 => {
+                say(&format!("\nAnother request is waiting ({waiting}): s skips to it."));
                 put(&human::question(first));
             }
+            _ => self.show_first().await,
         }
+    }
+
+    /// Shows the newest card: of many, the one that a person started a moment ago.
+    async fn show_newest(&mut self) {
+        let Some(screen) = &mut self.screen else {
+            return;
+        };
+        let first = |screen: &Screen| screen.cards.front().map(|(_, card)| card.challenge);
+        let before = first(screen);
+        screen.cards.make_contiguous().sort_by_key(|(_, card)| Reverse(card.created_at));
+        if before.is_some() && before != first(screen) {
+            screen.not_before = Some(now() + TOO_SOON);
+        }
+        self.show_first().await;
     }
 
     /// Shows the first card, and asks.
@@ -292,6 +311,7 @@ impl Listener {
         // none: its time is over, which is about to be said
         let left = cards.iter().find(|(other, _)| other.challenge == card.challenge);
         let Some((_, left)) = left else { return };
+        let _ = served.handle.look_at(Some(card.challenge)).await;
         let account = self.several.then_some(served.name.as_str());
         put(&human::card(card, account, *left, screen.cards.len() - 1));
         put(&human::question(card));
@@ -304,8 +324,11 @@ impl Listener {
         };
         let place = screen.cards.iter().position(|(_, card)| card.challenge == challenge);
         let Some(place) = place else { return };
-        screen.cards.remove(place);
-        if let Some(line) = line {
+        let rang = screen.cards.remove(place).is_some_and(|(_, card)| card.alert);
+        // of a flood that nobody looked at, not a word each
+        if let Some(line) = line
+            && (rang || place == 0)
+        {
             say(&format!("\n{line}"));
         }
         if place == 0 && !screen.cards.is_empty() {

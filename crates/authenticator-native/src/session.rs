@@ -52,6 +52,7 @@ enum Command {
         reply: oneshot::Sender<Result<(), AnswerError>>,
     },
     Pull,
+    LookAt(Option<ChallengeId>),
     Cards(oneshot::Sender<Vec<(Card, Duration)>>),
     Account(oneshot::Sender<Box<Account>>),
     Redial,
@@ -85,6 +86,14 @@ impl Handle {
     /// [`SessionClosed`].
     pub async fn pull(&self) -> Result<(), SessionClosed> {
         self.commands.send(Command::Pull).await.map_err(|_| SessionClosed)
+    }
+
+    /// Which card the person looks at, if any: it doesn't give way to newer ones.
+    ///
+    /// # Errors
+    /// [`SessionClosed`].
+    pub async fn look_at(&self, challenge: Option<ChallengeId>) -> Result<(), SessionClosed> {
+        self.commands.send(Command::LookAt(challenge)).await.map_err(|_| SessionClosed)
     }
 
     /// The cards that can be answered now, with the time that each has left.
@@ -358,6 +367,7 @@ impl Driver {
             // meant for the connection: there is none here
             Some(Command::Redial) => {}
             Some(Command::Pull) => self.core.pull(now),
+            Some(Command::LookAt(challenge)) => self.core.look_at(challenge),
             Some(Command::Answer { challenge, choice, user_verified, reply }) => {
                 let _ = reply.send(self.core.answer(challenge, choice, user_verified, now));
             }

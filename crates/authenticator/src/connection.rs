@@ -19,8 +19,8 @@ use crate::{
     NoticeKind, Output, PromptFault, Stop,
 };
 
-/// How many challenges are remembered in full, ended ones included: all that a server holds live of one user (48), and
-/// those that gave way to newer ones but may still be answered (16).
+/// How many challenges are remembered in full, ended ones included. A server shows up to 46 of one user, unless its policy
+/// says otherwise; whoever asks it again and again may hold as many more that have given way meanwhile.
 pub const MAX_CARDS: usize = 64;
 /// How many ids are remembered after that, so that a late frame doesn't bring a card back.
 const MAX_FORGOTTEN: usize = 256;
@@ -83,6 +83,7 @@ pub struct Connection {
     agent: String,
     phase: Phase,
     entries: BTreeMap<ChallengeId, Entry>,
+    looked_at: Option<ChallengeId>,
     forgotten: VecDeque<ChallengeId>,
     outputs: VecDeque<Output<Event>>,
     backoff: Backoff,
@@ -101,6 +102,7 @@ impl Connection {
             agent: agent.into(),
             phase: Phase::Closed,
             entries: BTreeMap::new(),
+            looked_at: None,
             forgotten: VecDeque::new(),
             outputs: VecDeque::new(),
             backoff: Backoff::default(),
@@ -294,18 +296,21 @@ impl Connection {
     }
 
     /// Makes room by dropping the oldest ended entry, else the silent card that the server sent the longest ago: under
-    /// a flood the newest may be the person's own. `false` if all are answered or ring.
+    /// a flood the newest may be the person's own. `false` if all are answered, looked at or ring.
     fn forget_one(&mut self) -> bool {
         let ended = |entry: &Entry| matches!(entry.standing, Standing::Ended { .. });
         let unanswered = || self.entries.iter().filter(|(_, entry)| entry.pending.is_none());
         let oldest = unanswered().find(|(_, entry)| ended(entry)).or_else(|| {
-            let silent =
-                |entry: &Entry| matches!(entry.standing, Standing::Open) && !entry.card.alert;
+            let silent = |entry: &Entry| {
+                matches!(entry.standing, Standing::Open)
+                    && !entry.card.alert
+                    && self.looked_at != Some(entry.card.challenge)
+            };
             unanswered().filter(|(_, entry)| silent(entry)).min_by_key(|(_, entry)| entry.sent_at)
         });
         let Some((&id, entry)) = oldest else { return false };
         if !ended(entry) {
-            self.event(Event::Lapsed { challenge: id });
+            self.event(Event::GaveWay { challenge: id });
         }
         self.entries.remove(&id);
         self.remember(id);
@@ -415,6 +420,11 @@ impl Connection {
         entry.pending = Some(Pending { choice, user_verified, tries: 0, resend_at: Some(now) });
         self.flush(now);
         Ok(())
+    }
+
+    /// Which card the person looks at, if any: it doesn't give way to newer ones.
+    pub const fn look_at(&mut self, challenge: Option<ChallengeId>) {
+        self.looked_at = challenge;
     }
 
     /// The person opened the app: asks for silent challenges, now or as soon as there is a connection.

@@ -68,9 +68,13 @@ pub enum Event {
         /// How.
         decision: Decision,
     },
-    /// A card's time is over and the server hasn't said how it ended, or a flood of newer ones took its place: the
-    /// card goes away.
+    /// A card's time is over and the server hasn't said how it ended: the card goes away.
     Lapsed {
+        /// Which.
+        challenge: ChallengeId,
+    },
+    /// So many newer ones came that a silent card goes away before its time.
+    GaveWay {
         /// Which.
         challenge: ChallengeId,
     },

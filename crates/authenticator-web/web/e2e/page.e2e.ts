@@ -482,6 +482,49 @@ step("a second account by typed code, compared by fingerprint, and P-256 where E
   await old.close();
 });
 
+step("of many that don't ring the newest comes first, and is kept while its number is typed", async () => {
+  await button("Requests").click();
+  await heading("Nothing is waiting").waitFor();
+  const shown = await page.locator(".messages .message").count();
+  const { api_key: key } = await demo.admin("integration", "create", "--name", "crowd", "--verifies-first-factor");
+  const ask = async (n: number, userAgent: string): Promise<void> => {
+    const context = { browser_session: `e2e-crowd-session-${n}-of-many`, ip: `100.64.${n}.7`, user_agent: userAgent };
+    const answer = await fetch(`${await demo.page()}/v1/challenges`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
+      body: JSON.stringify({ user: "name:demo", context, ttl_s: 30 }),
+    });
+    assert.equal(answer.status, 201);
+  };
+  for (let n = 0; n < 8; n++) {
+    await ask(n, "curl/8.0");
+  }
+  await ask(8, "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0");
+  await button("Refresh").first().click();
+  await heading("Waiting requests: 9").waitFor();
+  const rows = page.locator(".choice button");
+  assert.match(await rows.first().innerText(), /Firefox[^]*100\.64\.8\.7/);
+  await accessible(page, "many");
+  await page.setViewportSize(SMALL.viewport);
+  await fits(page);
+  await accessible(page, "many-320");
+  await page.setViewportSize(PHONE.viewport);
+  await rows.first().click();
+  await page.getByText("100.64.8.7").waitFor();
+  await type("123");
+  await ask(9, "curl/8.0");
+  await button("Refresh").first().click();
+  await button("Others wait too: 9").waitFor();
+  await page.getByText("100.64.8.7").waitFor();
+  assert.equal(await page.locator("#number").inputValue(), "123");
+  // those that nobody looked at end without a word
+  await button("Deny").click();
+  await heading("Denied").waitFor();
+  await done();
+  await heading("Nothing is waiting").waitFor({ timeout: 60_000 });
+  assert.equal(await page.locator(".messages .message").count(), shown);
+});
+
 step("a revoked device is told so, and can be removed", async () => {
   const devices = await demo.admin("device", "list", "--user", "demo");
   const ours = devices.data.find((device: { name: string }) => device.name === "e2e phone");

@@ -1,6 +1,6 @@
 /** What the page knows and does: accounts, cards, history, enrolment. The views only show it. */
 
-import type { Card } from "./core/card.ts";
+import type { Card, PromptFault } from "./core/card.ts";
 import type { AnswerError, Choice, ConnectionEvent, Decision, Notice, Outcome } from "./core/event.ts";
 import type { Ticket } from "./core/ticket.ts";
 import { importTotp } from "./core/totp.ts";
@@ -30,21 +30,24 @@ export interface Message {
   text:
     | { kind: "notice"; notice: Notice }
     | { kind: "gone"; how: Decision | "lapsed"; name: string }
-    | { kind: "dropped" }
+    | { kind: "dropped"; fault: PromptFault }
     | { kind: "totp"; account: string }
     | { kind: "reported"; ok: boolean };
 }
 
-/** How many lines are kept: the newest. */
+/** How many lines are kept. */
 const MAX_MESSAGES = 4;
+/** Ends that nobody decided: whoever is about to answer hears of them. */
+const OVER: ReadonlySet<Decision | "lapsed"> = new Set(["lapsed", "expired", "cancelled", "superseded"]);
 /** How long "not me" can be said afterwards: the server takes it for so long. */
 export const LATE_REPORT_MS = 24 * 60 * 60 * 1000;
 
 export class Model {
   accounts: Account[] = [];
   readonly status = new Map<string, Status>();
+  /** The newest first: of many, the one that a person started a moment ago. */
   live: Live[] = [];
-  /** Which of `live` is looked at. */
+  /** Which of `live` is looked at; undefined where there is none, or several to choose from. */
   current: string | undefined;
   ended: Ended | undefined;
   past: Past[] = [];
@@ -60,6 +63,8 @@ export class Model {
   readonly #sessions = new Map<string, Session>();
   readonly #answered = new Set<string>();
   readonly #late = new Set<string>();
+  /** Whether the person chose what is looked at, or began to type its number: nothing else takes its place. */
+  #chosen = false;
   readonly #watchers = new Set<() => void>();
   #enrolment: Enrolling | undefined;
   #nextMessage = 0;
@@ -163,14 +168,18 @@ export class Model {
       case "lapsed":
         this.#onGone(event.challenge, "lapsed");
         break;
+      case "gave_way":
+        this.#gaveWay(event.challenge);
+        break;
       case "pulled":
+        this.#offer();
         this.pulledEmpty = event.prompts === 0 && this.live.length === 0;
         break;
       case "notice":
         this.#say({ kind: "notice", notice: event.notice });
         break;
       case "dropped":
-        this.#say({ kind: "dropped" });
+        this.#say({ kind: "dropped", fault: event.fault });
         break;
       case "totp_rebound":
         this.#say({ kind: "totp", account: this.nameOf(account.id) });
@@ -184,9 +193,10 @@ export class Model {
 
   #onPrompt(account: string, card: Card): void {
     this.live.push({ account, card, standing: "open" });
+    this.live.sort((a, b) => b.card.createdAt - a.card.createdAt);
     this.pulledEmpty = false;
-    if (this.current === undefined) {
-      this.current = card.challenge;
+    if (this.live.length === 1) {
+      this.#lookAt(card.challenge);
       this.ended = undefined;
     }
     if (card.alert) {
@@ -219,11 +229,37 @@ export class Model {
       return;
     }
     const here = this.#answered.delete(challenge) && live.standing !== "withheld";
+    const inUse = this.current === challenge && this.#chosen;
     this.#end(live, how);
+    const { account, card } = live;
     if (here && how !== "lapsed") {
-      this.ended = { card: live.card, account: live.account, outcome: how };
-    } else {
+      this.ended = { card, account, outcome: how };
+    } else if (inUse && OVER.has(how)) {
+      this.ended = { card, account, outcome: how === "lapsed" ? "expired" : how };
+    } else if (card.alert || !OVER.has(how)) {
+      // of a flood that nobody looked at, not a line each
       this.#say({ kind: "gone", how, name: live.card.integrationName });
+    }
+  }
+
+  /** A silent card that nobody looked at goes away: nothing that the person did ended, so nothing is said. */
+  #gaveWay(challenge: string): void {
+    this.live = this.live.filter(({ card }) => card.challenge !== challenge);
+  }
+
+  #lookAt(challenge: string | undefined): void {
+    this.current = challenge;
+    this.#chosen = false;
+    for (const session of this.#sessions.values()) {
+      session.lookAt(challenge);
+    }
+  }
+
+  /** Shows what there is: the only request, or all of them, to choose from. */
+  #offer(): void {
+    if (!this.#chosen) {
+      const [only, ...others] = this.live;
+      this.#lookAt(others.length === 0 ? only?.card.challenge : undefined);
     }
   }
 
@@ -231,7 +267,12 @@ export class Model {
     this.live = this.live.filter((live) => live.card !== card);
     this.#bell.quiet(card.challenge);
     if (this.current === card.challenge) {
-      this.current = this.live[0]?.card.challenge;
+      const wasChosen = this.#chosen;
+      this.#lookAt(undefined);
+      // not another one under the fingers that type this one's number
+      if (!wasChosen) {
+        this.#offer();
+      }
     }
     const { integrationName, origin, purpose, context, details } = card;
     void this.#keep({
@@ -264,11 +305,16 @@ export class Model {
     return this.live.find(({ card }) => card.challenge === this.current);
   }
 
-  /** Looks at the next request. */
-  next(): void {
-    const at = this.live.findIndex(({ card }) => card.challenge === this.current);
-    this.current = this.live[(at + 1) % this.live.length]?.card.challenge;
+  /** Looks at this request, or at all, to choose from. */
+  choose(challenge: string | undefined): void {
+    this.#lookAt(challenge);
+    this.#chosen = challenge !== undefined;
     this.#changed();
+  }
+
+  /** The person has begun to type a number. */
+  typing(): void {
+    this.#chosen = true;
   }
 
   answer(challenge: string, choice: Choice): AnswerError | undefined {
@@ -310,13 +356,18 @@ export class Model {
   /** Closes what was said about an ended request. */
   dismissEnded(): void {
     this.ended = undefined;
-    this.current ??= this.live[0]?.card.challenge;
+    this.#offer();
     this.#changed();
   }
 
   #say(text: Message["text"]): void {
     this.#nextMessage += 1;
-    this.messages = [...this.messages, { id: this.#nextMessage, text }].slice(-MAX_MESSAGES);
+    this.messages = [...this.messages, { id: this.#nextMessage, text }];
+    if (this.messages.length > MAX_MESSAGES) {
+      // what the server says comes once: it goes last
+      const oldest = this.messages.findIndex(({ text }) => text.kind !== "notice");
+      this.messages.splice(Math.max(oldest, 0), 1);
+    }
   }
 
   dismiss(id: number): void {
@@ -372,7 +423,8 @@ export class Model {
     this.live = this.live.filter((live) => live.account !== id);
     this.past = this.past.filter((past) => past.account !== id);
     if (!this.shown) {
-      this.current = this.live[0]?.card.challenge;
+      this.#lookAt(undefined);
+      this.#offer();
     }
     this.#changed();
     await this.#store.remove(id);

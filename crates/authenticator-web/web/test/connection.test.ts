@@ -330,18 +330,19 @@ test("under a silent flood the newest is shown, and what the server still sends 
   for (let at = 1; at < MAX_CARDS; at++) {
     await give(await silent(at));
   }
-  // one is being answered, another is sent again with the next pull
+  // one is being answered, another is looked at, a third is sent again with the next pull
   assert.equal(connection.answer(toHex(id(1)), "deny"), undefined);
+  connection.lookAt(toHex(id(3)));
   await give(await silent(2));
   take(events);
   for (let at = MAX_CARDS; at < MAX_CARDS + 10; at++) {
     await give(await silent(at));
     const [gone, come] = take(events);
-    assert.deepEqual(gone, { type: "lapsed", challenge: toHex(id(at - MAX_CARDS + 3)) });
+    assert.deepEqual(gone, { type: "gave_way", challenge: toHex(id(at - MAX_CARDS + 4)) });
     assert.equal(come?.type, "prompt");
   }
   // what was given up doesn't come back; what the server sent again is still there
-  await give(await silent(3), await silent(2));
+  await give(await silent(4), await silent(2), await silent(3));
   assert.deepEqual(take(events), []);
 });
 

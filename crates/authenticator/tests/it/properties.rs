@@ -126,7 +126,11 @@ impl Model {
                 Did::Event(Event::Settled { challenge, .. }) => {
                     assert!(self.settled.insert(challenge), "settled twice");
                 }
-                Did::Event(Event::Answered { challenge, .. } | Event::Lapsed { challenge }) => {
+                Did::Event(
+                    Event::Answered { challenge, .. }
+                    | Event::Lapsed { challenge }
+                    | Event::GaveWay { challenge },
+                ) => {
                     assert!(self.shown.contains(&challenge), "never shown");
                 }
                 Did::Event(Event::Save) => self.saved = true,
@@ -220,25 +224,26 @@ fn under_a_silent_flood_the_newest_is_shown_and_what_the_server_still_sends_stay
     for n in 1..full {
         core.on_frame(&silent(n), NOW);
     }
-    // one is being answered, another is sent again with the next pull
+    // one is being answered, another is looked at, a third is sent again with the next pull
     core.answer(id(1), Choice::Deny, false, NOW).expect("it is shown");
+    core.look_at(Some(id(3)));
     let later = NOW + Duration::from_secs(5);
     core.on_frame(&silent(2), later);
     drain(&mut core);
     for n in full..full + 10 {
         core.on_frame(&silent(n), later);
         let told = crate::common::events(drain(&mut core));
-        let gone = id(n - full + 3);
+        let gone = id(n - full + 4);
         assert!(
-            matches!(&told[..], [Event::Lapsed { challenge }, Event::Prompt(card)]
+            matches!(&told[..], [Event::GaveWay { challenge }, Event::Prompt(card)]
                 if *challenge == gone && card.challenge == id(n)),
             "{told:?}"
         );
     }
     // what was given up doesn't come back
-    core.on_frame(&silent(3), later);
+    core.on_frame(&silent(4), later);
     assert!(crate::common::events(drain(&mut core)).is_empty());
     let left: BTreeSet<_> = core.cards(later).map(|card| card.challenge).collect();
     assert_eq!(left.len(), MAX_CARDS);
-    assert!((0..3).chain(13..full + 10).all(|n| left.contains(&id(n))));
+    assert!((0..4).chain(14..full + 10).all(|n| left.contains(&id(n))));
 }

@@ -114,7 +114,9 @@ fn show(event: Event, cards: &mut Vec<Card>) {
                 say(&format!("  gone: it was {}", decision.name()));
             }
         }
-        Event::Lapsed { challenge } => cards.retain(|card| card.challenge != challenge),
+        Event::Lapsed { challenge } | Event::GaveWay { challenge } => {
+            cards.retain(|card| card.challenge != challenge);
+        }
         Event::Pulled { prompts: 0 } => say("  nothing else is waiting"),
         Event::Notice(notice) => say(&format!("  note: {}", notice.text)),
         Event::Stopped(_) => say("  this authenticator was signed out"),
@@ -129,7 +131,8 @@ fn present(card: &Card) {
     let parts: Vec<&str> =
         parts.into_iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
     say("");
-    say(&format!("\x07● {} — {}", card.purpose.name().replace('_', " "), parts.join(" · ")));
+    let bell = if card.alert { "\x07" } else { "" };
+    say(&format!("{bell}● {} — {}", card.purpose.name().replace('_', " "), parts.join(" · ")));
     for detail in &card.details {
         say(&format!("  {} says {}: {}", card.integration_name, detail.label, detail.value));
     }

@@ -37,8 +37,8 @@ import type { TotpParameters } from "./totp.ts";
 import { decode, encode } from "./wire.ts";
 
 /**
- * How many challenges are remembered in full, ended ones included: all that a server holds live of one user (48), and
- * those that gave way to newer ones but may still be answered (16).
+ * How many challenges are remembered in full, ended ones included. A server shows up to 46 of one user, unless its
+ * policy says otherwise; whoever asks it again and again may hold as many more that have given way meanwhile.
  */
 export const MAX_CARDS = 64;
 /** How many ids are remembered after that, so that a late frame doesn't bring a card back. */
@@ -124,6 +124,7 @@ export class Connection {
   readonly #entries = new Map<string, Entry>();
   readonly #forgotten = new Set<string>();
   readonly #backoff = new Backoff();
+  #lookedAt: string | undefined;
   #phase: Phase = { name: "closed" };
   #wire: Wire | undefined;
   #retryAfterMs = 0;
@@ -291,16 +292,18 @@ export class Connection {
 
   /**
    * Where there are too many, drops the oldest ended entry, else the silent card that the server sent the longest ago:
-   * under a flood the newest may be the person's own. False if all are answered or ring.
+   * under a flood the newest may be the person's own. False if all are answered, looked at or ring.
    */
   #makeRoom(): boolean {
     if (this.#entries.size < MAX_CARDS) {
       return true;
     }
     const unanswered = [...this.#entries].filter(([, entry]) => !entry.pending);
-    const silent = (entry: Entry) => entry.standing === "open" && !entry.alert;
     const oldest =
-      unanswered.find(([, entry]) => isEnded(entry)) ?? unanswered.find(([, entry]) => silent(entry));
+      unanswered.find(([, entry]) => isEnded(entry)) ??
+      unanswered.find(
+        ([id, { standing, alert }]) => standing === "open" && !alert && id !== this.#lookedAt,
+      );
     if (!oldest) {
       return false;
     }
@@ -308,7 +311,7 @@ export class Connection {
     this.#entries.delete(challenge);
     this.#forget(challenge);
     if (!isEnded(entry)) {
-      this.#outside.emit({ type: "lapsed", challenge });
+      this.#outside.emit({ type: "gave_way", challenge });
     }
     return true;
   }
@@ -420,6 +423,11 @@ export class Connection {
       this.#entries.set(challenge, past);
     }
     return this.answer(challenge, "report");
+  }
+
+  /** Which card the person looks at, if any: it doesn't give way to newer ones. */
+  lookAt(challenge: string | undefined): void {
+    this.#lookedAt = challenge;
   }
 
   /** The person opened the app: asks for silent challenges, now or as soon as there is a connection. */

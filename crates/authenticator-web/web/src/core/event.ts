@@ -80,8 +80,10 @@ export type ConnectionEvent =
   | { type: "answered"; challenge: string; outcome: Outcome }
   /** A challenge was decided, here or elsewhere: its card goes away. */
   | { type: "settled"; challenge: string; decision: Decision }
-  /** A card's time is over and the server hasn't said how it ended, or a flood of newer ones took its place. */
+  /** A card's time is over and the server hasn't said how it ended. */
   | { type: "lapsed"; challenge: string }
+  /** So many newer ones came that a silent card goes away before its time. */
+  | { type: "gave_way"; challenge: string }
   /** All silent challenges have been shown. */
   | { type: "pulled"; prompts: number }
   | { type: "notice"; notice: Notice }

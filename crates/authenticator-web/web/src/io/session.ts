@@ -83,6 +83,10 @@ export class Session {
     return error;
   }
 
+  lookAt(challenge: string | undefined): void {
+    this.#connection.lookAt(challenge);
+  }
+
   reportLate(challenge: string, hash: Bytes): AnswerError | undefined {
     const error = this.#connection.reportLate(challenge, hash);
     this.#schedule();

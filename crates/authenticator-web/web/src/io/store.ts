@@ -143,12 +143,14 @@ export class Store {
     return past.reverse();
   }
 
-  /** Adds an ended request or changes it; the oldest beyond the bound are forgotten. */
+  /** Adds an ended request or changes it; beyond the bound the oldest are forgotten, those first that nobody answered. */
   async keep(past: Past): Promise<void> {
     await this.#write("past", (store) => store.put(past));
     const kept = await this.past(past.account);
-    const surplus = kept.slice(MAX_PAST);
-    if (surplus.length > 0) {
+    if (kept.length > MAX_PAST) {
+      const unanswered = ({ outcome }: Past) => outcome === "lapsed" || outcome === "expired";
+      const worth = [...kept.filter((past) => !unanswered(past)), ...kept.filter(unanswered)];
+      const surplus = worth.slice(MAX_PAST);
       await this.#write("past", (store) => {
         for (const { account, challenge } of surplus) {
           store.delete([account, challenge]);

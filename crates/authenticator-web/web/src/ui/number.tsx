@@ -18,6 +18,8 @@ interface Props {
   ready: boolean;
   /** Whether sign-in pages' QR codes can be scanned. */
   scan: boolean;
+  /** When the first digits are there. */
+  onTyping?(): void;
   /** With the digits, checked. */
   onNumber(number: string): void;
   /** Stands below the button. */
@@ -36,6 +38,7 @@ export function NumberForm(props: Props) {
   const change = (text: string) => {
     setError("");
     setTyped(text.replace(/[^0-9]/g, "").slice(0, digits));
+    props.onTyping?.();
   };
   const take = (text: string): boolean => {
     const number = typedNumber(text, digits) ?? scannedNumber(text.trim(), digits);

@@ -44,6 +44,8 @@ export function Page({ given, enrolling: opened }: Props) {
     setLink(undefined);
   };
   const elsewhere = enrolling || tab !== "requests" || model.ended !== undefined;
+  const since = model.ended?.card.createdAt ?? 0;
+  const ringing = open.find(({ card }) => card.alert && card.createdAt > since);
 
   return (
     <>
@@ -86,10 +88,10 @@ export function Page({ given, enrolling: opened }: Props) {
       <main id="main" ref={main} tabIndex={-1}>
         <Stopped />
         <div role="alert">
-          {elsewhere && open[0] && !enrolling && (
+          {elsewhere && ringing && !enrolling && (
             <div class="message">
               <Icon name="bell" />
-              <p>{words("card.new", { name: open[0].card.integrationName })}</p>
+              <p>{words("card.new", { name: ringing.card.integrationName })}</p>
               <button
                 type="button"
                 onClick={() => {
@@ -207,7 +209,7 @@ function textOf(text: Message["text"], words: Words, language: string): string {
     case "gone":
       return words(`gone.${text.how}`, { name: text.name });
     case "dropped":
-      return words("notice.dropped");
+      return words(text.fault === "too_many" ? "notice.too_many" : "notice.dropped");
     case "totp":
       return words("notice.totp", { account: text.account });
     case "reported":

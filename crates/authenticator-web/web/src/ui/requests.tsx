@@ -20,7 +20,58 @@ export function Requests() {
     return <Result ended={model.ended} />;
   }
   const live = model.shown;
-  return live ? <Request key={live.card.challenge} live={live} /> : <Nothing />;
+  if (live) {
+    return <Request key={live.card.challenge} live={live} />;
+  }
+  return model.live.length > 0 ? <Choice /> : <Nothing />;
+}
+
+/** All that waits, the newest first: so a person finds their own among many. */
+function Choice() {
+  const { model, words } = useShared();
+  const heading = useRef<HTMLHeadingElement>(null);
+  useEffect(() => heading.current?.focus(), []);
+  return (
+    <section class="panel">
+      <h1 ref={heading} tabIndex={-1}>
+        {words("choose.title", { count: model.live.length })}
+      </h1>
+      <p class="hint">{words("choose.text")}</p>
+      <ul class="list choice">
+        {model.live.map((live) => (
+          <Row key={live.card.challenge} live={live} />
+        ))}
+      </ul>
+    </section>
+  );
+}
+
+function Row({ live: { card, account } }: { live: Live }) {
+  const { model, words, language } = useShared();
+  const now = useNow(1000, () => Date.now());
+  const { browser, place, address } = card.context;
+  const seconds = Math.max(0, Math.round((now - card.createdAt) / 1000));
+  const facts = [
+    model.accounts.length > 1 ? model.nameOf(account) : "",
+    browser || words("card.unknown"),
+    place,
+    address,
+    ...card.details.map(({ label, value }) => `${label}: ${value}`),
+  ];
+  return (
+    <li>
+      <button type="button" onClick={() => model.choose(card.challenge)}>
+        <span class="name">
+          {words(`ask.${card.purpose}`, { name: card.integrationName })}
+          {card.alert && <Icon name="bell" size={16} />}
+        </span>
+        <span class="hint">{facts.filter((fact) => fact !== "").join(" · ")}</span>
+        <span class="hint">
+          {new Intl.RelativeTimeFormat(language, { numeric: "always" }).format(-seconds, "second")}
+        </span>
+      </button>
+    </li>
+  );
 }
 
 function Nothing() {
@@ -54,7 +105,7 @@ function Request({ live }: { live: Live }) {
   const heading = useRef<HTMLHeadingElement>(null);
   const [reporting, setReporting] = useState(false);
   const [seen, setSeen] = useState(false);
-  const position = model.live.indexOf(live) + 1;
+  const others = model.live.length - 1;
 
   useEffect(() => {
     heading.current?.focus();
@@ -76,13 +127,10 @@ function Request({ live }: { live: Live }) {
       <section class="panel request" aria-labelledby="request-title" onKeyDown={toField}>
         <div class="about">
           <div class="top">
-            {model.live.length > 1 && (
-              <p class="position">
-                {words("card.position", { at: position, count: model.live.length })}
-                <button type="button" class="link" onClick={() => model.next()}>
-                  {words("card.next")}
-                </button>
-              </p>
+            {others > 0 && (
+              <button type="button" class="link" onClick={() => model.choose(undefined)}>
+                {words("card.others", { count: others })}
+              </button>
             )}
             <TimeLeft card={card} />
           </div>
@@ -103,6 +151,7 @@ function Request({ live }: { live: Live }) {
             busy={standing === "sending"}
             ready={seen}
             scan
+            onTyping={() => model.typing()}
             onNumber={approve}
           >
             {standing === "sending" && !online && <p class="hint">{words("number.waiting")}</p>}
@@ -257,6 +306,7 @@ function Result({ ended }: { ended: Ended }) {
     outcome === "reported" ||
     outcome === "mismatch" ||
     outcome === "late" ||
+    outcome === "expired" ||
     outcome === "refused";
   return (
     <section class="panel calm" data-outcome={outcome}>
