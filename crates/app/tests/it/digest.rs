@@ -115,6 +115,22 @@ async fn a_digest_says_from_where() {
     assert_eq!(places, ["203.0.113.0/24", "198.51.100.0/24", "elsewhere"], "{from}");
 }
 
+/// A bug once: of a flood only as many were counted as the app shows at a time, so that eighty were told of as 31.
+#[tokio::test]
+async fn a_digest_counts_what_a_flood_asked_beyond_what_the_app_shows() {
+    let world = World::new().await;
+    let app = world.integration("vpn").await;
+    let phone = world.enrolled("alice").await.device;
+    let mut mailbox = connect(&world, &phone);
+    for n in 0..80 {
+        ask(&world, &app, &format!("flood-{n}"), &format!("100.64.{n}.9")).await;
+    }
+    world.app.pulled(&mut world.call(), &phone.connected).await;
+    let digest = digests(&mut *mailbox);
+    assert_eq!(digest.len(), 1);
+    assert!(digest[0].starts_with("79 sign-in requests were kept silent"), "{digest:?}");
+}
+
 #[tokio::test]
 async fn a_digest_waits_until_a_device_is_there() {
     let world = World::new().await;

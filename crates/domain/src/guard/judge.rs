@@ -357,6 +357,9 @@ impl Memory {
             first_factor: facts.first_factor,
             displaced: false,
         };
+        if is_try && !rang && !familiarity.is_known() {
+            self.silent = self.silent.saturating_add(1);
+        }
         if !counts {
             if is_try && floods && !familiarity.is_known() {
                 // but that it goes on: else whoever asks faster than the app shows would ring once the hold is over
@@ -379,9 +382,6 @@ impl Memory {
         if verdict.reasons.contains(&Reason::Collision) {
             let more = Weight::lasting(policy.collision * factor);
             self.add(policy, &facts.origin, familiarity, more, true);
-        }
-        if !rang && !familiarity.is_known() {
-            self.silent = self.silent.saturating_add(1);
         }
         let mut alerts = self.raise(policy, familiarity, drips && !rang, facts.around, now);
         // once an alert holds other places it speaks for these too
