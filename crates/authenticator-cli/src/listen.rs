@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use authenticator_native::{
-    Account, AnswerError, Card, Choice, Client, Event, Handle, KeyFile, Reconnect, Stop,
+    Account, AnswerError, Card, Choice, Client, Decision, Event, Handle, KeyFile, Reconnect, Stop,
 };
 use statement::{ChallengeId, DeviceId};
 use tokio::sync::mpsc;
@@ -21,8 +21,8 @@ use crate::output::{put, say};
 
 /// Challenges whose account is remembered; a server holds some dozens per user.
 const MAX_KNOWN: usize = 1024;
-/// A line that comes so soon after a card took the place of another was typed for the other one.
-const TOO_SOON: Duration = Duration::from_millis(1500);
+/// A line that comes so soon after the card on the screen has ended was begun for that one.
+const TOO_SOON: Duration = Duration::from_secs(10);
 
 /// An account that is served.
 struct Served {
@@ -43,9 +43,11 @@ struct Listener {
 /// What a person sees.
 #[derive(Default)]
 struct Screen {
-    /// Cards that wait, the newest before older ones; the first one is shown.
+    /// Cards that wait, the newest before older ones.
     cards: VecDeque<(DeviceId, Card)>,
-    /// Lines before this were typed for a card that is gone.
+    /// Which the person sees: the first one, or none until they want to. What they type is for this one.
+    shown: Option<ChallengeId>,
+    /// A line before this was begun for a card that is gone.
     not_before: Option<Instant>,
     /// Whether the person has "opened the app" by starting it.
     opened: bool,
@@ -235,23 +237,30 @@ impl Listener {
             Event::Prompt(card) => self.show_card(device, card.clone()).await,
             Event::Answered { challenge, outcome } => {
                 say(&human::answered(&asker(challenge), *outcome));
-                self.drop_card(*challenge, None).await;
+                self.end_card(*challenge, None, false);
             }
             Event::Settled { challenge, decision } => {
                 let line = human::settled(&asker(challenge), *decision);
-                self.drop_card(*challenge, Some(line)).await;
+                let decided = !matches!(
+                    decision,
+                    Decision::Expired | Decision::Cancelled | Decision::Superseded
+                );
+                self.end_card(*challenge, Some(line), decided);
             }
             Event::Lapsed { challenge } => {
                 let line = format!("The request of {} is over.", asker(challenge));
-                self.drop_card(*challenge, Some(line)).await;
+                self.end_card(*challenge, Some(line), false);
             }
-            Event::GaveWay { challenge } => self.drop_card(*challenge, None).await,
+            Event::GaveWay { challenge } => self.end_card(*challenge, None, false),
             Event::Pulled { prompts: 0 } => say("Nothing is waiting for you."),
-            Event::Pulled { .. } => self.show_newest().await,
+            Event::Pulled { .. } => self.show_pulled().await,
             Event::PromptDropped(fault) => {
                 say(&format!("{name}: a request was not shown: {fault}."));
             }
-            Event::Notice(notice) => say(&format!("\nFor your information: {}", notice.text)),
+            Event::Notice(notice) => {
+                say(&format!("\nFor your information: {}", notice.text));
+                self.ask_again();
+            }
             Event::Fault(fault) => say(&format!("{name}: {fault}.")),
             Event::Disconnected { was_connected, retry_in } => {
                 let what = if *was_connected { "connection lost" } else { "not reachable" };
@@ -269,38 +278,49 @@ impl Listener {
         if card.alert {
             put("\u{7}");
         }
-        let rings = card.alert;
-        // the newest is the next
-        screen.cards.insert(screen.cards.len().min(1), (device, card));
-        let waiting = screen.cards.len() - 1;
-        match screen.cards.front() {
-            // those that didn't ring come together: the newest is shown when all are here
-            _ if !rings => {}
-            Some((_, first)) if waiting > 0 => {
-                say(&format!("\nAnother request is waiting ({waiting}): s skips to it."));
-                put(&human::question(first));
-            }
-            _ => self.show_first().await,
+        let (rings, is_shown) = (card.alert, screen.shown.is_some());
+        // the newest comes first, but for the one on the screen
+        screen.cards.insert(usize::from(is_shown), (device, card));
+        if !rings {
+            // those that didn't ring come together, and are told of when all are here
+        } else if is_shown {
+            let waiting = screen.cards.len() - 1;
+            say(&format!("\nAnother request is waiting ({waiting}): s skips to it."));
+            self.ask_again();
+        } else {
+            self.show_first().await;
         }
     }
 
-    /// Shows the newest card: of many, the one that a person started a moment ago.
-    async fn show_newest(&mut self) {
+    /// Shows the newest of what didn't ring, unless a card is on the screen: a number may be half typed.
+    async fn show_pulled(&mut self) {
         let Some(screen) = &mut self.screen else {
             return;
         };
-        let first = |screen: &Screen| screen.cards.front().map(|(_, card)| card.challenge);
-        let before = first(screen);
-        screen.cards.make_contiguous().sort_by_key(|(_, card)| Reverse(card.created_at));
-        if before.is_some() && before != first(screen) {
-            screen.not_before = Some(now() + TOO_SOON);
+        let waiting = screen.cards.len() - usize::from(screen.shown.is_some());
+        if screen.shown.is_none() {
+            screen.cards.make_contiguous().sort_by_key(|(_, card)| Reverse(card.created_at));
+            self.show_first().await;
+        } else if waiting > 0 {
+            say(&format!("\nOther requests are waiting ({waiting}): s skips to the newest."));
+            self.ask_again();
         }
-        self.show_first().await;
+    }
+
+    /// Asks again for the answer to the card on the screen, which something else was said after.
+    fn ask_again(&self) {
+        if let Some(screen) = &self.screen
+            && screen.shown.is_some()
+            && let Some((_, first)) = screen.cards.front()
+        {
+            put(&human::question(first));
+        }
     }
 
     /// Shows the first card, and asks.
-    async fn show_first(&self) {
-        let Some(screen) = &self.screen else { return };
+    async fn show_first(&mut self) {
+        let Some(screen) = &mut self.screen else { return };
+        screen.shown = None;
         let Some((device, card)) = screen.cards.front() else {
             return;
         };
@@ -315,26 +335,33 @@ impl Listener {
         let account = self.several.then_some(served.name.as_str());
         put(&human::card(card, account, *left, screen.cards.len() - 1));
         put(&human::question(card));
+        screen.shown = Some(card.challenge);
     }
 
-    /// Takes a card away, saying `line` if it was still there.
-    async fn drop_card(&mut self, challenge: ChallengeId, line: Option<String>) {
+    /// Takes a card away. `line` is said of what was on the screen, rang or was decided elsewhere: of a flood that
+    /// nobody looked at, not a word each. No other card comes in its place by itself: a number may be half typed.
+    fn end_card(&mut self, challenge: ChallengeId, line: Option<String>, decided: bool) {
         let Some(screen) = &mut self.screen else {
             return;
         };
         let place = screen.cards.iter().position(|(_, card)| card.challenge == challenge);
-        let Some(place) = place else { return };
-        let rang = screen.cards.remove(place).is_some_and(|(_, card)| card.alert);
-        // of a flood that nobody looked at, not a word each
-        if let Some(line) = line
-            && (rang || place == 0)
-        {
+        let Some((_, card)) = place.and_then(|place| screen.cards.remove(place)) else {
+            return;
+        };
+        let was_shown = screen.shown == Some(challenge);
+        let by_itself = line.is_some();
+        let line = line.filter(|_| was_shown || card.alert || decided);
+        if let Some(line) = &line {
             say(&format!("\n{line}"));
         }
-        if place == 0 && !screen.cards.is_empty() {
-            // somebody may be typing the number of the card that just went away
-            screen.not_before = Some(now() + TOO_SOON);
-            self.show_first().await;
+        if was_shown {
+            screen.shown = None;
+            screen.not_before = by_itself.then(|| now() + TOO_SOON);
+            if !screen.cards.is_empty() {
+                say(&format!("More are waiting ({}): s shows the newest.", screen.cards.len()));
+            }
+        } else if line.is_some() {
+            self.ask_again();
         }
     }
 
@@ -344,7 +371,7 @@ impl Listener {
         let Some(screen) = &mut self.screen else {
             return false;
         };
-        let first = screen.cards.front().map(|(_, card)| card.challenge);
+        let first = screen.shown;
         let too_soon = screen.not_before.take().is_some_and(|at| now() < at);
         let (choice, challenge) = match (typed, first) {
             (Typed::Quit, _) => return false,
@@ -357,13 +384,17 @@ impl Listener {
                 self.pull().await;
                 return true;
             }
-            (Typed::Next, Some(_)) => {
-                screen.cards.rotate_left(1);
+            (Typed::Next, _) if !screen.cards.is_empty() => {
+                screen.cards.rotate_left(usize::from(first.is_some()));
                 self.show_first().await;
                 return true;
             }
-            (_, None) => {
-                say("Nothing is waiting for an answer. Enter asks the server.");
+            (Typed::Next, _) | (_, None) => {
+                say(if screen.cards.is_empty() {
+                    "Nothing is waiting for an answer. Enter asks the server."
+                } else {
+                    "Look first: s shows the newest request."
+                });
                 return true;
             }
             (_, Some(_)) if too_soon => {

@@ -195,6 +195,7 @@ step("a reload keeps the account, and the waiting card comes back", async () => 
   await page.reload();
   await card();
   // with a keyboard alone
+  await page.locator("#number:not([readonly])").waitFor();
   await page.keyboard.type(number.replace(/\D/g, ""));
   await page.locator("button.primary:enabled").waitFor();
   await page.keyboard.press("Enter");

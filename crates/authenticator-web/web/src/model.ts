@@ -172,6 +172,10 @@ export class Model {
         this.#gaveWay(event.challenge);
         break;
       case "pulled":
+        if (this.ended && (this.live[0]?.card.createdAt ?? 0) > this.ended.card.createdAt) {
+          // the person asked for what came after it
+          this.ended = undefined;
+        }
         this.#offer();
         this.pulledEmpty = event.prompts === 0 && this.live.length === 0;
         break;
@@ -312,8 +316,8 @@ export class Model {
     this.#changed();
   }
 
-  /** The person has begun to type a number. */
-  typing(): void {
+  /** The person is at the request that is looked at: types, scans, is asked something. */
+  hold(): void {
     this.#chosen = true;
   }
 
@@ -365,7 +369,7 @@ export class Model {
     this.messages = [...this.messages, { id: this.#nextMessage, text }];
     if (this.messages.length > MAX_MESSAGES) {
       // what the server says comes once: it goes last
-      const oldest = this.messages.findIndex(({ text }) => text.kind !== "notice");
+      const oldest = this.messages.slice(0, -1).findIndex(({ text }) => text.kind !== "notice");
       this.messages.splice(Math.max(oldest, 0), 1);
     }
   }

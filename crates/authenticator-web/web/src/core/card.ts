@@ -57,6 +57,8 @@ export interface Card {
   createdAt: number;
   /** When it ends, by this device's monotonic time in ms. */
   expires: number;
+  /** When it was asked, by the same clock. */
+  asked: number;
 }
 
 /** Whose prompts are taken. */
@@ -111,5 +113,6 @@ export async function openCard(
     alert: prompt.alert,
     createdAt: Number(challenge.createdMs),
     expires: now + Math.min(prompt.remainingMs, MAX_LIFE_MS),
+    asked: now - Math.max(0, Number(challenge.expiresMs - challenge.createdMs) - prompt.remainingMs),
   };
 }

@@ -14,12 +14,12 @@ interface Props {
   /** What the button says. */
   go: string;
   busy: boolean;
-  /** Whether it can be sent yet. */
+  /** Whether digits are taken yet. */
   ready: boolean;
   /** Whether sign-in pages' QR codes can be scanned. */
   scan: boolean;
-  /** When the first digits are there. */
-  onTyping?(): void;
+  /** When somebody types or scans. */
+  onUse?(): void;
   /** With the digits, checked. */
   onNumber(number: string): void;
   /** Stands below the button. */
@@ -38,7 +38,7 @@ export function NumberForm(props: Props) {
   const change = (text: string) => {
     setError("");
     setTyped(text.replace(/[^0-9]/g, "").slice(0, digits));
-    props.onTyping?.();
+    props.onUse?.();
   };
   const take = (text: string): boolean => {
     const number = typedNumber(text, digits) ?? scannedNumber(text.trim(), digits);
@@ -90,7 +90,7 @@ export function NumberForm(props: Props) {
           spellcheck={false}
           placeholder={"•".repeat(digits)}
           value={typed}
-          readOnly={busy}
+          readOnly={busy || !props.ready}
           aria-describedby={error ? "number-error" : "number-hint"}
           aria-invalid={error ? "true" : "false"}
           onInput={(event) => change(event.currentTarget.value)}
@@ -108,19 +108,37 @@ export function NumberForm(props: Props) {
       )}
       <div class="keypad" role="group" aria-label={words("number.keypad")}>
         {KEYS.map((key) => (
-          <button key={key} type="button" class="key" onClick={() => change(typed + key)}>
+          <button
+            key={key}
+            type="button"
+            class="key"
+            disabled={!props.ready}
+            onClick={() => change(typed + key)}
+          >
             {key}
           </button>
         ))}
         {props.scan ? (
-          <button type="button" class="key side" onClick={() => setScanning(true)}>
+          <button
+            type="button"
+            class="key side"
+            onClick={() => {
+              props.onUse?.();
+              setScanning(true);
+            }}
+          >
             <Icon name="scan" />
             {words("number.scan")}
           </button>
         ) : (
           <span />
         )}
-        <button type="button" class="key" onClick={() => change(`${typed}0`)}>
+        <button
+          type="button"
+          class="key"
+          disabled={!props.ready}
+          onClick={() => change(`${typed}0`)}
+        >
           0
         </button>
         <button

@@ -9,10 +9,22 @@ import { Dialog } from "./dialog.tsx";
 import { Icon, type IconName, Mark } from "./icons.tsx";
 import { NumberForm } from "./number.tsx";
 
-/** A card that has just appeared takes no answer for so long: the person aimed at what was there before. */
+/** What has just appeared takes no answer and no digit for so long: the person aimed at what was there before. */
 const TOO_SOON_MS = 500;
+/** The same after an end that came by itself: somebody may be in the middle of a number. */
+const WHILE_TYPING_MS = 2000;
 /** When a screen reader says how much time is left, in seconds. */
 const SPOKEN = [30, 10];
+
+/** Whether `ms` have gone by since this appeared, or since `what` changed. */
+function useSettled(ms: number, what?: unknown): boolean {
+  const [settled, setSettled] = useState<{ what: unknown }>();
+  useEffect(() => {
+    const timer = setTimeout(() => setSettled({ what }), ms);
+    return () => clearTimeout(timer);
+  }, [ms, what]);
+  return settled !== undefined && settled.what === what;
+}
 
 export function Requests() {
   const { model } = useShared();
@@ -30,27 +42,37 @@ export function Requests() {
 function Choice() {
   const { model, words } = useShared();
   const heading = useRef<HTMLHeadingElement>(null);
-  useEffect(() => heading.current?.focus(), []);
+  const rows = [...model.live].sort(
+    (a, b) => Number(a.standing === "open") - Number(b.standing === "open"),
+  );
+  const settled = useSettled(TOO_SOON_MS, rows[0]?.card.challenge);
+  // also when the row that had the focus has gone
+  useEffect(() => {
+    if (!document.activeElement || document.activeElement === document.body) {
+      heading.current?.focus();
+    }
+  }, [rows.length]);
   return (
     <section class="panel">
       <h1 ref={heading} tabIndex={-1}>
-        {words("choose.title", { count: model.live.length })}
+        {words("choose.title", { count: rows.length })}
       </h1>
       <p class="hint">{words("choose.text")}</p>
       <ul class="list choice">
-        {model.live.map((live) => (
-          <Row key={live.card.challenge} live={live} />
+        {rows.map((live) => (
+          <Row key={live.card.challenge} live={live} settled={settled} />
         ))}
       </ul>
     </section>
   );
 }
 
-function Row({ live: { card, account } }: { live: Live }) {
+function Row({ live, settled }: { live: Live; settled: boolean }) {
   const { model, words, language } = useShared();
-  const now = useNow(1000, () => Date.now());
+  const { card, account, standing } = live;
+  const now = useNow(1000);
   const { browser, place, address } = card.context;
-  const seconds = Math.max(0, Math.round((now - card.createdAt) / 1000));
+  const seconds = Math.max(0, Math.round((now - card.asked) / 1000));
   const facts = [
     model.accounts.length > 1 ? model.nameOf(account) : "",
     browser || words("card.unknown"),
@@ -60,11 +82,23 @@ function Row({ live: { card, account } }: { live: Live }) {
   ];
   return (
     <li>
-      <button type="button" onClick={() => model.choose(card.challenge)}>
+      <button
+        type="button"
+        aria-disabled={!settled}
+        onClick={() => settled && model.choose(card.challenge)}
+      >
         <span class="name">
           {words(`ask.${card.purpose}`, { name: card.integrationName })}
-          {card.alert && <Icon name="bell" size={16} />}
+          {card.alert && (
+            <>
+              <Icon name="bell" size={16} />
+              <span class="spoken">{words("card.rings")}</span>
+            </>
+          )}
         </span>
+        {standing !== "open" && (
+          <span>{words(standing === "withheld" ? "result.withheld" : "number.sending")}</span>
+        )}
         <span class="hint">{facts.filter((fact) => fact !== "").join(" · ")}</span>
         <span class="hint">
           {new Intl.RelativeTimeFormat(language, { numeric: "always" }).format(-seconds, "second")}
@@ -104,14 +138,10 @@ function Request({ live }: { live: Live }) {
   const { card, standing } = live;
   const heading = useRef<HTMLHeadingElement>(null);
   const [reporting, setReporting] = useState(false);
-  const [seen, setSeen] = useState(false);
+  const seen = useSettled(TOO_SOON_MS);
   const others = model.live.length - 1;
 
-  useEffect(() => {
-    heading.current?.focus();
-    const timer = setTimeout(() => setSeen(true), TOO_SOON_MS);
-    return () => clearTimeout(timer);
-  }, []);
+  useEffect(() => heading.current?.focus(), []);
 
   const approve = (number: string) => model.answer(card.challenge, { approve: number });
   const deny = () => model.answer(card.challenge, "deny");
@@ -151,7 +181,7 @@ function Request({ live }: { live: Live }) {
             busy={standing === "sending"}
             ready={seen}
             scan
-            onTyping={() => model.typing()}
+            onUse={() => model.hold()}
             onNumber={approve}
           >
             {standing === "sending" && !online && <p class="hint">{words("number.waiting")}</p>}
@@ -167,7 +197,10 @@ function Request({ live }: { live: Live }) {
           type="button"
           class="stop"
           disabled={busy}
-          onClick={() => setReporting(true)}
+          onClick={() => {
+            model.hold();
+            setReporting(true);
+          }}
         >
           <Icon name="flag" />
           {words("notme")}
@@ -201,7 +234,6 @@ export function NotMe(props: { text: string; onYes(): void; onNo(): void }) {
 function TimeLeft({ card }: { card: Card }) {
   const { words } = useShared();
   const now = useNow(250);
-  const total = useRef(Math.max(1, card.expires - performance.now()));
   const left = Math.max(0, card.expires - now);
   const seconds = Math.ceil(left / 1000);
   const spoken = SPOKEN.find((mark) => seconds <= mark && seconds > mark - 3);
@@ -217,7 +249,7 @@ function TimeLeft({ card }: { card: Card }) {
             r="8"
             pathLength="100"
             stroke-dasharray="100"
-            stroke-dashoffset={String(100 - (100 * left) / total.current)}
+            stroke-dashoffset={String(100 - (100 * left) / Math.max(1, card.expires - card.asked))}
           />
         </svg>
         {seconds > 0 ? words("card.left", { seconds }) : words("card.over")}
@@ -300,6 +332,7 @@ function Result({ ended }: { ended: Ended }) {
   useEffect(() => heading.current?.focus(), []);
   const { outcome, card } = ended;
   const [mark, tone] = MARKS[outcome] ?? ["clock", "late"];
+  const settled = useSettled(MARKS[outcome] ? TOO_SOON_MS : WHILE_TYPING_MS);
   const explained =
     outcome === "approved" ||
     outcome === "denied" ||
@@ -316,7 +349,12 @@ function Result({ ended }: { ended: Ended }) {
       </h1>
       <p class="who">{card.integrationName}</p>
       <p>{explained ? words(`result.${outcome}.text`) : words("result.other")}</p>
-      <button type="button" class="primary" onClick={() => model.dismissEnded()}>
+      <button
+        type="button"
+        class="primary"
+        disabled={!settled}
+        onClick={() => model.dismissEnded()}
+      >
         {words("done")}
       </button>
     </section>
