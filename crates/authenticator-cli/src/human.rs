@@ -37,7 +37,7 @@ pub(crate) const HELP: &str = "\
 Type the number from the sign-in page to approve the request that is shown.
   d      deny it
   r      deny it and report that it was not you
-  s      skip to the next request, if there are several
+  s      skip to the next request, if there are several; shows the newest if none is shown
   Enter  ask the server for requests that did not ring
   q      quit";
 

@@ -4,14 +4,13 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::io::IsTerminal as _;
 use std::sync::Arc;
-use std::time::Duration;
 
 use authenticator_native::{
     Account, AnswerError, Card, Choice, Client, Decision, Event, Handle, KeyFile, Reconnect, Stop,
 };
+use rustix::termios::{QueueSelector, tcflush};
 use statement::{ChallengeId, DeviceId};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 
 use crate::failure::Failure;
 use crate::human::{self, Typed};
@@ -21,8 +20,6 @@ use crate::output::{put, say};
 
 /// Challenges whose account is remembered; a server holds some dozens per user.
 const MAX_KNOWN: usize = 1024;
-/// A line that comes so soon after the card on the screen has ended was begun for that one.
-const TOO_SOON: Duration = Duration::from_secs(10);
 
 /// An account that is served.
 struct Served {
@@ -47,8 +44,6 @@ struct Screen {
     cards: VecDeque<(DeviceId, Card)>,
     /// Which the person sees: the first one, or none until they want to. What they type is for this one.
     shown: Option<ChallengeId>,
-    /// A line before this was begun for a card that is gone.
-    not_before: Option<Instant>,
     /// Whether the person has "opened the app" by starting it.
     opened: bool,
 }
@@ -162,6 +157,7 @@ impl Listener {
         if let Event::Stopped(stop) = event {
             self.served.remove(&device);
             self.last_stop = Some(stop);
+            self.drop_cards_of(device);
         }
     }
 
@@ -219,13 +215,12 @@ impl Listener {
         };
         match event {
             Event::Save => {}
-            Event::TotpRebound => say(&format!("{name}: the codes of this device were renewed.")),
+            Event::TotpRebound => {
+                self.aside(&format!("{name}: the codes of this device were renewed."));
+            }
             Event::Connected { .. } => {
-                if self.several {
-                    say(&format!("Connected: {name}."));
-                } else {
-                    say("Connected.");
-                }
+                let whose = if self.several { format!(": {name}") } else { String::new() };
+                self.aside(&format!("Connected{whose}."));
                 let first = self
                     .screen
                     .as_mut()
@@ -236,7 +231,12 @@ impl Listener {
             }
             Event::Prompt(card) => self.show_card(device, card.clone()).await,
             Event::Answered { challenge, outcome } => {
-                say(&human::answered(&asker(challenge), *outcome));
+                let line = human::answered(&asker(challenge), *outcome);
+                if self.is_shown(*challenge) {
+                    say(&line)
+                } else {
+                    self.aside(&line)
+                }
                 self.end_card(*challenge, None, false);
             }
             Event::Settled { challenge, decision } => {
@@ -252,22 +252,38 @@ impl Listener {
                 self.end_card(*challenge, Some(line), false);
             }
             Event::GaveWay { challenge } => self.end_card(*challenge, None, false),
-            Event::Pulled { prompts: 0 } => say("Nothing is waiting for you."),
             Event::Pulled { .. } => self.show_pulled().await,
             Event::PromptDropped(fault) => {
-                say(&format!("{name}: a request was not shown: {fault}."));
+                self.aside(&format!("{name}: a request was not shown: {fault}."));
             }
             Event::Notice(notice) => {
-                say(&format!("\nFor your information: {}", notice.text));
-                self.ask_again();
+                self.aside(&format!("For your information: {}", notice.text));
             }
-            Event::Fault(fault) => say(&format!("{name}: {fault}.")),
+            Event::Fault(fault) => self.aside(&format!("{name}: {fault}.")),
             Event::Disconnected { was_connected, retry_in } => {
                 let what = if *was_connected { "connection lost" } else { "not reachable" };
                 let seconds = retry_in.as_secs().max(1);
-                say(&format!("{name}: {what}, trying again in {seconds} s."));
+                self.aside(&format!("{name}: {what}, trying again in {seconds} s."));
             }
-            Event::Stopped(stop) => say(&human::stopped(&name, stop)),
+            Event::Stopped(stop) => self.aside(&human::stopped(&name, stop)),
+        }
+    }
+
+    fn is_shown(&self, challenge: ChallengeId) -> bool {
+        self.screen.as_ref().is_some_and(|screen| screen.shown == Some(challenge))
+    }
+
+    /// Says something beside the card on the screen, and asks again for its answer.
+    fn aside(&self, text: &str) {
+        let first = self.screen.as_ref().and_then(|screen| {
+            screen.shown.and(screen.cards.front()).map(|(_, card)| human::question(card))
+        });
+        match first {
+            Some(question) => {
+                say(&format!("\n{text}"));
+                put(&question);
+            }
+            None => say(text),
         }
     }
 
@@ -285,9 +301,9 @@ impl Listener {
             // those that didn't ring come together, and are told of when all are here
         } else if is_shown {
             let waiting = screen.cards.len() - 1;
-            say(&format!("\nAnother request is waiting ({waiting}): s skips to it."));
-            self.ask_again();
+            self.aside(&format!("Another request is waiting ({waiting}): s skips to it."));
         } else {
+            forget_half_a_line();
             self.show_first().await;
         }
     }
@@ -297,45 +313,57 @@ impl Listener {
         let Some(screen) = &mut self.screen else {
             return;
         };
-        let waiting = screen.cards.len() - usize::from(screen.shown.is_some());
-        if screen.shown.is_none() {
+        if screen.cards.is_empty() {
+            say("Nothing is waiting for you.");
+        } else if screen.shown.is_none() {
+            self.show_newest().await;
+        } else {
+            let text = match screen.cards.len() - 1 {
+                0 => "Nothing else is waiting.".to_owned(),
+                others => format!("Other requests are waiting ({others}): s skips to the newest."),
+            };
+            self.aside(&text);
+        }
+    }
+
+    async fn show_newest(&mut self) {
+        if let Some(screen) = &mut self.screen {
             screen.cards.make_contiguous().sort_by_key(|(_, card)| Reverse(card.created_at));
-            self.show_first().await;
-        } else if waiting > 0 {
-            say(&format!("\nOther requests are waiting ({waiting}): s skips to the newest."));
-            self.ask_again();
         }
+        self.show_first().await;
     }
 
-    /// Asks again for the answer to the card on the screen, which something else was said after.
-    fn ask_again(&self) {
-        if let Some(screen) = &self.screen
-            && screen.shown.is_some()
-            && let Some((_, first)) = screen.cards.front()
-        {
-            put(&human::question(first));
-        }
-    }
-
-    /// Shows the first card, and asks.
+    /// Shows the first card whose time isn't over, and asks.
     async fn show_first(&mut self) {
         let Some(screen) = &mut self.screen else { return };
         screen.shown = None;
-        let Some((device, card)) = screen.cards.front() else {
+        while let Some((device, card)) = screen.cards.front() {
+            let cards = match self.served.get(device) {
+                Some(served) => served.handle.cards().await.unwrap_or_default(),
+                None => Vec::new(),
+            };
+            let left = cards.iter().find(|(other, _)| other.challenge == card.challenge);
+            let (Some((_, left)), Some(served)) = (left, self.served.get(device)) else {
+                say(&format!("A request of {} is over.", card.integration_name));
+                screen.cards.pop_front();
+                continue;
+            };
+            // an error means that the session has ended, which its events tell
+            let _ = served.handle.look_at(Some(card.challenge)).await;
+            let account = self.several.then_some(served.name.as_str());
+            put(&human::card(card, account, *left, screen.cards.len() - 1));
+            put(&human::question(card));
+            screen.shown = Some(card.challenge);
             return;
-        };
-        let Some(served) = self.served.get(device) else {
-            return;
-        };
-        let cards = served.handle.cards().await.unwrap_or_default();
-        // none: its time is over, which is about to be said
-        let left = cards.iter().find(|(other, _)| other.challenge == card.challenge);
-        let Some((_, left)) = left else { return };
-        let _ = served.handle.look_at(Some(card.challenge)).await;
-        let account = self.several.then_some(served.name.as_str());
-        put(&human::card(card, account, *left, screen.cards.len() - 1));
-        put(&human::question(card));
-        screen.shown = Some(card.challenge);
+        }
+    }
+
+    /// The account is served no more: nobody takes answers to its requests.
+    fn drop_cards_of(&mut self, device: DeviceId) {
+        let Some(screen) = &mut self.screen else { return };
+        let own = screen.cards.iter().filter(|(whose, _)| *whose == device);
+        let own: Vec<ChallengeId> = own.map(|(_, card)| card.challenge).collect();
+        own.into_iter().for_each(|challenge| self.end_card(challenge, None, false));
     }
 
     /// Takes a card away. `line` is said of what was on the screen, rang or was decided elsewhere: of a flood that
@@ -349,19 +377,20 @@ impl Listener {
             return;
         };
         let was_shown = screen.shown == Some(challenge);
-        let by_itself = line.is_some();
         let line = line.filter(|_| was_shown || card.alert || decided);
-        if let Some(line) = &line {
+        if !was_shown {
+            if let Some(line) = line {
+                self.aside(&line);
+            }
+            return;
+        }
+        screen.shown = None;
+        if let Some(line) = line {
+            forget_half_a_line();
             say(&format!("\n{line}"));
         }
-        if was_shown {
-            screen.shown = None;
-            screen.not_before = by_itself.then(|| now() + TOO_SOON);
-            if !screen.cards.is_empty() {
-                say(&format!("More are waiting ({}): s shows the newest.", screen.cards.len()));
-            }
-        } else if line.is_some() {
-            self.ask_again();
+        if !screen.cards.is_empty() {
+            say(&format!("More are waiting ({}): s shows the newest.", screen.cards.len()));
         }
     }
 
@@ -372,7 +401,6 @@ impl Listener {
             return false;
         };
         let first = screen.shown;
-        let too_soon = screen.not_before.take().is_some_and(|at| now() < at);
         let (choice, challenge) = match (typed, first) {
             (Typed::Quit, _) => return false,
             (Typed::Help, _) => {
@@ -384,22 +412,21 @@ impl Listener {
                 self.pull().await;
                 return true;
             }
-            (Typed::Next, _) if !screen.cards.is_empty() => {
-                screen.cards.rotate_left(usize::from(first.is_some()));
+            (Typed::Next, Some(_)) => {
+                screen.cards.rotate_left(1);
                 self.show_first().await;
                 return true;
             }
-            (Typed::Next, _) | (_, None) => {
+            (Typed::Next, None) if !screen.cards.is_empty() => {
+                self.show_newest().await;
+                return true;
+            }
+            (_, None) => {
                 say(if screen.cards.is_empty() {
                     "Nothing is waiting for an answer. Enter asks the server."
                 } else {
-                    "Look first: s shows the newest request."
+                    "Nothing was sent. Look first: s shows the newest request."
                 });
-                return true;
-            }
-            (_, Some(_)) if too_soon => {
-                say("The request changed while you typed: nothing was sent. Look again:");
-                self.show_first().await;
                 return true;
             }
             (Typed::Number(number), Some(first)) => (Choice::approve(number), first),
@@ -412,13 +439,17 @@ impl Listener {
                 say(&format!("That can't be it: {error}."));
                 self.show_first().await;
             }
-            Err(error) => say(&format!("{error}.")),
+            Err(error) => self.aside(&format!("{error}.")),
         }
         true
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "how long a person has left, on their screen")]
-fn now() -> Instant {
-    Instant::now()
+/// What is typed and not sent off was meant for the request that was on the screen.
+fn forget_half_a_line() {
+    let stdin = std::io::stdin();
+    if stdin.is_terminal() {
+        // where it can't be done, a line is longer than the number that is wanted
+        let _ = tcflush(stdin, QueueSelector::IFlush);
+    }
 }
