@@ -20,6 +20,7 @@ mod overload;
 mod plan;
 mod quiet;
 mod ratios;
+mod reach;
 mod receipt;
 mod record;
 mod report;
@@ -58,7 +59,8 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 const ABOUT_RUN: &str = "\
 Without --target a server is built and started beside this program, on free ports, with temporary data.
-Exit codes: 0 all is well, 1 something was lost, doubled, wrong or late, 2 usage, 3 unreachable, 4 refused.
+Exit codes: 0 all is well, 1 something was lost, doubled, wrong or late, or the run was cut short, for instance
+because the server went away, 2 usage, 3 unreachable from the start, 4 refused.
 limit_ceremonies_per_s and ratio are null without --floors, bytes_per_idle_device without `quiet` in the plan.";
 
 /// Drive a running Countersign with real authenticators and measure it
@@ -172,7 +174,13 @@ async fn measure(args: &RunArgs, plan: &Plan, cores: Option<Cores>) -> Result<Re
     };
     eprintln!("{}", report::describe(plan));
     if let Some(api) = target {
-        return drive(&api, plan, (None, cores), stop).await;
+        let cut = pin!(async {
+            tokio::select! {
+                why = api.gone() => why,
+                why = stop => why,
+            }
+        });
+        return drive(&api, plan, (None, cores), cut).await;
     }
     let mut server = tokio::select! {
         server = Server::start(plan, cores) => server?,
@@ -266,7 +274,11 @@ async fn drive(
             report.add_storm(back);
         }
     }
-    let kept = fleet::dismiss(api, users, server.is_none()).await;
+    let gone = report.is_without_server();
+    let kept = fleet::dismiss(api, users, server.is_none() && !gone).await;
+    if gone && server.is_none() {
+        eprintln!("no device was revoked: they are called \"loadtest\"");
+    }
     if kept > 0 {
         eprintln!("{kept} devices could not be revoked: they are called \"loadtest\"");
     }

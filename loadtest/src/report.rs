@@ -22,6 +22,9 @@ use crate::storm::Back;
 /// A client that is late more often than this measures itself.
 const MAX_LATE_SHARE: f64 = 0.05;
 
+/// No plan holds for less. A run that was cut before has no rate.
+const LEAST_HELD_S: f64 = 1.0;
+
 /// Why there is no limit in a report.
 const NO_FLOORS: &str = "not measured: with --floors it is, before and after the run";
 
@@ -35,7 +38,8 @@ pub(crate) struct Report {
     cut: Option<Cut>,
     /// What is wrong, in sentences; empty if nothing is.
     problems: Vec<String>,
-    ceremonies_per_s: f64,
+    /// `null` where the rate held for too short a time: the run was cut.
+    ceremonies_per_s: Option<f64>,
     #[serde(skip)]
     refused_per_s: f64,
     #[serde(skip)]
@@ -153,9 +157,11 @@ impl Report {
         }
         let ended = load.records.len() as u64 - tally.refused;
         let held = load.held.as_secs_f64();
-        let per_s = |count: u64| if held > 0.0 { count as f64 / held } else { 0.0 };
+        let per_s = |count: u64| (held >= LEAST_HELD_S).then(|| count as f64 / held);
+        // of those that ended because there was no server, no CPU tells anything
+        let whole = ended > 0 && !load.cut.as_ref().is_some_and(Cut::is_without_server);
         let cpu = |used: Option<Used>| {
-            let used = used.filter(|_| ended > 0)?;
+            let used = used.filter(|_| whole)?;
             Some(used.cpu.as_secs_f64() / ended as f64)
         };
         let rss = |used: Option<Used>| used.map(|used| used.rss_bytes);
@@ -166,7 +172,7 @@ impl Report {
             cut: load.cut.clone(),
             problems: Vec::new(),
             ceremonies_per_s: per_s(tally.right_in_hold),
-            refused_per_s: per_s(tally.refused_in_hold),
+            refused_per_s: per_s(tally.refused_in_hold).unwrap_or_default(),
             ended,
             ramp_s: plan.ramp_s.into(),
             limit_ceremonies_per_s: None,
@@ -214,7 +220,7 @@ impl Report {
 
     /// The server that we started didn't end well.
     pub(crate) fn end_badly(&mut self, why: String) {
-        if !matches!(self.cut, Some(Cut::ServerEnded(_))) {
+        if !self.is_without_server() {
             self.problems.push(why);
         }
         self.ok = false;
@@ -312,8 +318,9 @@ impl Report {
         self.latency_ms.get(step.name()).copied().flatten()
     }
 
-    pub(crate) const fn ceremonies_per_s(&self) -> f64 {
-        self.ceremonies_per_s
+    /// Nothing where the run was cut before there was a rate.
+    pub(crate) fn ceremonies_per_s(&self) -> f64 {
+        self.ceremonies_per_s.unwrap_or_default()
     }
 
     pub(crate) const fn server_cpu(&self) -> Option<f64> {
@@ -402,6 +409,11 @@ impl Report {
         self.cut.is_some()
     }
 
+    /// Whether it was cut because there is no server any more.
+    pub(crate) fn is_without_server(&self) -> bool {
+        self.cut.as_ref().is_some_and(Cut::is_without_server)
+    }
+
     pub(crate) fn was_interrupted(&self) -> bool {
         self.cut == Some(Cut::Interrupted)
     }
@@ -438,11 +450,15 @@ pub(crate) fn describe(plan: &Plan) -> String {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Ceremonies { arrived, right, silent, withheld, refused, displaced } = self.ceremonies;
+        match self.ceremonies_per_s {
+            Some(rate) => write!(f, "{rate:.1} ceremonies/s")?,
+            None => write!(f, "no rate: it was held for less than a second")?,
+        }
         writeln!(
             f,
-            "{:.1} ceremonies/s; {right} of {arrived} right, {} lost, {} doubled; {silent} silent, \
-             {withheld} withheld until a code passed",
-            self.ceremonies_per_s, self.lost, self.doubled
+            "; {right} of {arrived} right, {} lost, {} doubled; {silent} silent, {withheld} withheld until a code \
+             passed",
+            self.lost, self.doubled
         )?;
         if refused > 0 {
             let share = refused as f64 / arrived.max(1) as f64 * 100.0;
@@ -468,7 +484,7 @@ impl fmt::Display for Report {
             ("client", self.client.cpu_s_per_ceremony, self.client.rss_bytes),
         ] {
             let (Some(cpu), Some(rss)) = (cpu, rss) else {
-                writeln!(f, "{who:<20} not measured: no process of ours, or gone")?;
+                writeln!(f, "{who:<20} not measured: no process of ours, or the server is gone")?;
                 continue;
             };
             let (cpu_ms, rss_mib) = (cpu * 1e3, rss as f64 / f64::from(1 << 20));

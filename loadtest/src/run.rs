@@ -122,7 +122,9 @@ pub(crate) async fn run(
         wrong: 0,
     };
     running.drive(cut).await;
-    let held = clock::now().saturating_duration_since(running.begin + plan.ramp());
+    let now = clock::now();
+    let until = running.load.cut.as_ref().map_or(now, |cut| cut.until(now));
+    let held = until.saturating_duration_since(running.begin + plan.ramp());
     running.load.held = held.min(plan.hold());
     let Running { mut load, idle, series, .. } = running;
     load.displaced = idle.displaced;
@@ -322,6 +324,10 @@ async fn check_again(api: &Api, record: &mut Record) {
     };
     if !record.is_known() {
         // lost stays lost, even if it can be found now
+        return;
+    }
+    if api.is_gone() {
+        record.error("check_unreachable");
         return;
     }
     let path = format!("/v1/challenges/{id}");
