@@ -16,6 +16,7 @@ mod guard;
 mod html;
 mod knee;
 mod latency;
+mod outputs;
 mod overload;
 mod plan;
 mod quiet;
@@ -34,7 +35,6 @@ mod timer;
 mod usage;
 
 use std::fmt;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
 use std::time::Duration;
@@ -49,6 +49,7 @@ use floors::{Cores, FloorsArgs, ServerArgs};
 use growth::GrowthArgs;
 use guard::GuardArgs;
 use mimalloc::MiMalloc;
+use outputs::Outputs;
 use plan::Plan;
 use report::Report;
 use rest::Api;
@@ -103,13 +104,13 @@ struct RunArgs {
     /// The target isn't on this machine, and whoever runs it agrees
     #[arg(long, requires = "target")]
     i_own_this_target: bool,
-    /// Write the report as JSON; `-` is stdout
+    /// Write the report as JSON; `-` is stdout. The file is made, or emptied, before the run
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Measure the limit of this machine before and after, and hold the run against it
     #[arg(long)]
     floors: bool,
-    /// Draw the report, as one file
+    /// Draw the report, as one file, made before the run
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 }
@@ -134,6 +135,7 @@ fn start(args: &RunArgs) -> Result<Exit, Failure> {
         let why = "`pinned` and `tls` are for a server that is started here: how the target runs is its own business";
         return Err(Failure::Usage(why.to_owned()));
     }
+    let outputs = Outputs::open(args.json.as_deref(), args.html.as_deref())?;
     raise_open_files();
     let open_files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     quiet::fits(&plan, open_files)?;
@@ -157,11 +159,7 @@ fn start(args: &RunArgs) -> Result<Exit, Failure> {
             Err(failure) => report.miss_limit(&failure),
         },
     }
-    if let Some(file) = &args.html {
-        std::fs::write(file, html::page(&plan, &report))
-            .map_err(|error| Failure::Write(file.display().to_string(), error))?;
-    }
-    publish(args.json.as_deref(), &report)?;
+    outputs.publish(&report, || html::page(&plan, &report))?;
     Ok(report.exit())
 }
 
@@ -301,18 +299,13 @@ fn interruption() -> Result<impl Future<Output = Cut>, Failure> {
 
 /// In words for people, and as JSON where it was asked for.
 fn publish(json: Option<&Path>, report: &(impl fmt::Display + Serialize)) -> Result<(), Failure> {
-    let Some(file) = json else {
-        print!("{report}");
-        return Ok(());
-    };
-    eprint!("{report}");
-    let text = serde_json::to_string(report).expect("a report has nothing that JSON can't hold");
-    let written = if file == Path::new("-") {
-        writeln!(std::io::stdout().lock(), "{text}")
-    } else {
-        std::fs::write(file, text + "\n")
-    };
-    written.map_err(|error| Failure::Write(file.display().to_string(), error))
+    match Outputs::open(json, None) {
+        Ok(outputs) => outputs.publish(report, String::new),
+        Err(failure) => {
+            eprint!("{report}");
+            Err(failure)
+        }
+    }
 }
 
 /// Shells start programs with 1,024 open files; each device takes up to three.

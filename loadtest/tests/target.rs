@@ -130,3 +130,25 @@ fn a_target_that_dies_ends_the_run_and_leaves_no_pretty_figure() {
     assert!(report["client"]["cpu_s_per_ceremony"].is_null(), "{said}");
     assert!(report["errors"]["create_unreachable"].as_u64() > Some(50), "{said}");
 }
+
+#[test]
+fn a_report_that_cant_be_written_is_said_before_the_run() {
+    let dir = TempDir::new().expect("a folder");
+    let plan = dir.path().join("gone.toml");
+    std::fs::write(&plan, PLAN).expect("written");
+    for option in ["--json", "--html"] {
+        // no server is started for this: that would take longer, and say so
+        let refused = Command::new(env!("CARGO_BIN_EXE_loadtest"))
+            .arg("run")
+            .arg(&plan)
+            .arg(option)
+            .arg(dir.path())
+            .stdin(Stdio::null())
+            .output()
+            .expect("it runs");
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(2), "{said}");
+        let why = format!("error: {option}: {}: Is a directory", dir.path().display());
+        assert!(said.starts_with(&why), "{said}");
+    }
+}
