@@ -260,7 +260,7 @@ impl Load<'_> {
             made_per_s,
             ceremony_us: report.server_cpu().map(|cpu| cpu * 1e6),
             create_us: cpu.map(each).filter(|us| us.is_finite()),
-            create_p99: report.percentiles(Step::Create).map(|found| found.p99),
+            create_p99: report.percentiles(Step::Create).and_then(|found| found.p99),
             random_create_p50: at(50),
             random_create_p99: at(99),
             memory_bytes: user_bytes(self.pid).unwrap_or_default(),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::latency::Percentiles;
+use crate::latency::{Percentiles, or_dash};
 use crate::plan::Plan;
 use crate::record::Step;
 use crate::report::{self, Report};
@@ -141,11 +141,15 @@ fn seconds(out: &mut String, all: &[Second]) {
         ("ended otherwise", count(|second| second.ended - second.right)),
     ];
     plot(out, "ceremonies a second", &curves);
-    let at = |found: Option<Percentiles>, part: fn(Percentiles) -> f64| found.map(part);
+    let at =
+        |found: Option<Percentiles>, part: fn(Percentiles) -> Option<f64>| found.and_then(part);
     let curves = [
-        ("create p50", curve(&|second| at(second.create, |found| found.p50))),
+        ("create p50", curve(&|second| at(second.create, |found| Some(found.p50)))),
         ("create p99", curve(&|second| at(second.create, |found| found.p99))),
-        ("answer to waiter p50", curve(&|second| at(second.answer_to_waiter, |found| found.p50))),
+        (
+            "answer to waiter p50",
+            curve(&|second| at(second.answer_to_waiter, |found| Some(found.p50))),
+        ),
         ("answer to waiter p99", curve(&|second| at(second.answer_to_waiter, |found| found.p99))),
     ];
     plot(out, "milliseconds", &curves);
@@ -172,10 +176,11 @@ fn latency(out: &mut String, report: &Report) {
     );
     for step in Step::ALL {
         let Some(found) = report.percentiles(step) else { continue };
-        let Percentiles { p50, p99, p999, count } = found;
+        let Percentiles { p50, p99, p999, max: _, count } = found;
+        let (p99, p999) = (or_dash(p99, 2), or_dash(p999, 2));
         let _ = write!(
             out,
-            "<tr><td>{}</td><td class=\"n\">{p50:.2}</td><td class=\"n\">{p99:.2}</td><td class=\"n\">{p999:.2}</td>\
+            "<tr><td>{}</td><td class=\"n\">{p50:.2}</td><td class=\"n\">{p99}</td><td class=\"n\">{p999}</td>\
              <td class=\"n\">{count}</td></tr>",
             step.name()
         );

@@ -142,9 +142,9 @@ pub(crate) async fn find(
             let (raw, append) = (around(|floor| floor.p50_at_10), around(|floor| floor.append_p50));
             light.push(Pair::new(waits.p50, raw, append));
         }
-        if let Some(waits) = waits(&last) {
+        if let Some(p99) = waits(&last).and_then(|waits| waits.p99) {
             let (raw, append) = (around(|floor| floor.p99_at_70), around(|floor| floor.append_p99));
-            heavy.push(Pair::new(waits.p99, raw, append));
+            heavy.push(Pair::new(p99, raw, append));
         }
         cpu.extend(cpu_us.map(|cpu_us| cpu_us / around(|floor| floor.cpu_us)));
         before = after;
