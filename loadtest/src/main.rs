@@ -62,7 +62,8 @@ const ABOUT_RUN: &str = "\
 Without --target a server is built and started beside this program, on free ports, with temporary data.
 Exit codes: 0 all is well, 1 something was lost, doubled, wrong or late, or the run was cut short, for instance
 because the server went away, 2 usage, 3 unreachable from the start, 4 refused.
-limit_ceremonies_per_s and ratio are null without --floors, bytes_per_idle_device\nwithout 1,000 `quiet` devices in the plan, and percentiles of too few ceremonies.";
+limit_ceremonies_per_s and ratio are null without --floors, bytes_per_idle_device
+without 1,000 `quiet` devices in the plan, and percentiles of too few ceremonies.";
 
 /// Drive a running Countersign with real authenticators and measure it
 #[derive(Parser)]
