@@ -48,8 +48,12 @@ impl Times {
     /// Adds a ceremony whenever it started.
     pub(crate) fn add_any(&mut self, record: &Record) {
         for (step, micros) in &record.times {
-            self.0[*step as usize].saturating_record(*micros);
+            self.add_one(*step, *micros);
         }
+    }
+
+    pub(crate) fn add_one(&mut self, step: Step, micros: u64) {
+        self.0[step as usize].saturating_record(micros);
     }
 
     /// `None` if no ceremony came that far.

@@ -247,6 +247,7 @@ async fn drive(
         Some(at) => (Vec::new(), Some(tokio::spawn(storm::run(quiet, at)))),
         None => (quiet, None),
     };
+    let mut creates = Vec::new();
     let (mut report, mut users) = if let Some(knee) = plan.knee {
         knee::find(api, users, plan, knee, server, cut).await
     } else if let Some(overload) = &plan.overload {
@@ -260,6 +261,9 @@ async fn drive(
         if load.cut.is_none() {
             load.records = run::audit(api, load.records).await;
         }
+        if storm.is_some() {
+            creates = storm::creates(&load.records);
+        }
         (Report::new(plan, load), users)
     };
     report.add_idle_device(plan.quiet, each);
@@ -270,7 +274,7 @@ async fn drive(
         }
         if let Ok((quiet, back)) = storm.await {
             users.extend(quiet);
-            report.add_storm(back);
+            report.add_storm(back.map(|back| back.beside(&creates)));
         }
     }
     let gone = report.is_without_server();

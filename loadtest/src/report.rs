@@ -516,7 +516,7 @@ impl fmt::Display for Report {
             _ => {}
         }
         if let Some(back) = self.storm {
-            writeln!(f, "{:<20} {}", "storm", back.say())?;
+            write!(f, "{back}")?;
         }
         if let Some(attack) = &self.attack {
             write!(f, "{attack}")?;

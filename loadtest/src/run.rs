@@ -260,7 +260,7 @@ impl Running<'_> {
         let (measured, before) = (arrival.at >= self.plan.ramp(), user.trouble);
         self.tasks.spawn(async move {
             let mut record = ceremony::run(&api, &mut user, arrival, at, ttl).await;
-            record.measured = measured;
+            (record.measured, record.start) = (measured, Some(at));
             record.ended = Some(clock::now());
             (user, before, record)
         });
