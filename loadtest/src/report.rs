@@ -15,7 +15,7 @@ use crate::plan::{Arrivals, Plan};
 use crate::quiet::Idle;
 use crate::ratios::Ratios;
 use crate::record::{Record, Step};
-use crate::run::{LATE, Load, Used};
+use crate::run::{LATE, Load, OVERRUN, Used};
 use crate::series::{Second, Spent};
 use crate::storm::Back;
 
@@ -156,7 +156,7 @@ impl Tally {
 impl Report {
     pub(crate) fn new(plan: &Plan, load: Load) -> Self {
         let mut tally = Tally::of(&load.records);
-        for (kind, count) in [("client_overrun", load.overrun), ("cut_off", load.cut_off)] {
+        for (kind, count) in [(OVERRUN, load.overrun), ("cut_off", load.cut_off)] {
             if count > 0 {
                 tally.errors.insert(kind.to_owned(), count);
             }
@@ -250,7 +250,9 @@ impl Report {
 
     /// How the devices of a storm came back.
     pub(crate) fn add_storm(&mut self, back: Option<Back>) {
-        if let Some(Back { devices, back, .. }) = back.filter(|found| found.back < found.devices) {
+        if let Some(Back { devices, back, .. }) =
+            back.as_ref().filter(|found| found.back < found.devices)
+        {
             self.problems.push(format!("{} devices stayed away", devices - back));
             self.ok = false;
         }
@@ -312,7 +314,8 @@ impl Report {
     /// How many cores server and client used while the rate held, on average.
     pub(crate) fn cores(&self) -> (Option<f64>, Option<f64>) {
         let held = self.seconds.iter().filter(|second| second.at_s > self.ramp_s);
-        let held: Vec<&Second> = held.take_while(|second| second.started > 0).collect();
+        let held = held.take_while(|second| second.started > 0);
+        let held: Vec<&Second> = held.filter(|second| second.is_whole()).collect();
         let mean = |who: fn(&Second) -> Option<Spent>| {
             let all: Option<Vec<f64>> =
                 held.iter().map(|second| who(second).map(|spent| spent.cores)).collect();
@@ -362,6 +365,16 @@ impl Report {
 
     pub(crate) fn stages(&self) -> &[Stage] {
         &self.stages
+    }
+
+    /// Microseconds of the server's CPU for a ceremony: at least, and in this run; where both are known.
+    pub(crate) fn against_limit(&self) -> Option<(f64, f64)> {
+        self.ratio?;
+        Some((self.floor.as_ref()?.cpu_us.median, self.server.cpu_s_per_ceremony? * 1e6))
+    }
+
+    pub(crate) const fn storm(&self) -> Option<&Back> {
+        self.storm.as_ref()
     }
 
     pub(crate) const fn errors(&self) -> &BTreeMap<String, u64> {
@@ -484,19 +497,7 @@ impl fmt::Display for Report {
             let why = "found their user busy and were another's";
             writeln!(f, "{:<20} {displaced} of {arrived} {why}", "displaced")?;
         }
-        for step in Step::ALL {
-            match self.latency_ms.get(step.name()).copied().flatten() {
-                Some(Percentiles { p50, p99, p999, max, count }) => writeln!(
-                    f,
-                    "{:<20} p50 {p50:>8.2}  p99 {:>8}  p99.9 {:>8}  max {max:>8.2} ms  ({count})",
-                    step.name(),
-                    or_dash(p99, 2),
-                    or_dash(p999, 2)
-                )?,
-                None if step == Step::Refusal => {}
-                None => writeln!(f, "{:<20} not seen", step.name())?,
-            }
-        }
+        self.show_steps(f)?;
         for (who, cpu, rss) in [
             ("server", self.server.cpu_s_per_ceremony, self.server.rss_bytes),
             ("client", self.client.cpu_s_per_ceremony, self.client.rss_bytes),
@@ -515,7 +516,7 @@ impl fmt::Display for Report {
             }
             _ => {}
         }
-        if let Some(back) = self.storm {
+        if let Some(back) = &self.storm {
             write!(f, "{back}")?;
         }
         if let Some(attack) = &self.attack {
@@ -545,6 +546,23 @@ impl fmt::Display for Report {
 }
 
 impl Report {
+    fn show_steps(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for step in Step::ALL {
+            match self.latency_ms.get(step.name()).copied().flatten() {
+                Some(Percentiles { p50, p99, p999, max, count }) => writeln!(
+                    f,
+                    "{:<20} p50 {p50:>8.2}  p99 {:>8}  p99.9 {:>8}  max {max:>8.2} ms  ({count})",
+                    step.name(),
+                    or_dash(p99, 2),
+                    or_dash(p999, 2)
+                )?,
+                None if step == Step::Refusal => {}
+                None => writeln!(f, "{:<20} not seen", step.name())?,
+            }
+        }
+        Ok(())
+    }
+
     fn show_limit(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let (Some(limit), Some(floor)) = (self.limit_ceremonies_per_s, &self.floor) {
             let cpu = floor.cpu_us;
@@ -562,4 +580,4 @@ impl Report {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

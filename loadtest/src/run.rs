@@ -32,6 +32,8 @@ const MANY: f64 = 5_000.0;
 pub(crate) const LEAD: Duration = Duration::from_millis(100);
 /// How many people at least share what goes wrong: so few that the guard doesn't take it for an attack on all.
 const TROUBLED: usize = 4;
+/// Its name among the errors: an arrival that found every user busy.
+pub(crate) const OVERRUN: &str = "client_overrun";
 /// How many ceremonies are checked again at a time.
 const AUDITORS: usize = 16;
 
@@ -254,6 +256,7 @@ impl Running<'_> {
         }
         let Some(mut user) = self.idle.take(arrival.act, arrival.rank) else {
             self.load.overrun += 1;
+            self.series.error(OVERRUN);
             return;
         };
         let (api, ttl) = (self.api.clone(), self.plan.ttl());
@@ -270,10 +273,10 @@ impl Running<'_> {
         let hold = self.begin + self.plan.ramp();
         let hold = hold..hold + self.plan.hold();
         record.ended_in_hold = record.ended.is_some_and(|at| hold.contains(&at));
-        let is_right = record.judge().is_right();
-        self.wrong += u64::from(!is_right && !record.refused);
+        let judgement = record.judge();
+        self.wrong += u64::from(!judgement.is_right() && !record.refused);
         self.times.add(&record);
-        self.series.add(&record, is_right);
+        self.series.add(&record, judgement);
         self.load.records.push(record);
     }
 

@@ -45,7 +45,7 @@ pub(crate) fn creates(records: &[Record]) -> Vec<Created> {
 }
 
 /// How the devices came back. Seconds since the cut, of the clients' own waiting too.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Back {
     pub(crate) devices: usize,
     pub(crate) back: usize,
@@ -63,6 +63,9 @@ pub(crate) struct Back {
     pub(crate) create_failed: u64,
     #[serde(skip)]
     cut: Instant,
+    /// After how many seconds each hundredth of those who came was back.
+    #[serde(skip)]
+    pub(crate) after_s: Vec<f64>,
 }
 
 impl Back {
@@ -85,6 +88,7 @@ impl Back {
             create: None,
             create_failed: 0,
             cut,
+            after_s: (0..=100).map(at).filter(|s| s.is_finite()).collect(),
         })
     }
 

@@ -20,7 +20,7 @@ fn record(ended: State) -> Record {
     record
 }
 
-fn load(records: Vec<Record>) -> Load {
+pub(crate) fn load(records: Vec<Record>) -> Load {
     Load {
         arrived: records.len() as u64,
         records,
@@ -36,7 +36,7 @@ fn load(records: Vec<Record>) -> Load {
     }
 }
 
-fn denied(count: usize) -> Vec<Record> {
+pub(crate) fn denied(count: usize) -> Vec<Record> {
     (0..count).map(|_| record(State::Denied)).collect()
 }
 
@@ -147,7 +147,7 @@ fn few_ceremonies_have_no_percentile_that_is_their_longest() {
     assert!(report.to_string().contains("p99        -  p99.9        -  max     2.00 ms  (99)"));
 }
 
-fn limit(cpu_us: f64) -> Limit {
+pub(crate) fn limit(cpu_us: f64) -> Limit {
     let rounds = [limit_round(cpu_us, 0.99, 0.5)];
     Limit::of(DEVICES_SIGN, &[limit_parts()], &rounds).expect("a round")
 }
