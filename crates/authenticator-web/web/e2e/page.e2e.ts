@@ -483,20 +483,23 @@ step("a second account by typed code, compared by fingerprint, and P-256 where E
   await old.close();
 });
 
+/** Has the demo's user asked from the nth place. */
+async function askFor(key: string, n: number, userAgent: string): Promise<void> {
+  const context = { browser_session: `e2e-crowd-session-${n}-of-many`, ip: `100.64.${n}.7`, user_agent: userAgent };
+  const answer = await fetch(`${await demo.page()}/v1/challenges`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
+    body: JSON.stringify({ user: "name:demo", context, ttl_s: 30 }),
+  });
+  assert.equal(answer.status, 201);
+}
+
 step("of many that don't ring the newest comes first, and is kept while its number is typed", async () => {
   await button("Requests").click();
   await heading("Nothing is waiting").waitFor();
   const shown = await page.locator(".messages .message").count();
   const { api_key: key } = await demo.admin("integration", "create", "--name", "crowd", "--verifies-first-factor");
-  const ask = async (n: number, userAgent: string): Promise<void> => {
-    const context = { browser_session: `e2e-crowd-session-${n}-of-many`, ip: `100.64.${n}.7`, user_agent: userAgent };
-    const answer = await fetch(`${await demo.page()}/v1/challenges`, {
-      method: "POST",
-      headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
-      body: JSON.stringify({ user: "name:demo", context, ttl_s: 30 }),
-    });
-    assert.equal(answer.status, 201);
-  };
+  const ask = (n: number, userAgent: string): Promise<void> => askFor(key, n, userAgent);
   for (let n = 0; n < 8; n++) {
     await ask(n, "curl/8.0");
   }
@@ -530,7 +533,15 @@ step("of many that don't ring the newest comes first, and is kept while its numb
 step("a revoked device is told so, and can be removed", async () => {
   const devices = await demo.admin("device", "list", "--user", "demo");
   const ours = devices.data.find((device: { name: string }) => device.name === "e2e phone");
+  const { api_key: key } = await demo.admin("integration", "create", "--name", "late", "--verifies-first-factor");
+  for (const n of [20, 21]) {
+    await askFor(key, n, "curl/8.0");
+  }
+  await button("Refresh").first().click();
+  await heading("Waiting requests: 2").waitFor();
   await demo.admin("device", "revoke", ours.device ?? ours.id);
+  // what it can't answer any more doesn't wait for anybody
+  await heading("Nothing is waiting").waitFor();
   await page.getByText("demo: This device was revoked.").waitFor();
   await accessible(page, "revoked");
   await button("Accounts").click();

@@ -116,6 +116,9 @@ export class Model {
       event: (event) => this.#onEvent(account, event),
       status: (status) => {
         this.status.set(account.id, status);
+        if (status.name === "stopped" && status.why !== "replaced") {
+          this.#forget(account.id);
+        }
         this.#changed();
       },
     });
@@ -249,6 +252,18 @@ export class Model {
   /** A silent card that nobody looked at goes away: nothing that the person did ended, so nothing is said. */
   #gaveWay(challenge: string): void {
     this.live = this.live.filter(({ card }) => card.challenge !== challenge);
+  }
+
+  /** An account that can't answer any more has nothing that waits. */
+  #forget(account: string): void {
+    for (const { card } of this.live.filter((live) => live.account === account)) {
+      this.#bell.quiet(card.challenge);
+    }
+    this.live = this.live.filter((live) => live.account !== account);
+    if (!this.shown) {
+      this.#lookAt(undefined);
+    }
+    this.#offer();
   }
 
   #lookAt(challenge: string | undefined): void {

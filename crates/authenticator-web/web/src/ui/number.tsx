@@ -122,6 +122,7 @@ export function NumberForm(props: Props) {
           <button
             type="button"
             class="key side"
+            disabled={!props.ready}
             onClick={() => {
               props.onUse?.();
               setScanning(true);
@@ -144,6 +145,7 @@ export function NumberForm(props: Props) {
         <button
           type="button"
           class="key side"
+          disabled={!props.ready}
           aria-label={words("number.delete")}
           onClick={() => change(typed.slice(0, -1))}
         >
