@@ -12,11 +12,16 @@ use backend_sql::{MasterKey, Store};
 use domain::audit::Event;
 use domain::challenge::{Challenge, Decision, Proof};
 use domain::guard::Cell;
+use mimalloc::MiMalloc;
 use ports::{HotChange, Open, Opened, Redeem, Redeemed, Settle, Settled};
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 use statement::FactorId;
 use testkit::{Fixture, TestClock};
+
+/// As in the server, for SQLite too.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 const ROUNDS: usize = 5;
 /// Ceremonies at a time.
