@@ -77,8 +77,9 @@ def peer_step(server, admin, phones, threads, count):
 
 def our_step(loadtest, home, with_cpu, **plan):
     watch = Watch()
-    # under load on a core of its own: a server that is busy on one does more with it than one that rests on two
-    told = countersign.load(loadtest, home, pinned=str(with_cpu).lower(), **plan)
+    # under load on a core of its own, which is full, as privacyIDEA's are
+    full = str(with_cpu).lower()
+    told = countersign.load(loadtest, home, pinned=full, refusals=full, **plan)
     _, others = watch.stop()
     known = told["latency_ms"]["answer_to_waiter"] or {}
     # at a low rate it is a few ticks of the kernel's clock

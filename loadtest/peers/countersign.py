@@ -20,6 +20,7 @@ hold_s = {hold}
 devices = {devices}
 ttl_s = 60
 pinned = {pinned}
+refusals = {refusals}
 [mix]
 approve = 100
 """

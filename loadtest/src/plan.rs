@@ -174,6 +174,9 @@ pub(crate) struct Plan {
     /// Whether server and client have a core each.
     #[serde(default)]
     pub(crate) pinned: bool,
+    /// Whether it is no fault if the server has no time: where more is asked for than gets done.
+    #[serde(default)]
+    pub(crate) refusals: bool,
     /// Whether the server that is started here speaks TLS.
     #[serde(default)]
     pub(crate) tls: bool,
@@ -306,7 +309,7 @@ impl Plan {
 
     /// Whether what the server refuses for want of time is no fault.
     pub(crate) const fn may_be_refused(&self) -> bool {
-        self.overload.is_some() || self.ratios.is_some()
+        self.refusals || self.overload.is_some() || self.ratios.is_some()
     }
 
     /// A device that is being ignored is busy until the challenge expires; no more pile up than the run brings.

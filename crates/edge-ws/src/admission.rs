@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 /// How long a connection is left alone before it has to make room: a login takes two round trips, which the worst
 /// of mobile networks makes in this time.
-const LOGIN_TIME: Duration = Duration::from_secs(2);
+pub(crate) const LOGIN_TIME: Duration = Duration::from_secs(2);
 /// Of all connections, those that one address may hold: a large office behind one NAT.
 const ADDRESS_SHARE: u32 = 4;
 
@@ -63,6 +63,8 @@ pub(crate) enum Refusal {
     Full,
     /// There is none for this address.
     AddressFull,
+    /// There is none for this address until its newest ones have logged in, or have had [`LOGIN_TIME`] for it.
+    AddressLoggingIn,
 }
 
 /// The places of one server.
@@ -117,7 +119,7 @@ impl Admission {
             return Err(Refusal::AddressFull);
         }
         if taken.strangers_of(address) >= size(self.limits.unidentified_per_address) {
-            taken.make_room_at(address, now).ok_or(Refusal::AddressFull)?;
+            taken.make_room_at(address, now).ok_or(Refusal::AddressLoggingIn)?;
         } else if taken.unidentified >= size(self.limits.unidentified) {
             taken.make_room_for(address, now).ok_or(Refusal::Full)?;
         }
@@ -296,7 +298,7 @@ mod tests {
         let mut held: Vec<Permit> = Vec::new();
         held.extend((0..2).map(|_| admission.enter(host(1), now).expect("a place")));
         let refused = || admission.enter(host(1), now).expect_err("no place");
-        assert_eq!(refused(), Refusal::AddressFull);
+        assert_eq!(refused(), Refusal::AddressLoggingIn);
         held[0].identified();
         held[0].identified();
         held.push(admission.enter(host(1), now).expect("a place"));

@@ -38,7 +38,7 @@ use tokio::sync::watch;
 use wire::device::{PATH, SUBPROTOCOL};
 
 pub use admission::Limits;
-use admission::{Admission, Refusal};
+use admission::{Admission, LOGIN_TIME, Refusal};
 use wheel::Wheel;
 
 /// Makes the call of one request: the server's time and randomness.
@@ -128,7 +128,7 @@ async fn upgrade(
     };
     if *shared.stop.borrow() {
         told::refused("stopping");
-        return no_place(Code::Unavailable);
+        return no_place(Code::Unavailable, RETRY_FULL);
     }
     // without a front all clients share one address: the bounds hold, if for all together
     let address = client.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ClientAddr(ip)| ip);
@@ -136,11 +136,16 @@ async fn upgrade(
         Ok(permit) => permit,
         Err(Refusal::Full) => {
             told::refused("full");
-            return no_place(Code::Unavailable);
+            return no_place(Code::Unavailable, RETRY_FULL);
         }
         Err(Refusal::AddressFull) => {
             told::refused("address");
-            return no_place(Code::TooManyConnections);
+            return no_place(Code::TooManyConnections, RETRY_FULL);
+        }
+        Err(Refusal::AddressLoggingIn) => {
+            told::refused("logging_in");
+            // then there is a place for sure, and mostly sooner
+            return no_place(Code::TooManyConnections, LOGIN_TIME);
         }
     };
     tokio::spawn(connection::run(socket, shared, permit));
@@ -153,8 +158,8 @@ async fn upgrade(
     (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
 }
 
-fn no_place(code: Code) -> Response {
-    Problem::new(code).retry_after(RETRY_FULL).into_response()
+fn no_place(code: Code, wait: Duration) -> Response {
+    Problem::new(code).retry_after(wait).into_response()
 }
 
 /// Whether no browser asks, or one on a page that is let in (RFC 6455 §10.2).
