@@ -101,9 +101,7 @@ pub(crate) fn start(args: &GrowthArgs) -> Result<Exit, Failure> {
     room_for(most, &std::env::temp_dir())?;
     crate::raise_open_files();
     let growth = floors::apart(true, |cores| {
-        let runtime = tokio::runtime::Runtime::new()
-            .map_err(|error| Failure::Server(format!("can't start threads: {error}")))?;
-        runtime.block_on(measure(&args.users, cores))
+        floors::runtime(cores)?.block_on(measure(&args.users, cores))
     })?;
     crate::publish(args.json.as_deref(), &growth)?;
     let fine = growth.sizes.iter().all(|size| size.problem.is_none());

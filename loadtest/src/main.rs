@@ -138,9 +138,7 @@ fn start(args: &RunArgs) -> Result<Exit, Failure> {
     let before = args.floors.then(floors::beside).transpose()?;
     let echoes = plan.overload.is_some().then(floors::echoes).transpose()?;
     let mut report = floors::apart(plan.pinned, |cores| {
-        let runtime = tokio::runtime::Runtime::new()
-            .map_err(|error| Failure::Server(format!("can't start threads: {error}")))?;
-        runtime.block_on(measure(args, &plan, cores))
+        floors::runtime(cores)?.block_on(measure(args, &plan, cores))
     })?;
     if let (Some(mut echoes), false) = (echoes, report.was_cut()) {
         echoes.extend(floors::echoes()?);

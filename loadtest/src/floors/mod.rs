@@ -10,14 +10,14 @@ mod cores;
 mod crypto;
 mod durable;
 mod echo;
-mod http;
+pub(crate) mod http;
 mod idle;
 pub(crate) mod limit;
 mod people;
 mod process;
 mod report;
 mod serve;
-mod socket;
+pub(crate) mod socket;
 mod spread;
 mod tls;
 mod ws;
@@ -234,6 +234,15 @@ pub(crate) fn apart<T: Send>(
         let panicked = || Failure::Server("a thread panicked".to_owned());
         worker.join().unwrap_or_else(|_| Err(panicked()))
     })
+}
+
+/// For whoever stays on one core: there, threads would only wake each other up.
+pub(crate) fn runtime(cores: Option<Cores>) -> Result<tokio::runtime::Runtime, Failure> {
+    let built = match cores {
+        Some(_) => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+        None => tokio::runtime::Runtime::new(),
+    };
+    built.map_err(|error| Failure::Server(format!("can't start threads: {error}")))
 }
 
 /// Does `work` on the server's core, for what it starts to stay there.

@@ -26,6 +26,7 @@ fn load(records: Vec<Record>) -> Load {
         records,
         late: 0,
         overrun: 0,
+        asked_in_hold: 0,
         cut_off: 0,
         displaced: 0,
         cut: None,
