@@ -292,11 +292,11 @@ pub(crate) async fn saturate<C: Future<Output = Cut>>(
 
 /// The plan at one rate after the other.
 pub(crate) struct Tries<'a, C> {
-    api: &'a Api,
+    pub(crate) api: &'a Api,
     pub(crate) users: Vec<User>,
-    plan: &'a Plan,
-    server: Option<u32>,
-    cut: Pin<&'a mut C>,
+    pub(crate) plan: &'a Plan,
+    pub(crate) server: Option<u32>,
+    pub(crate) cut: Pin<&'a mut C>,
 }
 
 impl<'a, C: Future<Output = Cut>> Tries<'a, C> {

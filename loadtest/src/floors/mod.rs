@@ -31,16 +31,18 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use serde::Serialize;
 use statement::Algorithm;
 
 use crate::failure::{Exit, Failure};
 use cores::Machine;
 use echo::StopOnDrop;
-use limit::DEVICES_SIGN;
+use limit::{DEVICES_SIGN, Open};
 use report::{Floors, Setting};
 use serve::Kind;
 
-pub(crate) use cores::Cores;
+pub(crate) use ceremonies::IN_FLIGHT;
+pub(crate) use cores::{Cores, cpu_of};
 pub(crate) use echo::FULL;
 pub(crate) use idle::{SMALL_PAGES, kernel_bytes, user_bytes};
 pub(crate) use limit::Limit;
@@ -158,14 +160,46 @@ pub(crate) fn beside_again(before: BesideRun) -> Result<Limit, Failure> {
     limit.ok_or_else(|| Failure::Server("floors: nothing was done in a window".to_owned()))
 }
 
-/// A round of the floors of waits: milliseconds, and microseconds of CPU.
-#[derive(Clone, Copy, Debug)]
+/// A round of the floors that a server is held against in turns. Milliseconds, and microseconds of CPU.
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Beside {
-    pub(crate) cpu_us: f64,
+    /// Of `cer_raw`, and of the sum of its parts.
+    pub(crate) cer_raw_us: f64,
+    pub(crate) parts_us: f64,
+    pub(crate) server_cores: f64,
+    pub(crate) generator_cores: f64,
     pub(crate) p50_at_10: f64,
     pub(crate) p99_at_70: f64,
     pub(crate) append_p50: f64,
     pub(crate) append_p99: f64,
+    /// Why `cer_raw` is no floor, and why its waits aren't; empty if they are.
+    pub(crate) invalid_because: Vec<String>,
+    pub(crate) waits_invalid_because: Vec<String>,
+}
+
+impl Beside {
+    fn new(parts: limit::Parts, round: &ceremonies::Round, append: durable::Round) -> Option<Self> {
+        let limit = Limit::of(DEVICES_SIGN, &[parts], std::slice::from_ref(round))?;
+        let (light, heavy) = (round.open.first()?, round.open.get(1)?);
+        let mut waits = limit.invalid_because.clone();
+        waits.extend(limit.open.iter().filter(|open| !open.valid).map(|open| {
+            let Open { load_percent, late, overrun, .. } = open;
+            let (late, overrun) = (late.median * 100.0, overrun.median * 100.0);
+            format!("at {load_percent} % {late:.0} % started late and {overrun:.0} % not at all")
+        }));
+        Some(Self {
+            cer_raw_us: limit.cpu_us.median,
+            parts_us: limit.parts_us.median,
+            server_cores: limit.server_busy.median,
+            generator_cores: limit.generator_busy.median,
+            p50_at_10: light.p50_us / 1e3,
+            p99_at_70: heavy.p99_us / 1e3,
+            append_p50: append.single_p50,
+            append_p99: append.single_p99,
+            invalid_because: limit.invalid_because,
+            waits_invalid_because: waits,
+        })
+    }
 }
 
 /// Measures one on the calling thread, which stays on the generator's core.
@@ -175,20 +209,12 @@ pub(crate) fn round_beside(cores: Cores, n: u32) -> Result<Beside, Failure> {
         return Err(Failure::Usage(format!("TMPDIR: {why}; name a folder on a disk")));
     }
     on_generator(cores, async move {
+        let parts = limit::parts(cores, BESIDE_PACE).await?;
         let round = ceremonies::measure(DEVICES_SIGN, cores, BESIDE_PACE, &LOADS, n.into()).await?;
         let stop = AtomicBool::new(false);
         let append = durable::measure(dir, BESIDE_PACE, &stop).map_err(failed)?;
-        let wait = |n: usize| round.open.get(n).copied();
-        let (Some(light), Some(heavy)) = (wait(0), wait(1)) else {
-            return Err(Failure::Server("floors: nothing was done in a window".to_owned()));
-        };
-        let beside = Beside {
-            cpu_us: round.closed.cpu_us(),
-            p50_at_10: light.p50_us / 1e3,
-            p99_at_70: heavy.p99_us / 1e3,
-            append_p50: append.single_p50,
-            append_p99: append.single_p99,
-        };
+        let nothing = || Failure::Server("floors: nothing was done in a window".to_owned());
+        let beside = Beside::new(parts, &round, append).ok_or_else(nothing)?;
         say(&format!("floor {n}: {beside:.2?}"));
         Ok(beside)
     })
