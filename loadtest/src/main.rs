@@ -153,6 +153,9 @@ fn start(args: &RunArgs) -> Result<Exit, Failure> {
             Err(failure) => report.miss_limit(&failure),
         },
     }
+    if let (Some(idle), true, false) = (report.idle(), args.floors, report.was_cut()) {
+        report.add_idle_floor(idle.floors());
+    }
     if let Some(file) = &args.html {
         std::fs::write(file, html::page(&plan, &report))
             .map_err(|error| Failure::Write(file.display().to_string(), error))?;

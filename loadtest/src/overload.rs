@@ -400,7 +400,10 @@ mod tests {
         assert_eq!(overload.levels[1].asked_times, Some(3.6));
         assert!(overload.to_string().contains("5000/s,   3600/s asked"), "{overload}");
         let problems = overload.problems().join("; ");
-        assert!(problems.starts_with("at 5000/s: only 3600/s were really asked, 3.6 x"), "{problems}");
+        assert!(
+            problems.starts_with("at 5000/s: only 3600/s were really asked, 3.6 x"),
+            "{problems}"
+        );
         assert!(Overload::new(vec![level(Some(5.0), 900.0, 3.0)]).problems().is_empty());
     }
 

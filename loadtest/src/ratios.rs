@@ -76,6 +76,9 @@ pub(crate) struct Wait {
     pub(crate) append: f64,
 }
 
+/// Which floor a wait is held against.
+type Of = fn(&Beside) -> f64;
+
 /// Two rounds of floors, and what is between them.
 struct Between<'a> {
     before: &'a Beside,
@@ -117,12 +120,7 @@ impl Between<'_> {
         Some(Pair::new(cpu, server_us / cer_raw_us, wrong))
     }
 
-    fn wait(
-        &self,
-        wait: f64,
-        (cer_raw, append): (fn(&Beside) -> f64, fn(&Beside) -> f64),
-        problem: Option<&str>,
-    ) -> Pair<Wait> {
+    fn wait(&self, wait: f64, (cer_raw, append): (Of, Of), problem: Option<&str>) -> Pair<Wait> {
         let wrong = self.wrong(|floor| &floor.waits_invalid_because, problem);
         let (cer_raw, append) = (self.mean(cer_raw), self.mean(append));
         Pair::new(Wait { wait, cer_raw, append }, wait / (cer_raw + APPENDS * append), wrong)
@@ -268,13 +266,11 @@ pub(crate) async fn find(
         cpu.extend(between.cpu(full, busy.problem()));
         let waits = |report: &Report| report.percentiles(Step::CreateToKnown);
         if let Some(waits) = waits(&at_light) {
-            let floors: (fn(&Beside) -> f64, fn(&Beside) -> f64) =
-                (|floor| floor.p50_at_10, |floor| floor.append_p50);
+            let floors: (Of, Of) = (|floor| floor.p50_at_10, |floor| floor.append_p50);
             light.push(between.wait(waits.p50, floors, at_light.problem()));
         }
         if let Some(waits) = waits(&last) {
-            let floors: (fn(&Beside) -> f64, fn(&Beside) -> f64) =
-                (|floor| floor.p99_at_70, |floor| floor.append_p99);
+            let floors: (Of, Of) = (|floor| floor.p99_at_70, |floor| floor.append_p99);
             heavy.push(between.wait(waits.p99, floors, last.problem()));
         }
     }
@@ -323,9 +319,8 @@ mod tests {
         }
     }
 
-    fn between(before: &Beside, wait: f64) -> Pair<Wait> {
-        let of: (fn(&Beside) -> f64, fn(&Beside) -> f64) =
-            (|floor| floor.p50_at_10, |floor| floor.append_p50);
+    fn waited(before: &Beside, wait: f64) -> Pair<Wait> {
+        let of: (Of, Of) = (|floor| floor.p50_at_10, |floor| floor.append_p50);
         Between { before, after: &floor(110.0) }.wait(wait, of, None)
     }
 
@@ -345,14 +340,16 @@ mod tests {
         let between = Between { before: &before, after: &after };
         let cpu = |us| between.cpu(full(us, 0.98), None).expect("CPU");
         let cpu: Vec<_> = [300.0, 360.0, 366.0, 360.0, 372.0].map(cpu).into();
-        let waits = [0.9, 1.2, 1.5, 0.9, 1.5].map(|wait| super::tests::between(&before, wait));
+        let waits = [0.9, 1.2, 1.5, 0.9, 1.5].map(|wait| waited(&before, wait));
         let ratios = ratios(cpu, waits.into());
         let text = ratios.to_string();
         let says = "3.00 [2.50-3.10] x its floor, above 1.5, 5 of 5 pairs: 360 us a ceremony at 0.98 cores and 3000/s, \
                     0 refused; cer_raw 120, its parts 100";
         assert!(text.contains(says), "{text}");
         assert!(
-            text.contains("2.00 [1.50-2.50] x its floor, above 1.5, 5 of 5 pairs: 1.20 ms; cer_raw 0.30"),
+            text.contains(
+                "2.00 [1.50-2.50] x its floor, above 1.5, 5 of 5 pairs: 1.20 ms; cer_raw 0.30"
+            ),
             "{text}"
         );
         assert!(text.contains("p99 at 70 %          no pair counts"), "{text}");
@@ -382,7 +379,7 @@ mod tests {
             of(&good, full(330.0, 0.99), Some("3 ceremonies lost")),
             of(&good, full(330.0, 0.99), None),
         ];
-        let ratios = ratios(cpu, vec![between(&good, 0.5), between(&invalid, 0.9)]);
+        let ratios = ratios(cpu, vec![waited(&good, 0.5), waited(&invalid, 0.9)]);
         assert_eq!(ratios.cpu.ratio.map(|ratio| (ratio.median, ratio.rounds)), Some((3.0, 1)));
         assert!(ratios.p50_at_10_percent.ratio.is_none());
         let problems = ratios.problems();
@@ -395,7 +392,10 @@ mod tests {
             "p50 at 10 %, pair 1, doesn't count: it is 0.83 x its floor",
             "p50 at 10 %, pair 2, doesn't count: cer_raw before it is no floor: at 70 % 20 %",
         ] {
-            assert!(problems.iter().any(|problem| problem.starts_with(says)), "{says}: {problems:?}");
+            assert!(
+                problems.iter().any(|problem| problem.starts_with(says)),
+                "{says}: {problems:?}"
+            );
         }
         let elsewhere = Full { server_us: None, ..full(1.0, 1.0) };
         assert!(Between { before: &good, after: &good }.cpu(elsewhere, None).is_none());

@@ -12,7 +12,7 @@ use crate::knee::Stage;
 use crate::latency::{Percentiles, Times};
 use crate::overload::Overload;
 use crate::plan::{Arrivals, Plan};
-use crate::quiet::Idle;
+use crate::quiet::{self, Idle};
 use crate::ratios::Ratios;
 use crate::record::{Record, Step};
 use crate::run::{LATE, Load, Used};
@@ -232,6 +232,22 @@ impl Report {
     pub(crate) fn add_idle_device(&mut self, idle: Option<Idle>) {
         self.server.bytes_per_idle_device = idle.map(|idle| idle.connection_bytes);
         self.idle = idle;
+    }
+
+    pub(crate) const fn idle(&self) -> Option<Idle> {
+        self.idle
+    }
+
+    /// What as many connections take at least, if that could be measured, which was asked for.
+    pub(crate) fn add_idle_floor(&mut self, floor: Result<quiet::Floor, Failure>) {
+        match (floor, &mut self.idle) {
+            (Ok(floor), Some(idle)) => idle.floor = Some(floor),
+            (Err(failure), _) => {
+                self.problems.push(format!("the floor of an idle device: {failure}"));
+                self.ok = false;
+            }
+            (Ok(_), None) => {}
+        }
     }
 
     /// How the devices of a storm came back.

@@ -127,8 +127,7 @@ pub(crate) async fn run(
     };
     running.drive(cut).await;
     let counts = running.counts();
-    running.load.held =
-        clock::now().min(counts.end).saturating_duration_since(counts.start);
+    running.load.held = clock::now().min(counts.end).saturating_duration_since(counts.start);
     let Running { mut load, idle, series, .. } = running;
     load.displaced = idle.displaced;
     load.seconds = series.finish();

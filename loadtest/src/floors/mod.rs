@@ -44,7 +44,7 @@ use serve::Kind;
 pub(crate) use ceremonies::IN_FLIGHT;
 pub(crate) use cores::{Cores, cpu_of};
 pub(crate) use echo::FULL;
-pub(crate) use idle::{SMALL_PAGES, kernel_bytes, user_bytes};
+pub(crate) use idle::{Figures as IdleFigures, SMALL_PAGES, kernel_bytes, user_bytes};
 pub(crate) use limit::Limit;
 pub(crate) use serve::{ServerArgs, start as serve};
 pub(crate) use spread::Spread;
@@ -218,6 +218,40 @@ pub(crate) fn round_beside(cores: Cores, n: u32) -> Result<Beside, Failure> {
         say(&format!("floor {n}: {beside:.2?}"));
         Ok(beside)
     })
+}
+
+/// Memory of so many silent connections: a task with a bare socket, and with `tls` one with a TLS stream.
+pub(crate) fn idle_beside(
+    connections: u64,
+    tls: bool,
+) -> Result<(idle::Figures, Option<idle::Figures>), Failure> {
+    let (cores, open_files) = prepare()?;
+    let may = idle::most(open_files, connections);
+    if may < connections {
+        let why = format!("floors of {connections} connections: open files allow {may}");
+        return Err(Failure::Usage(why));
+    }
+    let of = async |kind: Kind| {
+        let mut rounds = Vec::new();
+        for n in 1..=IDLE_ROUNDS {
+            let round = idle::measure(kind, cores, connections).await?;
+            say(&format!("floor {n}/{IDLE_ROUNDS}: idle {} {:.0} bytes", kind.name(), round.user));
+            rounds.push(round);
+        }
+        let figures = idle::Figures::of(&rounds);
+        figures.ok_or_else(|| Failure::Server("floors: memory can't be measured".to_owned()))
+    };
+    let measured = std::thread::scope(|scope| {
+        let worker = scope.spawn(|| {
+            on_generator(cores, async {
+                let socket = of(Kind::Tcp).await?;
+                Ok((socket, if tls { Some(of(Kind::Tls).await?) } else { None }))
+            })
+        });
+        worker.join()
+    });
+    let panicked = || Failure::Server("floors: a thread panicked".to_owned());
+    measured.unwrap_or_else(|_| Err(panicked()))
 }
 
 /// What an echo by axum costs a server, in microseconds: a few rounds.

@@ -112,7 +112,7 @@ impl Lines {
         loop {
             let last = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop_back();
             let (line, since) = last?;
-            if since.elapsed() < KEEP_IDLE && line.incoming.is_silent() {
+            if clock::now().duration_since(since) < KEEP_IDLE && line.incoming.is_silent() {
                 return Some(line);
             }
         }
@@ -169,9 +169,7 @@ mod tests {
         let mut replies = Vec::new();
         for _ in 0..count {
             let reply = lines.ask(&Method::PUT, "/v1/x", b"{}").await;
-            replies.push(
-                reply.map(|reply| reply.status.as_u16()).map_err(|error| error.kind()),
-            );
+            replies.push(reply.map(|reply| reply.status.as_u16()).map_err(|error| error.kind()));
         }
         (replies, server.await.expect("served"))
     }
@@ -179,7 +177,8 @@ mod tests {
     #[tokio::test]
     async fn a_connection_is_kept_unless_either_side_says_otherwise() {
         let fine = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
-        let last = "HTTP/1.1 503 x\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+        let last =
+            "HTTP/1.1 503 x\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
         let (replies, heard) = asked(vec![vec![fine, fine, last], vec![fine]]).await;
         assert_eq!(replies, [Ok(200), Ok(200), Ok(503), Ok(200)]);
         assert!(heard[0].starts_with("PUT /v1/x HTTP/1.1\r\nhost: 127.0.0.1:"), "{}", heard[0]);
