@@ -1,5 +1,7 @@
 //! `loadtest growth`: the same load on a server that knows more and more users.
 
+mod cold;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
@@ -27,11 +29,12 @@ use crate::report::Report;
 use crate::rest::{Api, Nothing};
 use crate::timer::Timer;
 use crate::{run, usage};
+use cold::{Cold, Crowd, Pass, Way};
 
 pub(crate) const ABOUT: &str = "\
 Users are made over the API, some thousands a second: they are in the directory and in the audit, as all users are, but \
 have no device. Those who sign in have one, and are the same throughout. Besides, challenges are asked for any user at \
-random, which no cache holds. Exit codes: 0 all is well, 1 something was lost, doubled or wrong, 2 usage.";
+random, and after a restart some thousand users whom no cache holds sign in, once each, and then again. Exit codes: 0 all is well, 1 something was lost, doubled or wrong, 2 usage.";
 
 /// Users that are made at a time.
 const AT_ONCE: u32 = 256;
@@ -70,6 +73,9 @@ struct Size {
     /// Server CPU in microseconds: of a whole ceremony, and of creating a challenge for any user at random.
     ceremony_us: Option<f64>,
     create_us: Option<f64>,
+    /// Of a whole ceremony of a user whom no cache holds, near what a core gets done; and all that was found of those.
+    cold_ceremony_us: Option<f64>,
+    cold: Option<Cold>,
     /// Milliseconds.
     create_p99: Option<f64>,
     random_create_p50: f64,
@@ -89,6 +95,9 @@ struct Growth {
     /// CPU of the last size by that of the first.
     ceremony_ratio: Option<f64>,
     create_ratio: Option<f64>,
+    /// Of ceremonies of users whom no cache holds; and by that of users whom the caches hold, at the first size.
+    cold_ratio: Option<f64>,
+    cold_to_warm_ratio: Option<f64>,
     note: Option<String>,
 }
 
@@ -100,9 +109,8 @@ pub(crate) fn start(args: &GrowthArgs) -> Result<Exit, Failure> {
     let most = args.users.last().copied().unwrap_or_default();
     room_for(most, &std::env::temp_dir())?;
     crate::raise_open_files();
-    let growth = floors::apart(true, |cores| {
-        floors::runtime(cores)?.block_on(measure(&args.users, cores))
-    })?;
+    let growth =
+        floors::apart(true, |cores| floors::runtime(cores)?.block_on(measure(&args.users, cores)))?;
     crate::publish(args.json.as_deref(), &growth)?;
     let fine = growth.sizes.iter().all(|size| size.problem.is_none());
     Ok(if fine && growth.note.is_none() { Exit::Ok } else { Exit::Wrong })
@@ -133,13 +141,26 @@ fn plan() -> Plan {
     toml::from_str(&text).expect("it is a plan")
 }
 
+/// Those who sign in.
+struct People {
+    users: Vec<User>,
+    crowd: Crowd,
+    /// The first number that no user has.
+    next: u32,
+}
+
 async fn measure(sizes: &[u32], cores: Option<Cores>) -> Result<Growth, Failure> {
     let mut stop = pin!(crate::interruption()?);
     let plan = plan();
     let mut server = Server::start(&plan, cores).await?;
     let key = server.integration().await?;
     let api = Api::new(&server.url, &key, &[]).expect("our server's keys are plain text");
-    let mut users = fleet::enrol(&api, &plan, 0..plan.devices).await?;
+    eprintln!("enrolling {} devices", plan.devices + cold::DEVICES);
+    let users = fleet::enrol(&api, &plan, 0..plan.devices).await?;
+    let mut crowd = Crowd::enrol(&api, &plan, plan.devices).await?;
+    let way = Way { api: &api, plan: &plan, pid: server.pid };
+    crowd.sign_in(way, stop.as_mut()).await?;
+    let mut people = People { users, crowd, next: plan.devices + cold::DEVICES };
     let (mut found, mut made, mut note) = (Vec::new(), 0, None);
     for size in sizes {
         let begin = clock::now();
@@ -154,21 +175,14 @@ async fn measure(sizes: &[u32], cores: Option<Cores>) -> Result<Growth, Failure>
         }
         let made_per_s = f64::from(*size - made) / (clock::now() - begin).as_secs_f64();
         made = *size;
-        let load = Load { api: &api, plan: &plan, pid: server.pid, size: *size };
-        let (mut here, back) = load.run(users, made_per_s, stop.as_mut()).await;
-        users = back;
-        let (again, verify_s, start) = server.restart(verify).await?;
-        server = again;
-        (here.start_s, here.verify_s) = (start.as_secs_f64(), verify_s);
-        here.fresh_memory_bytes = user_bytes(server.pid).unwrap_or_default();
-        here.data_bytes = server.data_bytes();
+        let load = Load { api: &api, plan: &plan, size: *size };
+        let here;
+        (here, server) = load.look(server, &mut people, made_per_s, stop.as_mut()).await?;
         eprint!("{here}");
         found.push(here);
-        for user in &mut users {
-            come_back(user).await?;
-        }
     }
-    fleet::dismiss(&api, users, false).await;
+    fleet::dismiss(&api, people.users, false).await;
+    people.crowd.dismiss(&api).await;
     let ended = server.stop().await;
     let note = note.or_else(|| ended.err());
     Ok(Growth::new(found, note))
@@ -228,26 +242,56 @@ async fn verify(program: &Path, data: &Path) -> Result<f64, Failure> {
 struct Load<'a> {
     api: &'a Api,
     plan: &'a Plan,
-    pid: u32,
     size: u32,
 }
 
 impl Load<'_> {
-    async fn run(
+    /// All that is measured at this size. The server is another one afterwards.
+    async fn look(
         &self,
-        users: Vec<User>,
+        server: Server,
+        people: &mut People,
         made_per_s: f64,
         mut cut: Pin<&mut impl Future<Output = Cut>>,
-    ) -> (Size, Vec<User>) {
-        let (mut load, users) =
-            run::run(self.api, users, self.plan, Some(self.pid), cut.as_mut()).await;
-        if load.cut.is_none() {
-            load.records = run::audit(self.api, load.records).await;
+    ) -> Result<(Size, Server), Failure> {
+        let users = std::mem::take(&mut people.users);
+        let (mut here, back) = self.run(server.pid, users, made_per_s, cut.as_mut()).await?;
+        people.users = back;
+        let others = people.next..people.next + cold::OTHERS;
+        people.next = others.end;
+        let others = fleet::enrol_only(self.api, self.plan, others).await?;
+        let (server, verify_s, start) = server.restart(verify).await?;
+        (here.start_s, here.verify_s) = (start.as_secs_f64(), verify_s);
+        here.fresh_memory_bytes = user_bytes(server.pid).unwrap_or_default();
+        here.data_bytes = server.data_bytes();
+        for user in &mut people.users {
+            come_back(user).await?;
         }
+        people.crowd.come_back().await?;
+        let way = Way { api: self.api, plan: self.plan, pid: server.pid };
+        let cold = people.crowd.measure(way, others, cut).await?;
+        here.cold_ceremony_us = cold.near.cold_us;
+        here.problem = here.problem.take().or_else(|| cold.problem.clone());
+        here.cold = Some(cold);
+        Ok((here, server))
+    }
+
+    async fn run(
+        &self,
+        pid: u32,
+        users: Vec<User>,
+        made_per_s: f64,
+        cut: Pin<&mut impl Future<Output = Cut>>,
+    ) -> Result<(Size, Vec<User>), Failure> {
+        let (mut load, users) = run::run(self.api, users, self.plan, Some(pid), cut).await;
+        if let Some(why) = load.cut {
+            return Err(Failure::Cut(why));
+        }
+        load.records = run::audit(self.api, load.records).await;
         let report = Report::new(self.plan, load);
-        let before = usage::of(self.pid);
+        let before = usage::of(pid);
         let random = self.random_creates().await;
-        let cpu = usage::of(self.pid).zip(before).map(|(now, before)| now.cpu - before.cpu);
+        let cpu = usage::of(pid).zip(before).map(|(now, before)| now.cpu - before.cpu);
         let mut took = random.unwrap_or_default();
         took.sort_by(f64::total_cmp);
         let at = |part: usize| took.get(took.len() * part / 100).copied().unwrap_or(f64::NAN);
@@ -258,17 +302,19 @@ impl Load<'_> {
             made_per_s,
             ceremony_us: report.server_cpu().map(|cpu| cpu * 1e6),
             create_us: cpu.map(each).filter(|us| us.is_finite()),
+            cold_ceremony_us: None,
+            cold: None,
             create_p99: report.percentiles(Step::Create).map(|found| found.p99),
             random_create_p50: at(50),
             random_create_p99: at(99),
-            memory_bytes: user_bytes(self.pid).unwrap_or_default(),
+            memory_bytes: user_bytes(pid).unwrap_or_default(),
             fresh_memory_bytes: 0,
             data_bytes: 0,
             start_s: f64::NAN,
             verify_s: f64::NAN,
             problem: report.problem().map(str::to_owned).or(failed),
         };
-        (size, users)
+        Ok((size, users))
     }
 
     /// Milliseconds that each took; `None` if one failed.
@@ -314,9 +360,17 @@ impl Growth {
             let (first, last) = (sizes.first().and_then(value)?, sizes.last().and_then(value)?);
             Some(last / first)
         };
-        let (ceremony_ratio, create_ratio) =
-            (ratio(|size| size.ceremony_us), ratio(|size| size.create_us));
-        Self { sizes, ceremony_ratio, create_ratio, note }
+        let warm = |size: &Size| size.cold.as_ref().and_then(|cold| cold.near.again_us);
+        let cold = sizes.last().and_then(|size| size.cold_ceremony_us);
+        let cold_to_warm = cold.zip(sizes.first().and_then(warm));
+        Self {
+            ceremony_ratio: ratio(|size| size.ceremony_us),
+            create_ratio: ratio(|size| size.create_us),
+            cold_ratio: ratio(|size| size.cold_ceremony_us),
+            cold_to_warm_ratio: cold_to_warm.map(|(cold, warm)| cold / warm),
+            sizes,
+            note,
+        }
     }
 }
 
@@ -339,7 +393,24 @@ impl fmt::Display for Size {
             self.verify_s,
             mib(self.data_bytes),
             self.made_per_s
-        )
+        )?;
+        let Some(Cold { near, seventy, .. }) = &self.cold else { return Ok(()) };
+        for Pass { per_s, ceremonies, cold_us, again_us, cold_create_p99, again_create_p99 } in
+            [near, seventy]
+        {
+            let ms = |value: &Option<f64>| value.map_or("-".to_owned(), |ms| format!("{ms:.1}"));
+            writeln!(
+                f,
+                "{:>15} at {per_s}/s, of {ceremonies} whom no cache holds: {} us a ceremony, and {} right after; create \
+                 p99 {} and {} ms",
+                "",
+                us(*cold_us),
+                us(*again_us),
+                ms(cold_create_p99),
+                ms(again_create_p99)
+            )?;
+        }
+        Ok(())
     }
 }
 
@@ -351,12 +422,19 @@ impl fmt::Display for Growth {
                 writeln!(f, "WRONG: at {} users: {why}", size.users)?;
             }
         }
-        for (what, ratio) in
-            [("a ceremony", self.ceremony_ratio), ("a create for any user", self.create_ratio)]
-        {
+        for (what, first, ratio) in [
+            ("a ceremony", "the first", self.ceremony_ratio),
+            ("a ceremony of users whom no cache holds", "the first", self.cold_ratio),
+            (
+                "a ceremony of users whom no cache holds",
+                "one whom the caches hold at the first",
+                self.cold_to_warm_ratio,
+            ),
+            ("a create for any user", "the first", self.create_ratio),
+        ] {
             let Some(ratio) = ratio else { continue };
             let above = if ratio > MOST { format!(", above {MOST}") } else { String::new() };
-            writeln!(f, "CPU of {what}: the last is {ratio:.2} x the first{above}")?;
+            writeln!(f, "CPU of {what}: the last is {ratio:.2} x {first}{above}")?;
         }
         match &self.note {
             Some(note) => writeln!(f, "WRONG: {note}"),
@@ -369,12 +447,25 @@ impl fmt::Display for Growth {
 mod tests {
     use super::*;
 
+    fn pass(cpu: f64) -> Pass {
+        Pass {
+            per_s: 2_000,
+            ceremonies: 4_000,
+            cold_us: Some(cpu + 100.0),
+            again_us: Some(cpu),
+            cold_create_p99: Some(9.0),
+            again_create_p99: None,
+        }
+    }
+
     fn size(users: u32, cpu: f64) -> Size {
         Size {
             users,
             made_per_s: 4_000.0,
             ceremony_us: Some(cpu),
             create_us: None,
+            cold_ceremony_us: Some(cpu + 100.0),
+            cold: Some(Cold { near: pass(cpu), seventy: pass(cpu), problem: None }),
             create_p99: Some(3.0),
             random_create_p50: 1.0,
             random_create_p99: 4.0,
@@ -397,6 +488,20 @@ mod tests {
             "{text}"
         );
         assert!(!text.contains("a create for any user:"), "{text}");
+        assert_eq!(
+            (growth.cold_ratio, growth.cold_to_warm_ratio),
+            (Some(800.0 / 600.0), Some(1.6))
+        );
+        assert!(
+            text.contains(
+                "at 2000/s, of 4000 whom no cache holds: 800 us a ceremony, and 700 right after"
+            ),
+            "{text}"
+        );
+        assert!(
+            text.contains("the last is 1.60 x one whom the caches hold at the first"),
+            "{text}"
+        );
         let cut = Growth::new(Vec::new(), Some("1000 users were never reached".to_owned()));
         assert_eq!(cut.to_string(), "WRONG: 1000 users were never reached\n");
     }
