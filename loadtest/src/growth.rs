@@ -73,7 +73,7 @@ struct Size {
     /// Server CPU in microseconds: of a whole ceremony, and of creating a challenge for any user at random.
     ceremony_us: Option<f64>,
     create_us: Option<f64>,
-    /// Of a whole ceremony of a user whom no cache holds, near what a core gets done; and all that was found of those.
+    /// Of a whole ceremony of a user whom no cache holds, while the core is full; and all that was found of those.
     cold_ceremony_us: Option<f64>,
     cold: Option<Cold>,
     /// Milliseconds.
@@ -270,7 +270,7 @@ impl Load<'_> {
         people.crowd.come_back().await?;
         let way = Way { api: self.api, plan: self.plan, pid: server.pid };
         let cold = people.crowd.measure(way, others, cut).await?;
-        here.cold_ceremony_us = cold.near.cold_us;
+        here.cold_ceremony_us = cold.full.cold.cpu_us;
         here.problem = here.problem.take().or_else(|| cold.problem.clone());
         here.cold = Some(cold);
         Ok((here, server))
@@ -360,7 +360,7 @@ impl Growth {
             let (first, last) = (sizes.first().and_then(value)?, sizes.last().and_then(value)?);
             Some(last / first)
         };
-        let warm = |size: &Size| size.cold.as_ref().and_then(|cold| cold.near.again_us);
+        let warm = |size: &Size| size.cold.as_ref().and_then(|cold| cold.full.again.cpu_us);
         let cold = sizes.last().and_then(|size| size.cold_ceremony_us);
         let cold_to_warm = cold.zip(sizes.first().and_then(warm));
         Self {
@@ -394,20 +394,22 @@ impl fmt::Display for Size {
             mib(self.data_bytes),
             self.made_per_s
         )?;
-        let Some(Cold { near, seventy, .. }) = &self.cold else { return Ok(()) };
-        for Pass { per_s, ceremonies, cold_us, again_us, cold_create_p99, again_create_p99 } in
-            [near, seventy]
-        {
-            let ms = |value: &Option<f64>| value.map_or("-".to_owned(), |ms| format!("{ms:.1}"));
+        let Some(Cold { full, at_70_percent, .. }) = &self.cold else { return Ok(()) };
+        for Pass { cold, again } in [full, at_70_percent] {
+            let ms = |value: Option<f64>| value.map_or("-".to_owned(), |ms| format!("{ms:.1}"));
+            let cores = cold.server_cores.map_or("-".to_owned(), |cores| format!("{cores:.2}"));
             writeln!(
                 f,
-                "{:>15} at {per_s}/s, of {ceremonies} whom no cache holds: {} us a ceremony, and {} right after; create \
-                 p99 {} and {} ms",
+                "{:>15} of {} users whom no cache holds: {} us a ceremony at {:.0}/s and {cores} cores, and {} right \
+                 after at {:.0}/s; create p99 {} and {} ms",
                 "",
-                us(*cold_us),
-                us(*again_us),
-                ms(cold_create_p99),
-                ms(again_create_p99)
+                cold.ceremonies,
+                us(cold.cpu_us),
+                cold.per_s,
+                us(again.cpu_us),
+                again.per_s,
+                ms(cold.create_p99),
+                ms(again.create_p99)
             )?;
         }
         Ok(())
@@ -445,17 +447,20 @@ impl fmt::Display for Growth {
 
 #[cfg(test)]
 mod tests {
+    use super::cold::Done;
     use super::*;
 
     fn pass(cpu: f64) -> Pass {
-        Pass {
-            per_s: 2_000,
+        let cold = Done {
             ceremonies: 4_000,
-            cold_us: Some(cpu + 100.0),
-            again_us: Some(cpu),
-            cold_create_p99: Some(9.0),
-            again_create_p99: None,
-        }
+            per_s: 2_400.0,
+            cpu_us: Some(cpu + 100.0),
+            server_cores: Some(0.98),
+            create_p99: Some(9.0),
+            problem: None,
+        };
+        let again = Done { cpu_us: Some(cpu), create_p99: None, ..cold.clone() };
+        Pass { cold, again }
     }
 
     fn size(users: u32, cpu: f64) -> Size {
@@ -465,7 +470,7 @@ mod tests {
             ceremony_us: Some(cpu),
             create_us: None,
             cold_ceremony_us: Some(cpu + 100.0),
-            cold: Some(Cold { near: pass(cpu), seventy: pass(cpu), problem: None }),
+            cold: Some(Cold { full: pass(cpu), at_70_percent: pass(cpu), problem: None }),
             create_p99: Some(3.0),
             random_create_p50: 1.0,
             random_create_p99: 4.0,

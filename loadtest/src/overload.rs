@@ -109,12 +109,13 @@ impl Level {
 
     /// What this program didn't do.
     fn shortfall(&self) -> Option<String> {
-        let Self { asked_per_s, rate, .. } = self;
+        let Self { asked_per_s, rate, client_cores, .. } = self;
         let times = self.asked_times?;
         (*asked_per_s < LEAST_ASKED * rate).then(|| {
+            let cores = client_cores.map_or("-".to_owned(), |cores| format!("{cores:.2}"));
             format!(
-                "only {asked_per_s:.0}/s were really asked, {times:.1} x the peak: this client, which has a core of its \
-                 own, can't do more"
+                "only {asked_per_s:.0}/s were really asked, {times:.1} x the peak: everybody else was still waiting for an \
+                 answer or a refusal, and this client used {cores} of its core"
             )
         })
     }

@@ -3,7 +3,7 @@
 //! done, by those of `cer_raw` and two durable appends, one when the challenge is made and one when it ends. Each is
 //! measured between two rounds of its floors, and only what is sound counts.
 
-mod full;
+pub(crate) mod full;
 
 use std::fmt;
 use std::pin::Pin;
@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::failure::{Cut, Failure};
 use crate::fleet::User;
 use crate::floors::{self, Beside, Cores, FULL, Spread};
+use crate::latency::Percentiles;
 use crate::overload::{self, Tries};
 use crate::plan::{Plan, Ratios as Wanted};
 use crate::record::Step;
@@ -76,8 +77,16 @@ pub(crate) struct Wait {
     pub(crate) append: f64,
 }
 
-/// Which floor a wait is held against.
-type Of = fn(&Beside) -> f64;
+/// What a wait is held against: those of `cer_raw` and of one append, and why they are no floor.
+type Of = fn(&Beside) -> (f64, f64, &Vec<String>);
+
+const fn light(floor: &Beside) -> (f64, f64, &Vec<String>) {
+    (floor.p50_at_10, floor.append_p50, &floor.light_invalid_because)
+}
+
+const fn heavy(floor: &Beside) -> (f64, f64, &Vec<String>) {
+    (floor.p99_at_70, floor.append_p99, &floor.heavy_invalid_because)
+}
 
 /// Two rounds of floors, and what is between them.
 struct Between<'a> {
@@ -86,12 +95,16 @@ struct Between<'a> {
 }
 
 impl Between<'_> {
-    fn mean(&self, value: fn(&Beside) -> f64) -> f64 {
+    fn mean(&self, value: impl Fn(&Beside) -> f64) -> f64 {
         f64::midpoint(value(self.before), value(self.after))
     }
 
     /// Why the floors are none, and what is wrong with the run between them.
-    fn wrong(&self, of: fn(&Beside) -> &Vec<String>, problem: Option<&str>) -> Vec<String> {
+    fn wrong<'b>(
+        &'b self,
+        of: impl Fn(&'b Beside) -> &'b Vec<String>,
+        problem: Option<&str>,
+    ) -> Vec<String> {
         let floors = [("before", self.before), ("after", self.after)].into_iter();
         let floors = floors.flat_map(|(when, floor)| {
             of(floor).iter().map(move |why| format!("cer_raw {when} it is no floor: {why}"))
@@ -120,10 +133,19 @@ impl Between<'_> {
         Some(Pair::new(cpu, server_us / cer_raw_us, wrong))
     }
 
-    fn wait(&self, wait: f64, (cer_raw, append): (Of, Of), problem: Option<&str>) -> Pair<Wait> {
-        let wrong = self.wrong(|floor| &floor.waits_invalid_because, problem);
-        let (cer_raw, append) = (self.mean(cer_raw), self.mean(append));
+    fn wait(&self, wait: f64, of: Of, problem: Option<&str>) -> Pair<Wait> {
+        let wrong = self.wrong(|floor| of(floor).2, problem);
+        let (cer_raw, append) = (self.mean(|floor| of(floor).0), self.mean(|floor| of(floor).1));
         Pair::new(Wait { wait, cer_raw, append }, wait / (cer_raw + APPENDS * append), wrong)
+    }
+
+    /// `None` if nobody was told anything.
+    fn waits(&self, report: &Report, of: Of, value: fn(&Percentiles) -> f64) -> Option<Pair<Wait>> {
+        let waits = report.percentiles(Step::CreateToKnown)?;
+        let (_, refused) = report.ended_and_refused();
+        let refused = (refused > 0).then(|| format!("{refused} were refused and didn't wait"));
+        let problem = report.problem().map(str::to_owned).or(refused);
+        Some(self.wait(value(&waits), of, problem.as_deref()))
     }
 }
 
@@ -245,7 +267,7 @@ pub(crate) async fn find(
     if last.was_cut() {
         return Ok((last, tries.users));
     }
-    let (mut cpu, mut light, mut heavy) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut cpu, mut light_pairs, mut heavy_pairs) = (Vec::new(), Vec::new(), Vec::new());
     let mut rounds = vec![beside(cores, 0).await?];
     for n in 1..=wanted.pairs {
         let (busy, full) = tries.full().await;
@@ -264,21 +286,14 @@ pub(crate) async fn find(
         let [.., before, after] = &rounds[..] else { continue };
         let between = Between { before, after };
         cpu.extend(between.cpu(full, busy.problem()));
-        let waits = |report: &Report| report.percentiles(Step::CreateToKnown);
-        if let Some(waits) = waits(&at_light) {
-            let floors: (Of, Of) = (|floor| floor.p50_at_10, |floor| floor.append_p50);
-            light.push(between.wait(waits.p50, floors, at_light.problem()));
-        }
-        if let Some(waits) = waits(&last) {
-            let floors: (Of, Of) = (|floor| floor.p99_at_70, |floor| floor.append_p99);
-            heavy.push(between.wait(waits.p99, floors, last.problem()));
-        }
+        light_pairs.extend(between.waits(&at_light, light, |waits| waits.p50));
+        heavy_pairs.extend(between.waits(&last, heavy, |waits| waits.p99));
     }
     last.add_ratios(Ratios {
         saturation_per_s: most,
         cpu: Held::of(cpu),
-        p50_at_10_percent: Held::of(light),
-        p99_at_70_percent: Held::of(heavy),
+        p50_at_10_percent: Held::of(light_pairs),
+        p99_at_70_percent: Held::of(heavy_pairs),
         floors: rounds,
     });
     Ok((last, tries.users))
@@ -305,7 +320,8 @@ mod tests {
             append_p50: 0.15,
             append_p99: 0.5,
             invalid_because: Vec::new(),
-            waits_invalid_because: Vec::new(),
+            light_invalid_because: Vec::new(),
+            heavy_invalid_because: Vec::new(),
         }
     }
 
@@ -320,8 +336,7 @@ mod tests {
     }
 
     fn waited(before: &Beside, wait: f64) -> Pair<Wait> {
-        let of: (Of, Of) = (|floor| floor.p50_at_10, |floor| floor.append_p50);
-        Between { before, after: &floor(110.0) }.wait(wait, of, None)
+        Between { before, after: &floor(110.0) }.wait(wait, light, None)
     }
 
     fn ratios(cpu: Vec<Pair<Cpu>>, light: Vec<Pair<Wait>>) -> Ratios {
@@ -368,7 +383,7 @@ mod tests {
         let good = floor(110.0);
         let mut invalid = good.clone();
         invalid.invalid_because.push("it costs 1.31 x the sum of its parts".to_owned());
-        invalid.waits_invalid_because.push("at 70 % 20 % started late".to_owned());
+        invalid.light_invalid_because.push("20 % started late".to_owned());
         let of = |before: &Beside, full: Full, problem: Option<&str>| {
             Between { before, after: &good }.cpu(full, problem).expect("CPU")
         };
@@ -379,9 +394,12 @@ mod tests {
             of(&good, full(330.0, 0.99), Some("3 ceremonies lost")),
             of(&good, full(330.0, 0.99), None),
         ];
-        let ratios = ratios(cpu, vec![waited(&good, 0.5), waited(&invalid, 0.9)]);
+        let mut late = good.clone();
+        late.heavy_invalid_because.push("that is another load".to_owned());
+        let waits = vec![waited(&good, 0.5), waited(&invalid, 0.9), waited(&late, 0.9)];
+        let ratios = ratios(cpu, waits);
         assert_eq!(ratios.cpu.ratio.map(|ratio| (ratio.median, ratio.rounds)), Some((3.0, 1)));
-        assert!(ratios.p50_at_10_percent.ratio.is_none());
+        assert!(ratios.p50_at_10_percent.ratio.is_some_and(|ratio| ratio.rounds == 1));
         let problems = ratios.problems();
         for says in [
             "server CPU, pair 1, doesn't count: cer_raw before it is no floor: it costs 1.31 x",
@@ -390,7 +408,7 @@ mod tests {
             "server CPU, pair 4, doesn't count: 3 ceremonies lost",
             "server CPU: 1 pairs count",
             "p50 at 10 %, pair 1, doesn't count: it is 0.83 x its floor",
-            "p50 at 10 %, pair 2, doesn't count: cer_raw before it is no floor: at 70 % 20 %",
+            "p50 at 10 %, pair 2, doesn't count: cer_raw before it is no floor: 20 %",
         ] {
             assert!(
                 problems.iter().any(|problem| problem.starts_with(says)),

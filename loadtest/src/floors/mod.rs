@@ -37,11 +37,10 @@ use statement::Algorithm;
 use crate::failure::{Exit, Failure};
 use cores::Machine;
 use echo::StopOnDrop;
-use limit::{DEVICES_SIGN, Open};
+use limit::DEVICES_SIGN;
 use report::{Floors, Setting};
 use serve::Kind;
 
-pub(crate) use ceremonies::IN_FLIGHT;
 pub(crate) use cores::{Cores, cpu_of};
 pub(crate) use echo::FULL;
 pub(crate) use idle::{Figures as IdleFigures, SMALL_PAGES, kernel_bytes, user_bytes};
@@ -172,21 +171,23 @@ pub(crate) struct Beside {
     pub(crate) p99_at_70: f64,
     pub(crate) append_p50: f64,
     pub(crate) append_p99: f64,
-    /// Why `cer_raw` is no floor, and why its waits aren't; empty if they are.
+    /// Why `cer_raw` is no floor, and why its waits at 10 % and at 70 % aren't; empty if they are.
     pub(crate) invalid_because: Vec<String>,
-    pub(crate) waits_invalid_because: Vec<String>,
+    pub(crate) light_invalid_because: Vec<String>,
+    pub(crate) heavy_invalid_because: Vec<String>,
 }
 
 impl Beside {
     fn new(parts: limit::Parts, round: &ceremonies::Round, append: durable::Round) -> Option<Self> {
         let limit = Limit::of(DEVICES_SIGN, &[parts], std::slice::from_ref(round))?;
         let (light, heavy) = (round.open.first()?, round.open.get(1)?);
-        let mut waits = limit.invalid_because.clone();
-        waits.extend(limit.open.iter().filter(|open| !open.valid).map(|open| {
-            let Open { load_percent, late, overrun, .. } = open;
-            let (late, overrun) = (late.median * 100.0, overrun.median * 100.0);
-            format!("at {load_percent} % {late:.0} % started late and {overrun:.0} % not at all")
-        }));
+        let waits = |n: usize| {
+            let late = limit.open.get(n).filter(|open| !open.valid).map(|open| {
+                let (late, overrun) = (open.late.median * 100.0, open.overrun.median * 100.0);
+                format!("{late:.0} % started late, {overrun:.0} % not at all")
+            });
+            limit.invalid_because.iter().cloned().chain(late).collect()
+        };
         Some(Self {
             cer_raw_us: limit.cpu_us.median,
             parts_us: limit.parts_us.median,
@@ -196,8 +197,9 @@ impl Beside {
             p99_at_70: heavy.p99_us / 1e3,
             append_p50: append.single_p50,
             append_p99: append.single_p99,
+            light_invalid_because: waits(0),
+            heavy_invalid_because: waits(1),
             invalid_because: limit.invalid_because,
-            waits_invalid_because: waits,
         })
     }
 }

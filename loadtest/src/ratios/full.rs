@@ -1,7 +1,9 @@
 //! A server that is as busy as it can be without refusing anybody: so many ceremonies under way at a time, each after
-//! the one before, as `cer_raw` is measured. Where they arrive faster than they get done instead, refusals are in its CPU.
+//! the one before, as `cer_raw` is measured. Where they arrive faster than they get done instead, refusals are in its
+//! CPU.
 
 use std::ops::Range;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,9 +11,9 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::failure::Cut;
+use crate::failure::{Cut, Failure};
 use crate::fleet::User;
-use crate::floors::{self, IN_FLIGHT};
+use crate::floors;
 use crate::overload::Tries;
 use crate::record::Record;
 use crate::report::Report;
@@ -21,6 +23,9 @@ use crate::schedule::{Act, Arrival};
 use crate::timer::Timer;
 use crate::{ceremony, clock, usage};
 
+/// Ceremonies that are under way at a time. `cer_raw` is full with 64 of them; of as many here some always wait for the
+/// disk, and the core with them. So many creates as these bring at a time, no server of ours refuses.
+const IN_FLIGHT: usize = 256;
 const WARM_UP: Duration = Duration::from_secs(1);
 
 /// What a window of it came to.
@@ -83,17 +88,10 @@ impl<C: Future<Output = Cut>> Tries<'_, C> {
     pub(super) async fn full(&mut self) -> (Report, Full) {
         eprintln!("{IN_FLIGHT} at a time");
         let shared = Arc::new(Shared::default());
-        let mut workers = JoinSet::new();
-        let mut groups: Vec<Vec<User>> = (0..IN_FLIGHT).map(|_| Vec::new()).collect();
-        for (n, user) in std::mem::take(&mut self.users).into_iter().enumerate() {
-            groups[n % IN_FLIGHT].push(user);
-        }
         let before = self.server.and_then(usage::of);
         let begin = Mark::now(self.server);
-        for group in groups.into_iter().filter(|group| !group.is_empty()) {
-            let (api, ttl) = (self.api.clone(), self.plan.ttl());
-            workers.spawn(work(api, group, Arc::clone(&shared), ttl));
-        }
+        let users = std::mem::take(&mut self.users);
+        let mut workers = workers(self.api, users, self.plan.ttl(), &shared, false);
         let (window, cut) = tokio::select! {
             biased;
             why = self.cut.as_mut() => (begin..begin, Some(why)),
@@ -139,7 +137,8 @@ async fn wait(server: Option<u32>, hold: Duration) -> Range<Mark> {
     from..Mark::now(server)
 }
 
-fn load(
+/// What a report is made of.
+pub(crate) fn load(
     records: Vec<Record>,
     arrived: u64,
     held: Duration,
@@ -162,12 +161,58 @@ fn load(
     }
 }
 
-/// These users sign in one after the other until they are told to stop.
+/// All users sign in once, [`IN_FLIGHT`] at a time. If that is cut, they are gone.
+pub(crate) async fn each_once(
+    api: &Api,
+    users: Vec<User>,
+    ttl: Duration,
+    cut: Pin<&mut impl Future<Output = Cut>>,
+) -> Result<(Vec<User>, Vec<Record>), Failure> {
+    let mut workers = workers(api, users, ttl, &Arc::default(), true);
+    let all = async {
+        let (mut users, mut records) = (Vec::new(), Vec::new());
+        while let Some(done) = workers.join_next().await {
+            let (group, done) = done.expect("no ceremony panics");
+            users.extend(group);
+            records.extend(done);
+        }
+        (users, records)
+    };
+    tokio::select! {
+        biased;
+        why = cut => Err(Failure::Cut(why)),
+        all = all => Ok(all),
+    }
+}
+
+type Workers = JoinSet<(Vec<User>, Vec<Record>)>;
+
+fn workers(
+    api: &Api,
+    users: Vec<User>,
+    ttl: Duration,
+    shared: &Arc<Shared>,
+    once: bool,
+) -> Workers {
+    let mut groups: Vec<Vec<User>> = (0..IN_FLIGHT).map(|_| Vec::new()).collect();
+    for (n, user) in users.into_iter().enumerate() {
+        groups[n % IN_FLIGHT].push(user);
+    }
+    let mut workers = JoinSet::new();
+    for group in groups.into_iter().filter(|group| !group.is_empty()) {
+        let most = if once { group.len() } else { usize::MAX };
+        workers.spawn(work(api.clone(), group, Arc::clone(shared), ttl, most));
+    }
+    workers
+}
+
+/// These users sign in one after the other, at most so many times in all, until they are told to stop.
 async fn work(
     api: Api,
     mut users: Vec<User>,
     shared: Arc<Shared>,
     ttl: Duration,
+    most: usize,
 ) -> (Vec<User>, Vec<Record>) {
     let arrival = Arrival {
         at: Duration::ZERO,
@@ -178,15 +223,13 @@ async fn work(
         may_be_refused: true,
     };
     let mut records = Vec::new();
-    let mut next = 0;
-    while !shared.stop.load(Ordering::Relaxed) {
-        let at = next % users.len();
+    while records.len() < most && !shared.stop.load(Ordering::Relaxed) {
+        let at = records.len() % users.len();
         shared.started.fetch_add(1, Ordering::Relaxed);
         let mut record = ceremony::run(&api, &mut users[at], arrival, clock::now(), ttl).await;
         record.measured = true;
         record.ended = Some(clock::now());
         records.push(record);
-        next += 1;
     }
     (users, records)
 }
