@@ -453,6 +453,7 @@ mod tests {
     fn pass(cpu: f64) -> Pass {
         let cold = Done {
             ceremonies: 4_000,
+            refused: 0,
             per_s: 2_400.0,
             cpu_us: Some(cpu + 100.0),
             server_cores: Some(0.98),
@@ -499,7 +500,7 @@ mod tests {
         );
         assert!(
             text.contains(
-                "at 2000/s, of 4000 whom no cache holds: 800 us a ceremony, and 700 right after"
+                "4000 users whom no cache holds: 800 us a ceremony at 2400/s and 0.98 cores, and 700"
             ),
             "{text}"
         );

@@ -474,6 +474,14 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn what_the_ramp_left_over_may_be_left_out() {
+        assert_eq!(good().counts_from(), good().ramp());
+        let settles = "seed = 1\noverload = { factor = 2.0, times = [5], settle_s = 2 }";
+        let plan = Plan::parse("test.toml", &GOOD.replace("seed = 1", settles)).expect("a plan");
+        assert_eq!(plan.counts_from(), plan.ramp() + Duration::from_secs(2));
+    }
+
+    #[test]
     fn a_plan_that_is_too_long_is_refused() {
         let long = GOOD.replace("hold_s = 20", "hold_s = 3600").replace("rate = 40", "rate = 200");
         let error = Plan::parse("test.toml", &long).expect_err("too long");

@@ -44,6 +44,8 @@ pub(super) struct Pass {
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Done {
     pub(super) ceremonies: u64,
+    /// Whose CPU is in it.
+    pub(super) refused: u64,
     pub(super) per_s: f64,
     /// Server CPU of each, in microseconds, and cores that it was.
     pub(super) cpu_us: Option<f64>,
@@ -147,14 +149,14 @@ impl Done {
         let (ended, refused) = report.ended_and_refused();
         let wall = now.1.saturating_duration_since(begin).as_secs_f64();
         let used = now.0.zip(cpu).map(|(now, before)| now.saturating_sub(before).as_secs_f64());
-        let refused = (refused > 0).then(|| format!("{refused} ceremonies were refused"));
         Self {
             ceremonies: ended,
+            refused,
             per_s: ended as f64 / wall,
             cpu_us: used.filter(|_| ended > 0).map(|used| used * 1e6 / ended as f64),
             server_cores: used.map(|used| used / wall),
             create_p99: report.percentiles(Step::Create).map(|found| found.p99),
-            problem: report.problem().map(str::to_owned).or(refused),
+            problem: report.problem().map(str::to_owned),
         }
     }
 }
@@ -181,7 +183,11 @@ impl Way<'_> {
         let (held, count) = (now.1.saturating_duration_since(before.1), records.len() as u64);
         let records = run::audit(self.api, records).await;
         let report = Report::new(self.plan, full::load(records, count, held, None, None));
-        Ok(Done::new(before, now, &report))
+        let mut done = Done::new(before, now, &report);
+        let away = users.len() as u64 - done.ceremonies.min(users.len() as u64);
+        let away = (away > 0).then(|| format!("{away} users were refused to the end"));
+        done.problem = done.problem.or(away);
+        Ok(done)
     }
 
     /// Users in turn, evenly spaced, so that none comes twice. If it is cut, some are gone.

@@ -26,6 +26,9 @@ use crate::{ceremony, clock, usage};
 /// Ceremonies that are under way at a time. `cer_raw` is full with 64 of them; of as many here some always wait for the
 /// disk, and the core with them. So many creates as these bring at a time, no server of ours refuses.
 const IN_FLIGHT: usize = 256;
+/// How long whoever was refused stays away, and how often one comes back who has to sign in once.
+const PAUSE: Duration = Duration::from_millis(50);
+const TRIES: usize = 100;
 const WARM_UP: Duration = Duration::from_secs(1);
 
 /// What a window of it came to.
@@ -161,7 +164,7 @@ pub(crate) fn load(
     }
 }
 
-/// All users sign in once, [`IN_FLIGHT`] at a time. If that is cut, they are gone.
+/// All users sign in once, [`IN_FLIGHT`] at a time; whoever is refused comes again. If that is cut, they are gone.
 pub(crate) async fn each_once(
     api: &Api,
     users: Vec<User>,
@@ -222,13 +225,19 @@ async fn work(
         rank: None,
         may_be_refused: true,
     };
-    let mut records = Vec::new();
-    while records.len() < most && !shared.stop.load(Ordering::Relaxed) {
-        let at = records.len() % users.len();
+    let (mut records, mut done, mut tries) = (Vec::new(), 0, 0);
+    while done < most && tries < TRIES && !shared.stop.load(Ordering::Relaxed) {
+        let at = done % users.len();
         shared.started.fetch_add(1, Ordering::Relaxed);
         let mut record = ceremony::run(&api, &mut users[at], arrival, clock::now(), ttl).await;
         record.measured = true;
         record.ended = Some(clock::now());
+        if record.refused {
+            tries += usize::from(most < usize::MAX);
+            tokio::time::sleep(PAUSE).await;
+        } else {
+            (done, tries) = (done + 1, 0);
+        }
         records.push(record);
     }
     (users, records)
