@@ -26,7 +26,7 @@ use crate::floors::{self, Cores, user_bytes};
 use crate::plan::Plan;
 use crate::record::Step;
 use crate::report::Report;
-use crate::rest::{Api, Nothing};
+use crate::rest::{Api, CallError, Nothing};
 use crate::timer::Timer;
 use crate::{run, usage};
 use cold::{Cold, Crowd, Pass, Way};
@@ -44,6 +44,9 @@ const RATE: f64 = 300.0;
 /// Seconds of each.
 const SECONDS: u32 = 8;
 const DEVICES: u32 = 200;
+/// How often, and after which pause, a server that has no time is asked again to make a user.
+const CALM_TRIES: u32 = 50;
+const CALM_PAUSE: Duration = Duration::from_millis(100);
 /// How long devices may take to come back after a restart.
 const BACK_WITHIN: Duration = Duration::from_secs(120);
 /// What `audit verify` and a start may take.
@@ -212,8 +215,17 @@ async fn fill(api: &Api, which: std::ops::Range<u32>) -> Result<(), Failure> {
             let step = usize::try_from(AT_ONCE).unwrap_or(1);
             for n in which.skip(usize::try_from(first).unwrap_or(0)).step_by(step) {
                 let path = format!("/v1/users/name:loadtest-many-{n}");
-                let made = api.send::<Shown>(Method::PUT, &path, None::<&Nothing>).await;
-                made.map_err(Failure::call(format!("user {n}")))?;
+                let made = async || api.send::<Shown>(Method::PUT, &path, None::<&Nothing>).await;
+                let mut tried = made().await;
+                // a server that was just kept full takes a moment until it takes on others
+                for _ in 0..CALM_TRIES {
+                    if !tried.as_ref().is_err_and(CallError::is_overload) {
+                        break;
+                    }
+                    tokio::time::sleep(CALM_PAUSE).await;
+                    tried = made().await;
+                }
+                tried.map_err(Failure::call(format!("user {n}")))?;
             }
             Ok(())
         });
