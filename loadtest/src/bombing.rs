@@ -20,7 +20,7 @@ use crate::ceremony;
 use crate::clock;
 use crate::failure::Cut;
 use crate::fleet::User;
-use crate::latency::Percentiles;
+use crate::latency::{Percentiles, or_dash};
 use crate::plan::{Attack, Plan};
 use crate::record::{Record, Step};
 use crate::report::Report;
@@ -134,7 +134,8 @@ impl fmt::Display for Bombing {
             format!("{own_right} of {own_sign_ins} of the attacked users' own sign-ins right");
         writeln!(f, "{:<20} {note}, {own_silent} by opening the app", "")?;
         let pair = |found: Option<Percentiles>| {
-            found.map_or("-".to_owned(), |found| format!("{:.1} / {:.1}", found.p50, found.p99))
+            let say = |found: Percentiles| format!("{:.1} / {}", found.p50, or_dash(found.p99, 1));
+            found.map_or("-".to_owned(), say)
         };
         for (name, waits) in [("without it", self.before), ("beside it", self.during)] {
             let (create, known) = (pair(waits.create), pair(waits.answer_to_waiter));
@@ -313,7 +314,8 @@ mod tests {
     use super::*;
 
     fn waits() -> Waits {
-        let found = Some(Percentiles { p50: 1.5, p99: 9.25, p999: 10.0, count: 100 });
+        let found =
+            Some(Percentiles { p50: 1.5, p99: Some(9.25), p999: None, max: 10.0, count: 100 });
         Waits { create: found, answer_to_waiter: found }
     }
 

@@ -2,8 +2,11 @@
 
 use std::process::{ExitCode, ExitStatus, Termination};
 
+use tokio::time::Instant;
+
 use crate::guard::ConfigError;
 use crate::plan::PlanError;
+use crate::reach::Down;
 use crate::rest::CallError;
 
 /// The product's exit codes.
@@ -78,12 +81,33 @@ pub(crate) enum Cut {
     /// The server that we started is gone.
     #[error("the server ended by itself ({0})")]
     ServerEnded(String),
+    /// Somebody else's server is gone, since then.
+    #[error("the server at {server} can't be reached any more: {why}")]
+    Gone { server: String, why: String, since: Instant },
     /// Somebody wants us to stop.
     #[error("interrupted")]
     Interrupted,
 }
 
 impl Cut {
+    pub(crate) fn gone(server: &str, down: Down) -> Self {
+        let Down { since, why, .. } = down;
+        Self::Gone { server: server.to_owned(), why, since }
+    }
+
+    /// Whether there is no server any more.
+    pub(crate) const fn is_without_server(&self) -> bool {
+        matches!(self, Self::ServerEnded(_) | Self::Gone { .. })
+    }
+
+    /// What happened after this says nothing about the server. `now` is when the run was cut.
+    pub(crate) fn until(&self, now: Instant) -> Instant {
+        match self {
+            Self::Gone { since, .. } => *since,
+            Self::ServerEnded(_) | Self::Interrupted => now,
+        }
+    }
+
     pub(crate) fn ended(status: std::io::Result<ExitStatus>) -> Self {
         Self::ServerEnded(
             status.map_or_else(|error| error.to_string(), |status| status.to_string()),

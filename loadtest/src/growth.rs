@@ -316,7 +316,7 @@ impl Load<'_> {
             create_us: cpu.map(each).filter(|us| us.is_finite()),
             cold_ceremony_us: None,
             cold: None,
-            create_p99: report.percentiles(Step::Create).map(|found| found.p99),
+            create_p99: report.percentiles(Step::Create).and_then(|found| found.p99),
             random_create_p50: at(50),
             random_create_p99: at(99),
             memory_bytes: user_bytes(pid).unwrap_or_default(),

@@ -33,10 +33,10 @@ pub(crate) struct Stage {
 
 impl Stage {
     fn new(rate: f64, knee: Knee, report: &Report) -> Self {
-        let p99 = |step| report.percentiles(step).map(|found| found.p99);
+        let p99 = |step| report.percentiles(step).and_then(|found| found.p99);
         let (create, known) = (p99(Step::Create), p99(Step::AnswerToWaiter));
         let slow = |name: &str, p99: Option<f64>| match p99 {
-            None => Some(format!("{name} was never seen")),
+            None => Some(format!("{name} was seen too seldom for a 99th percentile")),
             Some(p99) if p99 > knee.p99_ms => Some(format!("{name} takes {p99:.0} ms at p99")),
             Some(_) => None,
         };

@@ -16,10 +16,12 @@ mod guard;
 mod html;
 mod knee;
 mod latency;
+mod outputs;
 mod overload;
 mod plan;
 mod quiet;
 mod ratios;
+mod reach;
 mod receipt;
 mod record;
 mod report;
@@ -33,7 +35,6 @@ mod timer;
 mod usage;
 
 use std::fmt;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
 use std::time::Duration;
@@ -48,6 +49,7 @@ use floors::{Cores, FloorsArgs, ServerArgs};
 use growth::GrowthArgs;
 use guard::GuardArgs;
 use mimalloc::MiMalloc;
+use outputs::Outputs;
 use plan::Plan;
 use report::Report;
 use rest::Api;
@@ -58,8 +60,10 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 const ABOUT_RUN: &str = "\
 Without --target a server is built and started beside this program, on free ports, with temporary data.
-Exit codes: 0 all is well, 1 something was lost, doubled, wrong or late, 2 usage, 3 unreachable, 4 refused.
-limit_ceremonies_per_s and ratio are null without --floors, bytes_per_idle_device without `quiet` in the plan.";
+Exit codes: 0 all is well, 1 something was lost, doubled, wrong or late, or the run was cut short, for instance
+because the server went away, 2 usage, 3 unreachable from the start, 4 refused.
+limit_ceremonies_per_s and ratio are null without --floors, bytes_per_idle_device
+without 1,000 `quiet` devices in the plan, and percentiles of too few ceremonies.";
 
 /// Drive a running Countersign with real authenticators and measure it
 #[derive(Parser)]
@@ -101,13 +105,13 @@ struct RunArgs {
     /// The target isn't on this machine, and whoever runs it agrees
     #[arg(long, requires = "target")]
     i_own_this_target: bool,
-    /// Write the report as JSON; `-` is stdout
+    /// Write the report as JSON; `-` is stdout. The file is made, or emptied, before the run
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Measure the limit of this machine before and after, and hold the run against it
     #[arg(long)]
     floors: bool,
-    /// Draw the report, as one file
+    /// Draw the report, as one file, made before the run
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 }
@@ -132,6 +136,7 @@ fn start(args: &RunArgs) -> Result<Exit, Failure> {
         let why = "`pinned` and `tls` are for a server that is started here: how the target runs is its own business";
         return Err(Failure::Usage(why.to_owned()));
     }
+    let outputs = Outputs::open(args.json.as_deref(), args.html.as_deref())?;
     raise_open_files();
     let open_files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     quiet::fits(&plan, open_files)?;
@@ -156,11 +161,7 @@ fn start(args: &RunArgs) -> Result<Exit, Failure> {
     if let (Some(idle), true, false) = (report.idle(), args.floors, report.was_cut()) {
         report.add_idle_floor(idle.floors());
     }
-    if let Some(file) = &args.html {
-        std::fs::write(file, html::page(&plan, &report))
-            .map_err(|error| Failure::Write(file.display().to_string(), error))?;
-    }
-    publish(args.json.as_deref(), &report)?;
+    outputs.publish(&report, || html::page(&plan, &report))?;
     Ok(report.exit())
 }
 
@@ -173,7 +174,13 @@ async fn measure(args: &RunArgs, plan: &Plan, cores: Option<Cores>) -> Result<Re
     };
     eprintln!("{}", report::describe(plan));
     if let Some(api) = target {
-        return drive(&api, plan, (None, cores), stop).await;
+        let cut = pin!(async {
+            tokio::select! {
+                why = api.gone() => why,
+                why = stop => why,
+            }
+        });
+        return drive(&api, plan, (None, cores), cut).await;
     }
     let mut server = tokio::select! {
         server = Server::start(plan, cores) => server?,
@@ -241,6 +248,7 @@ async fn drive(
         Some(at) => (Vec::new(), Some(tokio::spawn(storm::run(quiet, at)))),
         None => (quiet, None),
     };
+    let mut creates = Vec::new();
     let (mut report, mut users) = if let Some(knee) = plan.knee {
         knee::find(api, users, plan, knee, server, cut).await
     } else if let Some(overload) = &plan.overload {
@@ -254,9 +262,12 @@ async fn drive(
         if load.cut.is_none() {
             load.records = run::audit(api, load.records).await;
         }
+        if storm.is_some() {
+            creates = storm::creates(&load.records);
+        }
         (Report::new(plan, load), users)
     };
-    report.add_idle_device(each);
+    report.add_idle_device(plan.quiet, each);
     users.extend(quiet);
     if let Some(storm) = storm {
         if report.was_cut() {
@@ -264,10 +275,14 @@ async fn drive(
         }
         if let Ok((quiet, back)) = storm.await {
             users.extend(quiet);
-            report.add_storm(back);
+            report.add_storm(back.map(|back| back.beside(&creates)));
         }
     }
-    let kept = fleet::dismiss(api, users, server.is_none()).await;
+    let gone = report.is_without_server();
+    let kept = fleet::dismiss(api, users, server.is_none() && !gone).await;
+    if gone && server.is_none() {
+        eprintln!("no device was revoked: they are called \"loadtest\"");
+    }
     if kept > 0 {
         eprintln!("{kept} devices could not be revoked: they are called \"loadtest\"");
     }
@@ -290,18 +305,13 @@ fn interruption() -> Result<impl Future<Output = Cut>, Failure> {
 
 /// In words for people, and as JSON where it was asked for.
 fn publish(json: Option<&Path>, report: &(impl fmt::Display + Serialize)) -> Result<(), Failure> {
-    let Some(file) = json else {
-        print!("{report}");
-        return Ok(());
-    };
-    eprint!("{report}");
-    let text = serde_json::to_string(report).expect("a report has nothing that JSON can't hold");
-    let written = if file == Path::new("-") {
-        writeln!(std::io::stdout().lock(), "{text}")
-    } else {
-        std::fs::write(file, text + "\n")
-    };
-    written.map_err(|error| Failure::Write(file.display().to_string(), error))
+    match Outputs::open(json, None) {
+        Ok(outputs) => outputs.publish(report, String::new),
+        Err(failure) => {
+            eprint!("{report}");
+            Err(failure)
+        }
+    }
 }
 
 /// Shells start programs with 1,024 open files; each device takes up to three.

@@ -65,7 +65,7 @@ pub(crate) struct Level {
 
 impl Level {
     fn new(times: Option<f64>, rate: f64, report: &Report) -> Self {
-        let p99 = |step| report.percentiles(step).map(|found| found.p99);
+        let p99 = |step| report.percentiles(step).and_then(|found| found.p99);
         let (lost, doubled) = report.lost_and_doubled();
         let (ended, refused) = report.ended_and_refused();
         let (server_cores, client_cores) = report.cores();

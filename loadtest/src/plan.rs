@@ -251,6 +251,12 @@ impl Plan {
             let why = "needs devices that are `quiet`";
             return Some(("storm", why.to_owned()));
         }
+        let lasts = self.ramp_s + self.hold_s;
+        if let Some(Storm { at_s }) = self.storm.filter(|storm| storm.at_s >= lasts) {
+            let why =
+                format!("must be less than `ramp_s` + `hold_s`, which are {lasts}, is {at_s}");
+            return Some(("storm.at_s", why));
+        }
         if let Some(problem) = self.odd_parts() {
             return Some(problem);
         }
@@ -440,6 +446,8 @@ pub(crate) mod tests {
         for (from, to, says) in bounded {
             refused(from, to, &[says]);
         }
+        let late = "seed = 1\nquiet = 1\nstorm = { at_s = 24 }";
+        assert!(Plan::parse("test.toml", &GOOD.replace("seed = 1", late)).is_ok());
         refused("rate = 40", "rate = '40'", &["invalid type: string", "rate = '40'"]);
     }
 
@@ -462,6 +470,11 @@ pub(crate) mod tests {
             ),
             ("attack = { share = 0.0, targets = 1 }", "attack.share: must be between 0.01 and 0.9"),
             ("attack = { share = 0.1, targets = 0 }", "attack.targets: must be between 1 and 50"),
+            (
+                "quiet = 1\nstorm = { at_s = 25 }",
+                "storm.at_s: must be less than `ramp_s` + `hold_s`",
+            ),
+            ("storm = { at_s = 24 }", "storm: needs devices that are `quiet`"),
             ("ratios = { pairs = 0 }", "ratios.pairs: must be between 1 and 15, is 0"),
             ("ratios = { pairs = 2 }", "ratios: needs `pinned`, no thought, and approvals alone"),
             (

@@ -139,13 +139,18 @@ impl Between<'_> {
         Pair::new(Wait { wait, cer_raw, append }, wait / (cer_raw + APPENDS * append), wrong)
     }
 
-    /// `None` if nobody was told anything.
-    fn waits(&self, report: &Report, of: Of, value: fn(&Percentiles) -> f64) -> Option<Pair<Wait>> {
+    /// `None` if too few were told anything.
+    fn waits(
+        &self,
+        report: &Report,
+        of: Of,
+        value: fn(&Percentiles) -> Option<f64>,
+    ) -> Option<Pair<Wait>> {
         let waits = report.percentiles(Step::CreateToKnown)?;
         let (_, refused) = report.ended_and_refused();
         let refused = (refused > 0).then(|| format!("{refused} were refused and didn't wait"));
         let problem = report.problem().map(str::to_owned).or(refused);
-        Some(self.wait(value(&waits), of, problem.as_deref()))
+        Some(self.wait(value(&waits)?, of, problem.as_deref()))
     }
 }
 
@@ -286,7 +291,7 @@ pub(crate) async fn find(
         let [.., before, after] = &rounds[..] else { continue };
         let between = Between { before, after };
         cpu.extend(between.cpu(full, busy.problem()));
-        light_pairs.extend(between.waits(&at_light, light, |waits| waits.p50));
+        light_pairs.extend(between.waits(&at_light, light, |waits| Some(waits.p50)));
         heavy_pairs.extend(between.waits(&last, heavy, |waits| waits.p99));
     }
     last.add_ratios(Ratios {

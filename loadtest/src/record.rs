@@ -89,6 +89,8 @@ pub(crate) struct Record {
     pub(crate) times: Vec<(Step, u64)>,
     /// Whether it counts for latency: it started after the ramp.
     pub(crate) measured: bool,
+    /// When it should have started.
+    pub(crate) start: Option<Instant>,
     pub(crate) ended: Option<Instant>,
     /// Whether it counts for throughput: it ended after the ramp, while the rate held.
     pub(crate) ended_in_hold: bool,
@@ -130,6 +132,7 @@ impl Record {
             errors: BTreeMap::new(),
             times: Vec::new(),
             measured: false,
+            start: None,
             ended: None,
             ended_in_hold: false,
         }

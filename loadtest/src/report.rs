@@ -9,18 +9,26 @@ use crate::bombing::Bombing;
 use crate::failure::{Cut, Exit, Failure};
 use crate::floors::Limit;
 use crate::knee::Stage;
-use crate::latency::{Percentiles, Times};
+use crate::latency::{Percentiles, Times, or_dash};
 use crate::overload::Overload;
 use crate::plan::{Arrivals, Plan};
 use crate::quiet::{self, Idle};
 use crate::ratios::Ratios;
 use crate::record::{Record, Step};
-use crate::run::{LATE, Load, Used};
+use crate::run::{LATE, Load, OVERRUN, Used};
 use crate::series::{Second, Spent};
 use crate::storm::Back;
 
 /// A client that is late more often than this measures itself.
 const MAX_LATE_SHARE: f64 = 0.05;
+
+/// No plan holds for less. A run that was cut before has no rate.
+const LEAST_HELD_S: f64 = 1.0;
+
+/// Of fewer quiet devices nothing is told: what else a server allocates while they connect is among it. Three runs of
+/// 1,000 differed by a tenth, of 300 by a quarter, of 50 by more than half.
+const LEAST_QUIET: u32 = 1_000;
+const NO_QUIET: &str = "not measured: the plan has no `quiet` devices";
 
 /// Why there is no limit in a report.
 const NO_FLOORS: &str = "not measured: with --floors it is, before and after the run";
@@ -35,7 +43,8 @@ pub(crate) struct Report {
     cut: Option<Cut>,
     /// What is wrong, in sentences; empty if nothing is.
     problems: Vec<String>,
-    ceremonies_per_s: f64,
+    /// `null` where the rate held for too short a time: the run was cut.
+    ceremonies_per_s: Option<f64>,
     #[serde(skip)]
     refused_per_s: f64,
     #[serde(skip)]
@@ -59,8 +68,9 @@ pub(crate) struct Report {
     lost: u64,
     doubled: u64,
     errors: BTreeMap<String, u64>,
-    /// What quiet devices cost.
+    /// What quiet devices cost, or why that isn't told.
     idle: Option<Idle>,
+    idle_note: Option<String>,
     /// How the devices of a storm came back.
     storm: Option<Back>,
     /// What was done of several times the peak.
@@ -152,16 +162,18 @@ impl Tally {
 impl Report {
     pub(crate) fn new(plan: &Plan, load: Load) -> Self {
         let mut tally = Tally::of(&load.records);
-        for (kind, count) in [("client_overrun", load.overrun), ("cut_off", load.cut_off)] {
+        for (kind, count) in [(OVERRUN, load.overrun), ("cut_off", load.cut_off)] {
             if count > 0 {
                 tally.errors.insert(kind.to_owned(), count);
             }
         }
         let ended = load.records.len() as u64 - tally.refused;
         let held = load.held.as_secs_f64();
-        let per_s = |count: u64| if held > 0.0 { count as f64 / held } else { 0.0 };
+        let per_s = |count: u64| (held >= LEAST_HELD_S).then(|| count as f64 / held);
+        // of those that ended because there was no server, no CPU tells anything
+        let whole = ended > 0 && !load.cut.as_ref().is_some_and(Cut::is_without_server);
         let cpu = |used: Option<Used>| {
-            let used = used.filter(|_| ended > 0)?;
+            let used = used.filter(|_| whole)?;
             Some(used.cpu.as_secs_f64() / ended as f64)
         };
         let rss = |used: Option<Used>| used.map(|used| used.rss_bytes);
@@ -172,9 +184,9 @@ impl Report {
             cut: load.cut.clone(),
             problems: Vec::new(),
             ceremonies_per_s: per_s(tally.right_in_hold),
-            refused_per_s: per_s(tally.refused_in_hold),
-            asked_per_s: per_s(load.asked_in_hold),
-            begun_per_s: per_s(tally.right_begun),
+            refused_per_s: per_s(tally.refused_in_hold).unwrap_or_default(),
+            asked_per_s: per_s(load.asked_in_hold).unwrap_or_default(),
+            begun_per_s: per_s(tally.right_begun).unwrap_or_default(),
             ended,
             counts_from_s: plan.counts_from().as_secs(),
             limit_ceremonies_per_s: None,
@@ -207,6 +219,7 @@ impl Report {
             doubled: tally.doubled,
             errors: tally.errors,
             idle: None,
+            idle_note: None,
             storm: None,
             overload: None,
             ratios: None,
@@ -222,16 +235,25 @@ impl Report {
 
     /// The server that we started didn't end well.
     pub(crate) fn end_badly(&mut self, why: String) {
-        if !matches!(self.cut, Some(Cut::ServerEnded(_))) {
+        if !self.is_without_server() {
             self.problems.push(why);
         }
         self.ok = false;
     }
 
-    /// What an idle device costs the server, if that was measured.
-    pub(crate) fn add_idle_device(&mut self, idle: Option<Idle>) {
-        self.server.bytes_per_idle_device = idle.map(|idle| idle.connection_bytes);
-        self.idle = idle;
+    /// What an idle device costs the server, if that was measured of `quiet` ones.
+    pub(crate) fn add_idle_device(&mut self, quiet: u32, idle: Option<Idle>) {
+        self.idle_note = match (quiet, idle) {
+            (0, _) => Some(NO_QUIET.to_owned()),
+            (_, None) => Some("not measured: the server is no process of ours".to_owned()),
+            (..LEAST_QUIET, _) => Some(format!(
+                "not told: of {quiet} devices, whatever else the server allocates meanwhile is too large a part; from \
+                 {LEAST_QUIET} on it isn't"
+            )),
+            _ => None,
+        };
+        self.idle = idle.filter(|_| self.idle_note.is_none());
+        self.server.bytes_per_idle_device = self.idle.map(|idle| idle.connection_bytes);
     }
 
     pub(crate) const fn idle(&self) -> Option<Idle> {
@@ -252,7 +274,9 @@ impl Report {
 
     /// How the devices of a storm came back.
     pub(crate) fn add_storm(&mut self, back: Option<Back>) {
-        if let Some(Back { devices, back, .. }) = back.filter(|found| found.back < found.devices) {
+        if let Some(Back { devices, back, .. }) =
+            back.as_ref().filter(|found| found.back < found.devices)
+        {
             self.problems.push(format!("{} devices stayed away", devices - back));
             self.ok = false;
         }
@@ -324,7 +348,8 @@ impl Report {
     /// How many cores server and client used while the rate held, on average.
     pub(crate) fn cores(&self) -> (Option<f64>, Option<f64>) {
         let held = self.seconds.iter().filter(|second| second.at_s > self.counts_from_s);
-        let held: Vec<&Second> = held.take_while(|second| second.started > 0).collect();
+        let held = held.take_while(|second| second.started > 0);
+        let held: Vec<&Second> = held.filter(|second| second.is_whole()).collect();
         let mean = |who: fn(&Second) -> Option<Spent>| {
             let all: Option<Vec<f64>> =
                 held.iter().map(|second| who(second).map(|spent| spent.cores)).collect();
@@ -346,8 +371,9 @@ impl Report {
         self.latency_ms.get(step.name()).copied().flatten()
     }
 
-    pub(crate) const fn ceremonies_per_s(&self) -> f64 {
-        self.ceremonies_per_s
+    /// Nothing where the run was cut before there was a rate.
+    pub(crate) fn ceremonies_per_s(&self) -> f64 {
+        self.ceremonies_per_s.unwrap_or_default()
     }
 
     pub(crate) const fn server_cpu(&self) -> Option<f64> {
@@ -373,6 +399,16 @@ impl Report {
 
     pub(crate) fn stages(&self) -> &[Stage] {
         &self.stages
+    }
+
+    /// Microseconds of the server's CPU for a ceremony: at least, and in this run; where both are known.
+    pub(crate) fn against_limit(&self) -> Option<(f64, f64)> {
+        self.ratio?;
+        Some((self.floor.as_ref()?.cpu_us.median, self.server.cpu_s_per_ceremony? * 1e6))
+    }
+
+    pub(crate) const fn storm(&self) -> Option<&Back> {
+        self.storm.as_ref()
     }
 
     pub(crate) const fn errors(&self) -> &BTreeMap<String, u64> {
@@ -436,6 +472,11 @@ impl Report {
         self.cut.is_some()
     }
 
+    /// Whether it was cut because there is no server any more.
+    pub(crate) fn is_without_server(&self) -> bool {
+        self.cut.as_ref().is_some_and(Cut::is_without_server)
+    }
+
     pub(crate) fn was_interrupted(&self) -> bool {
         self.cut == Some(Cut::Interrupted)
     }
@@ -472,11 +513,15 @@ pub(crate) fn describe(plan: &Plan) -> String {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Ceremonies { arrived, right, silent, withheld, refused, displaced } = self.ceremonies;
+        match self.ceremonies_per_s {
+            Some(rate) => write!(f, "{rate:.1} ceremonies/s")?,
+            None => write!(f, "no rate: it was held for less than a second")?,
+        }
         writeln!(
             f,
-            "{:.1} ceremonies/s; {right} of {arrived} right, {} lost, {} doubled; {silent} silent, \
-             {withheld} withheld until a code passed",
-            self.ceremonies_per_s, self.lost, self.doubled
+            "; {right} of {arrived} right, {} lost, {} doubled; {silent} silent, {withheld} withheld until a code \
+             passed",
+            self.lost, self.doubled
         )?;
         if refused > 0 {
             let share = refused as f64 / arrived.max(1) as f64 * 100.0;
@@ -486,33 +531,27 @@ impl fmt::Display for Report {
             let why = "found their user busy and were another's";
             writeln!(f, "{:<20} {displaced} of {arrived} {why}", "displaced")?;
         }
-        for step in Step::ALL {
-            match self.latency_ms.get(step.name()).copied().flatten() {
-                Some(Percentiles { p50, p99, p999, count }) => writeln!(
-                    f,
-                    "{:<20} p50 {p50:>8.2}  p99 {p99:>8.2}  p99.9 {p999:>8.2} ms  ({count})",
-                    step.name()
-                )?,
-                None if step == Step::Refusal => {}
-                None => writeln!(f, "{:<20} not seen", step.name())?,
-            }
-        }
+        self.show_steps(f)?;
         for (who, cpu, rss) in [
             ("server", self.server.cpu_s_per_ceremony, self.server.rss_bytes),
             ("client", self.client.cpu_s_per_ceremony, self.client.rss_bytes),
         ] {
             let (Some(cpu), Some(rss)) = (cpu, rss) else {
-                writeln!(f, "{who:<20} not measured: no process of ours, or gone")?;
+                writeln!(f, "{who:<20} not measured: no process of ours, or the server is gone")?;
                 continue;
             };
             let (cpu_ms, rss_mib) = (cpu * 1e3, rss as f64 / f64::from(1 << 20));
             writeln!(f, "{who:<20} {cpu_ms:.2} ms of CPU a ceremony, {rss_mib:.0} MiB")?;
         }
-        if let Some(idle) = self.idle {
-            write!(f, "{idle}")?;
+        match (self.idle, &self.idle_note) {
+            (Some(idle), _) => write!(f, "{idle}")?,
+            (None, Some(note)) if note != NO_QUIET => {
+                writeln!(f, "{:<20} {note}", "idle device")?;
+            }
+            _ => {}
         }
-        if let Some(back) = self.storm {
-            writeln!(f, "{:<20} {}", "storm", back.say())?;
+        if let Some(back) = &self.storm {
+            write!(f, "{back}")?;
         }
         if let Some(attack) = &self.attack {
             write!(f, "{attack}")?;
@@ -541,6 +580,23 @@ impl fmt::Display for Report {
 }
 
 impl Report {
+    fn show_steps(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for step in Step::ALL {
+            match self.latency_ms.get(step.name()).copied().flatten() {
+                Some(Percentiles { p50, p99, p999, max, count }) => writeln!(
+                    f,
+                    "{:<20} p50 {p50:>8.2}  p99 {:>8}  p99.9 {:>8}  max {max:>8.2} ms  ({count})",
+                    step.name(),
+                    or_dash(p99, 2),
+                    or_dash(p999, 2)
+                )?,
+                None if step == Step::Refusal => {}
+                None => writeln!(f, "{:<20} not seen", step.name())?,
+            }
+        }
+        Ok(())
+    }
+
     fn show_limit(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let (Some(limit), Some(floor)) = (self.limit_ceremonies_per_s, &self.floor) {
             let cpu = floor.cpu_us;
@@ -558,4 +614,4 @@ impl Report {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -20,12 +20,18 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wire::rest::Problem;
 
+use crate::failure::Cut;
+use crate::reach::Reach;
 use line::{Lines, Reply};
 
 /// Most bytes of a reply: the largest, a receipt, takes about one KiB.
 const MAX_REPLY: usize = 64 * 1024;
 /// How long a reply may take that doesn't wait for anybody.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a connection may take: less than a reply, so that a machine that is gone is told from a slow server.
+const CONNECT_WITHIN: Duration = Duration::from_secs(9);
+/// How often it is looked whether the server is gone.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Shorter than the server keeps silent connections (30 s), so that no request meets one that it is closing.
 const KEEP_IDLE: Duration = Duration::from_secs(20);
 
@@ -77,6 +83,7 @@ pub(crate) struct Api {
     key: HeaderValue,
     /// Whom a server of ours is vouched for by, as DER.
     roots: Arc<[Vec<u8>]>,
+    reach: Arc<Reach>,
 }
 
 impl Api {
@@ -88,7 +95,7 @@ impl Api {
         key.set_sensitive(true);
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(PATIENCE));
+        connector.set_connect_timeout(Some(CONNECT_WITHIN));
         connector.enforce_http(false);
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(tls(roots)?)
@@ -99,7 +106,8 @@ impl Api {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(KEEP_IDLE)
             .build(connector);
-        Some(Self { lines, client, base: base.to_owned(), key, roots: roots.into() })
+        let (base, roots, reach) = (base.to_owned(), roots.into(), Arc::default());
+        Some(Self { lines, client, base, key, roots, reach })
     }
 
     /// Whom the server is vouched for by, if not by a public authority.
@@ -111,6 +119,20 @@ impl Api {
     pub(crate) fn is_local(&self) -> bool {
         let uri = self.base.parse::<Uri>().ok();
         uri.is_some_and(|uri| matches!(uri.host(), Some("127.0.0.1" | "localhost")))
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.reach.gone().is_some()
+    }
+
+    /// Resolves once the server is gone.
+    pub(crate) async fn gone(&self) -> Cut {
+        loop {
+            if let Some(down) = self.reach.gone() {
+                return Cut::gone(&self.base, down);
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 
     pub(crate) async fn get<T: DeserializeOwned>(
@@ -173,7 +195,11 @@ impl Api {
         let body = body.unwrap_or_default();
         let asked = async {
             match &self.lines {
-                Some(lines) => lines.ask(&method, path, &body).await,
+                Some(lines) => {
+                    let replied = lines.ask(&method, path, &body).await;
+                    self.reach.note(&replied);
+                    replied
+                }
                 None => self.exchange(&method, path, body).await,
             }
         };
@@ -185,10 +211,12 @@ impl Api {
         &self,
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, CallError> {
-        self.client.request(request).await.map_err(|error| {
+        let responded = self.client.request(request).await.map_err(|error| {
             let text = explain(&error);
             if error.is_connect() { CallError::Unreachable(text) } else { CallError::Broken(text) }
-        })
+        });
+        self.reach.note(&responded);
+        responded
     }
 
     async fn exchange(

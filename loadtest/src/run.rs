@@ -33,6 +33,8 @@ const MANY: f64 = 5_000.0;
 pub(crate) const LEAD: Duration = Duration::from_millis(100);
 /// How many people at least share what goes wrong: so few that the guard doesn't take it for an attack on all.
 const TROUBLED: usize = 4;
+/// Its name among the errors: an arrival that found every user busy.
+pub(crate) const OVERRUN: &str = "client_overrun";
 /// How many ceremonies are checked again at a time.
 const AUDITORS: usize = 16;
 
@@ -126,8 +128,10 @@ pub(crate) async fn run(
         wrong: 0,
     };
     running.drive(cut).await;
+    let now = clock::now();
+    let until = running.load.cut.as_ref().map_or(now, |cut| cut.until(now));
     let counts = running.counts();
-    running.load.held = clock::now().min(counts.end).saturating_duration_since(counts.start);
+    running.load.held = until.min(counts.end).saturating_duration_since(counts.start);
     let Running { mut load, idle, series, .. } = running;
     load.displaced = idle.displaced;
     load.seconds = series.finish();
@@ -264,6 +268,7 @@ impl Running<'_> {
         }
         let Some(mut user) = self.idle.take(arrival.act, arrival.rank) else {
             self.load.overrun += 1;
+            self.series.error(OVERRUN);
             return;
         };
         // when it is asked, not when it should have been: a client that falls behind asks for less
@@ -272,7 +277,7 @@ impl Running<'_> {
         let (measured, before) = (arrival.at >= self.plan.counts_from(), user.trouble);
         self.tasks.spawn(async move {
             let mut record = ceremony::run(&api, &mut user, arrival, at, ttl).await;
-            record.measured = measured;
+            (record.measured, record.start) = (measured, Some(at));
             record.ended = Some(clock::now());
             (user, before, record)
         });
@@ -281,10 +286,10 @@ impl Running<'_> {
     fn end(&mut self, mut record: Record) {
         let counts = self.counts();
         record.ended_in_hold = record.ended.is_some_and(|at| counts.contains(&at));
-        let is_right = record.judge().is_right();
-        self.wrong += u64::from(!is_right && !record.refused);
+        let judgement = record.judge();
+        self.wrong += u64::from(!judgement.is_right() && !record.refused);
         self.times.add(&record);
-        self.series.add(&record, is_right);
+        self.series.add(&record, judgement);
         self.load.records.push(record);
     }
 
@@ -335,6 +340,10 @@ async fn check_again(api: &Api, record: &mut Record) {
     };
     if !record.is_known() {
         // lost stays lost, even if it can be found now
+        return;
+    }
+    if api.is_gone() {
+        record.error("check_unreachable");
         return;
     }
     let path = format!("/v1/challenges/{id}");

@@ -155,7 +155,7 @@ impl Done {
             per_s: ended as f64 / wall,
             cpu_us: used.filter(|_| ended > 0).map(|used| used * 1e6 / ended as f64),
             server_cores: used.map(|used| used / wall),
-            create_p99: report.percentiles(Step::Create).map(|found| found.p99),
+            create_p99: report.percentiles(Step::Create).and_then(|found| found.p99),
             problem: report.problem().map(str::to_owned),
         }
     }

@@ -229,8 +229,9 @@ async fn work(
     while done < most && tries < TRIES && !shared.stop.load(Ordering::Relaxed) {
         let at = done % users.len();
         shared.started.fetch_add(1, Ordering::Relaxed);
-        let mut record = ceremony::run(&api, &mut users[at], arrival, clock::now(), ttl).await;
-        record.measured = true;
+        let start = clock::now();
+        let mut record = ceremony::run(&api, &mut users[at], arrival, start, ttl).await;
+        (record.measured, record.start) = (true, Some(start));
         record.ended = Some(clock::now());
         if record.refused {
             tries += usize::from(most < usize::MAX);

@@ -20,7 +20,7 @@ fn record(ended: State) -> Record {
     record
 }
 
-fn load(records: Vec<Record>) -> Load {
+pub(crate) fn load(records: Vec<Record>) -> Load {
     Load {
         arrived: records.len() as u64,
         records,
@@ -37,7 +37,7 @@ fn load(records: Vec<Record>) -> Load {
     }
 }
 
-fn denied(count: usize) -> Vec<Record> {
+pub(crate) fn denied(count: usize) -> Vec<Record> {
     (0..count).map(|_| record(State::Denied)).collect()
 }
 
@@ -51,9 +51,10 @@ fn the_json_has_the_names_that_others_read() {
         assert!(json[unmeasured].is_null() && json.get(unmeasured).is_some());
     }
     let latency = &json["latency_ms"];
-    for part in ["p50", "p99", "p999"] {
+    for part in ["p50", "p99", "max"] {
         assert!(latency["create"][part].is_f64(), "{part}");
     }
+    assert!(latency["create"].get("p999").is_some_and(serde_json::Value::is_null));
     for step in ["create_to_device", "answer_to_decision", "decision_to_waiter"] {
         assert!(latency.get(step).is_some_and(serde_json::Value::is_null), "{step}");
     }
@@ -109,7 +110,46 @@ fn silent_and_withheld_ones_are_counted_apart_and_right() {
     assert_eq!((right, silent, withheld), (10, 2, 1));
 }
 
-fn limit(cpu_us: f64) -> Limit {
+fn idle(devices: u32) -> Idle {
+    Idle {
+        devices,
+        tls: false,
+        connection_bytes: 1_400.0,
+        kernel_bytes: None,
+        record_bytes: 3_000.0,
+        floor: None,
+    }
+}
+
+#[test]
+fn what_an_idle_device_costs_is_told_of_many_or_says_why_not() {
+    let mut report = Report::new(&good(), load(denied(9)));
+    for (quiet, found, told, says) in [
+        (0, None, None, "has no `quiet` devices"),
+        (2_000, None, None, "is no process of ours"),
+        (999, Some(idle(999)), None, "not told: of 999 devices"),
+        (1_000, Some(idle(1_000)), Some(1_400.0), ""),
+    ] {
+        report.add_idle_device(quiet, found);
+        let json = serde_json::to_value(&report).expect("JSON");
+        assert_eq!(json["server"]["bytes_per_idle_device"].as_f64(), told, "{quiet}");
+        assert_eq!(json["idle"].is_null(), told.is_none());
+        let note = json["idle_note"].as_str().unwrap_or_default();
+        assert!(note.contains(says) && note.is_empty() == told.is_some(), "{note}");
+        assert_eq!(report.to_string().contains("idle device"), quiet > 0, "{report}");
+    }
+}
+
+#[test]
+fn few_ceremonies_have_no_percentile_that_is_their_longest() {
+    let report = Report::new(&good(), load(denied(99)));
+    let json = serde_json::to_value(&report).expect("JSON");
+    let create = &json["latency_ms"]["create"];
+    assert!(create["p50"].is_f64() && create["p99"].is_null() && create["p999"].is_null());
+    assert!(report.to_string().contains("p99        -  p99.9        -  max     2.00 ms  (99)"));
+}
+
+pub(crate) fn limit(cpu_us: f64) -> Limit {
     let rounds = [limit_round(cpu_us, 0.99, 0.5)];
     Limit::of(DEVICES_SIGN, &[limit_parts()], &rounds).expect("a round")
 }

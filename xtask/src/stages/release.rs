@@ -66,7 +66,7 @@ fn judge_spine(stdout: &str) -> Result<String, String> {
 
 #[derive(Deserialize)]
 struct Load {
-    ceremonies_per_s: f64,
+    ceremonies_per_s: Option<f64>,
     lost: u64,
     doubled: u64,
 }
@@ -76,7 +76,8 @@ fn judge_load(stdout: &str) -> Result<String, String> {
     if load.lost != 0 || load.doubled != 0 {
         return Err(format!("load: {} lost, {} decided twice", load.lost, load.doubled));
     }
-    Ok(format!("{:.1} ceremonies/s, none lost, none decided twice", load.ceremonies_per_s))
+    let rate = load.ceremonies_per_s.ok_or("load: no rate: the run was cut short")?;
+    Ok(format!("{rate:.1} ceremonies/s, none lost, none decided twice"))
 }
 
 /// The JSON value that stdout is, or that stands on its last line.
@@ -110,6 +111,8 @@ mod tests {
         assert!(judge_load(good).is_ok());
         assert!(judge_load(&good.replace("\"lost\":0", "\"lost\":1")).is_err());
         assert!(judge_load(&good.replace("\"doubled\":0", "\"doubled\":2")).is_err());
+        let cut = judge_load(&good.replace("12.5", "null")).expect_err("no rate");
+        assert!(cut.contains("cut short"), "{cut}");
         assert!(judge_load("{}").is_err());
     }
 }
