@@ -1,5 +1,7 @@
 //! `loadtest growth`: the same load on a server that knows more and more users.
 
+mod cold;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
@@ -24,14 +26,15 @@ use crate::floors::{self, Cores, user_bytes};
 use crate::plan::Plan;
 use crate::record::Step;
 use crate::report::Report;
-use crate::rest::{Api, Nothing};
+use crate::rest::{Api, CallError, Nothing};
 use crate::timer::Timer;
 use crate::{run, usage};
+use cold::{Cold, Crowd, Pass, Way};
 
 pub(crate) const ABOUT: &str = "\
 Users are made over the API, some thousands a second: they are in the directory and in the audit, as all users are, but \
 have no device. Those who sign in have one, and are the same throughout. Besides, challenges are asked for any user at \
-random, which no cache holds. Exit codes: 0 all is well, 1 something was lost, doubled or wrong, 2 usage.";
+random, and after a restart some thousand users whom no cache holds sign in, once each, and then again. Exit codes: 0 all is well, 1 something was lost, doubled or wrong, 2 usage.";
 
 /// Users that are made at a time.
 const AT_ONCE: u32 = 256;
@@ -41,6 +44,9 @@ const RATE: f64 = 300.0;
 /// Seconds of each.
 const SECONDS: u32 = 8;
 const DEVICES: u32 = 200;
+/// How often, and after which pause, a server that has no time is asked again to make a user.
+const CALM_TRIES: u32 = 50;
+const CALM_PAUSE: Duration = Duration::from_millis(100);
 /// How long devices may take to come back after a restart.
 const BACK_WITHIN: Duration = Duration::from_secs(120);
 /// What `audit verify` and a start may take.
@@ -70,6 +76,9 @@ struct Size {
     /// Server CPU in microseconds: of a whole ceremony, and of creating a challenge for any user at random.
     ceremony_us: Option<f64>,
     create_us: Option<f64>,
+    /// Of a whole ceremony of a user whom no cache holds, while the core is full; and all that was found of those.
+    cold_ceremony_us: Option<f64>,
+    cold: Option<Cold>,
     /// Milliseconds.
     create_p99: Option<f64>,
     random_create_p50: f64,
@@ -89,6 +98,9 @@ struct Growth {
     /// CPU of the last size by that of the first.
     ceremony_ratio: Option<f64>,
     create_ratio: Option<f64>,
+    /// Of ceremonies of users whom no cache holds; and by that of users whom the caches hold, at the first size.
+    cold_ratio: Option<f64>,
+    cold_to_warm_ratio: Option<f64>,
     note: Option<String>,
 }
 
@@ -100,11 +112,8 @@ pub(crate) fn start(args: &GrowthArgs) -> Result<Exit, Failure> {
     let most = args.users.last().copied().unwrap_or_default();
     room_for(most, &std::env::temp_dir())?;
     crate::raise_open_files();
-    let growth = floors::apart(true, |cores| {
-        let runtime = tokio::runtime::Runtime::new()
-            .map_err(|error| Failure::Server(format!("can't start threads: {error}")))?;
-        runtime.block_on(measure(&args.users, cores))
-    })?;
+    let growth =
+        floors::apart(true, |cores| floors::runtime(cores)?.block_on(measure(&args.users, cores)))?;
     crate::publish(args.json.as_deref(), &growth)?;
     let fine = growth.sizes.iter().all(|size| size.problem.is_none());
     Ok(if fine && growth.note.is_none() { Exit::Ok } else { Exit::Wrong })
@@ -135,13 +144,26 @@ fn plan() -> Plan {
     toml::from_str(&text).expect("it is a plan")
 }
 
+/// Those who sign in.
+struct People {
+    users: Vec<User>,
+    crowd: Crowd,
+    /// The first number that no user has.
+    next: u32,
+}
+
 async fn measure(sizes: &[u32], cores: Option<Cores>) -> Result<Growth, Failure> {
     let mut stop = pin!(crate::interruption()?);
     let plan = plan();
     let mut server = Server::start(&plan, cores).await?;
     let key = server.integration().await?;
     let api = Api::new(&server.url, &key, &[]).expect("our server's keys are plain text");
-    let mut users = fleet::enrol(&api, &plan, 0..plan.devices).await?;
+    eprintln!("enrolling {} devices", plan.devices + cold::DEVICES);
+    let users = fleet::enrol(&api, &plan, 0..plan.devices).await?;
+    let mut crowd = Crowd::enrol(&api, &plan, plan.devices).await?;
+    let way = Way { api: &api, plan: &plan, pid: server.pid };
+    crowd.sign_in(way, stop.as_mut()).await?;
+    let mut people = People { users, crowd, next: plan.devices + cold::DEVICES };
     let (mut found, mut made, mut note) = (Vec::new(), 0, None);
     for size in sizes {
         let begin = clock::now();
@@ -156,21 +178,14 @@ async fn measure(sizes: &[u32], cores: Option<Cores>) -> Result<Growth, Failure>
         }
         let made_per_s = f64::from(*size - made) / (clock::now() - begin).as_secs_f64();
         made = *size;
-        let load = Load { api: &api, plan: &plan, pid: server.pid, size: *size };
-        let (mut here, back) = load.run(users, made_per_s, stop.as_mut()).await;
-        users = back;
-        let (again, verify_s, start) = server.restart(verify).await?;
-        server = again;
-        (here.start_s, here.verify_s) = (start.as_secs_f64(), verify_s);
-        here.fresh_memory_bytes = user_bytes(server.pid).unwrap_or_default();
-        here.data_bytes = server.data_bytes();
+        let load = Load { api: &api, plan: &plan, size: *size };
+        let here;
+        (here, server) = load.look(server, &mut people, made_per_s, stop.as_mut()).await?;
         eprint!("{here}");
         found.push(here);
-        for user in &mut users {
-            come_back(user).await?;
-        }
     }
-    fleet::dismiss(&api, users, false).await;
+    fleet::dismiss(&api, people.users, false).await;
+    people.crowd.dismiss(&api).await;
     let ended = server.stop().await;
     let note = note.or_else(|| ended.err());
     Ok(Growth::new(found, note))
@@ -200,8 +215,17 @@ async fn fill(api: &Api, which: std::ops::Range<u32>) -> Result<(), Failure> {
             let step = usize::try_from(AT_ONCE).unwrap_or(1);
             for n in which.skip(usize::try_from(first).unwrap_or(0)).step_by(step) {
                 let path = format!("/v1/users/name:loadtest-many-{n}");
-                let made = api.send::<Shown>(Method::PUT, &path, None::<&Nothing>).await;
-                made.map_err(Failure::call(format!("user {n}")))?;
+                let made = async || api.send::<Shown>(Method::PUT, &path, None::<&Nothing>).await;
+                let mut tried = made().await;
+                // a server that was just kept full takes a moment until it takes on others
+                for _ in 0..CALM_TRIES {
+                    if !tried.as_ref().is_err_and(CallError::is_overload) {
+                        break;
+                    }
+                    tokio::time::sleep(CALM_PAUSE).await;
+                    tried = made().await;
+                }
+                tried.map_err(Failure::call(format!("user {n}")))?;
             }
             Ok(())
         });
@@ -230,26 +254,56 @@ async fn verify(program: &Path, data: &Path) -> Result<f64, Failure> {
 struct Load<'a> {
     api: &'a Api,
     plan: &'a Plan,
-    pid: u32,
     size: u32,
 }
 
 impl Load<'_> {
-    async fn run(
+    /// All that is measured at this size. The server is another one afterwards.
+    async fn look(
         &self,
-        users: Vec<User>,
+        server: Server,
+        people: &mut People,
         made_per_s: f64,
         mut cut: Pin<&mut impl Future<Output = Cut>>,
-    ) -> (Size, Vec<User>) {
-        let (mut load, users) =
-            run::run(self.api, users, self.plan, Some(self.pid), cut.as_mut()).await;
-        if load.cut.is_none() {
-            load.records = run::audit(self.api, load.records).await;
+    ) -> Result<(Size, Server), Failure> {
+        let users = std::mem::take(&mut people.users);
+        let (mut here, back) = self.run(server.pid, users, made_per_s, cut.as_mut()).await?;
+        people.users = back;
+        let others = people.next..people.next + cold::OTHERS;
+        people.next = others.end;
+        let others = fleet::enrol_only(self.api, self.plan, others).await?;
+        let (server, verify_s, start) = server.restart(verify).await?;
+        (here.start_s, here.verify_s) = (start.as_secs_f64(), verify_s);
+        here.fresh_memory_bytes = user_bytes(server.pid).unwrap_or_default();
+        here.data_bytes = server.data_bytes();
+        for user in &mut people.users {
+            come_back(user).await?;
         }
+        people.crowd.come_back().await?;
+        let way = Way { api: self.api, plan: self.plan, pid: server.pid };
+        let cold = people.crowd.measure(way, others, cut).await?;
+        here.cold_ceremony_us = cold.full.cold.cpu_us;
+        here.problem = here.problem.take().or_else(|| cold.problem.clone());
+        here.cold = Some(cold);
+        Ok((here, server))
+    }
+
+    async fn run(
+        &self,
+        pid: u32,
+        users: Vec<User>,
+        made_per_s: f64,
+        cut: Pin<&mut impl Future<Output = Cut>>,
+    ) -> Result<(Size, Vec<User>), Failure> {
+        let (mut load, users) = run::run(self.api, users, self.plan, Some(pid), cut).await;
+        if let Some(why) = load.cut {
+            return Err(Failure::Cut(why));
+        }
+        load.records = run::audit(self.api, load.records).await;
         let report = Report::new(self.plan, load);
-        let before = usage::of(self.pid);
+        let before = usage::of(pid);
         let random = self.random_creates().await;
-        let cpu = usage::of(self.pid).zip(before).map(|(now, before)| now.cpu - before.cpu);
+        let cpu = usage::of(pid).zip(before).map(|(now, before)| now.cpu - before.cpu);
         let mut took = random.unwrap_or_default();
         took.sort_by(f64::total_cmp);
         let at = |part: usize| took.get(took.len() * part / 100).copied().unwrap_or(f64::NAN);
@@ -260,17 +314,19 @@ impl Load<'_> {
             made_per_s,
             ceremony_us: report.server_cpu().map(|cpu| cpu * 1e6),
             create_us: cpu.map(each).filter(|us| us.is_finite()),
+            cold_ceremony_us: None,
+            cold: None,
             create_p99: report.percentiles(Step::Create).and_then(|found| found.p99),
             random_create_p50: at(50),
             random_create_p99: at(99),
-            memory_bytes: user_bytes(self.pid).unwrap_or_default(),
+            memory_bytes: user_bytes(pid).unwrap_or_default(),
             fresh_memory_bytes: 0,
             data_bytes: 0,
             start_s: f64::NAN,
             verify_s: f64::NAN,
             problem: report.problem().map(str::to_owned).or(failed),
         };
-        (size, users)
+        Ok((size, users))
     }
 
     /// Milliseconds that each took; `None` if one failed.
@@ -316,9 +372,17 @@ impl Growth {
             let (first, last) = (sizes.first().and_then(value)?, sizes.last().and_then(value)?);
             Some(last / first)
         };
-        let (ceremony_ratio, create_ratio) =
-            (ratio(|size| size.ceremony_us), ratio(|size| size.create_us));
-        Self { sizes, ceremony_ratio, create_ratio, note }
+        let warm = |size: &Size| size.cold.as_ref().and_then(|cold| cold.full.again.cpu_us);
+        let cold = sizes.last().and_then(|size| size.cold_ceremony_us);
+        let cold_to_warm = cold.zip(sizes.first().and_then(warm));
+        Self {
+            ceremony_ratio: ratio(|size| size.ceremony_us),
+            create_ratio: ratio(|size| size.create_us),
+            cold_ratio: ratio(|size| size.cold_ceremony_us),
+            cold_to_warm_ratio: cold_to_warm.map(|(cold, warm)| cold / warm),
+            sizes,
+            note,
+        }
     }
 }
 
@@ -341,7 +405,26 @@ impl fmt::Display for Size {
             self.verify_s,
             mib(self.data_bytes),
             self.made_per_s
-        )
+        )?;
+        let Some(Cold { full, at_70_percent, .. }) = &self.cold else { return Ok(()) };
+        for Pass { cold, again } in [full, at_70_percent] {
+            let ms = |value: Option<f64>| value.map_or("-".to_owned(), |ms| format!("{ms:.1}"));
+            let cores = cold.server_cores.map_or("-".to_owned(), |cores| format!("{cores:.2}"));
+            writeln!(
+                f,
+                "{:>15} of {} users whom no cache holds: {} us a ceremony at {:.0}/s and {cores} cores, and {} right \
+                 after at {:.0}/s; create p99 {} and {} ms",
+                "",
+                cold.ceremonies,
+                us(cold.cpu_us),
+                cold.per_s,
+                us(again.cpu_us),
+                again.per_s,
+                ms(cold.create_p99),
+                ms(again.create_p99)
+            )?;
+        }
+        Ok(())
     }
 }
 
@@ -353,12 +436,19 @@ impl fmt::Display for Growth {
                 writeln!(f, "WRONG: at {} users: {why}", size.users)?;
             }
         }
-        for (what, ratio) in
-            [("a ceremony", self.ceremony_ratio), ("a create for any user", self.create_ratio)]
-        {
+        for (what, first, ratio) in [
+            ("a ceremony", "the first", self.ceremony_ratio),
+            ("a ceremony of users whom no cache holds", "the first", self.cold_ratio),
+            (
+                "a ceremony of users whom no cache holds",
+                "one whom the caches hold at the first",
+                self.cold_to_warm_ratio,
+            ),
+            ("a create for any user", "the first", self.create_ratio),
+        ] {
             let Some(ratio) = ratio else { continue };
             let above = if ratio > MOST { format!(", above {MOST}") } else { String::new() };
-            writeln!(f, "CPU of {what}: the last is {ratio:.2} x the first{above}")?;
+            writeln!(f, "CPU of {what}: the last is {ratio:.2} x {first}{above}")?;
         }
         match &self.note {
             Some(note) => writeln!(f, "WRONG: {note}"),
@@ -369,7 +459,22 @@ impl fmt::Display for Growth {
 
 #[cfg(test)]
 mod tests {
+    use super::cold::Done;
     use super::*;
+
+    fn pass(cpu: f64) -> Pass {
+        let cold = Done {
+            ceremonies: 4_000,
+            refused: 0,
+            per_s: 2_400.0,
+            cpu_us: Some(cpu + 100.0),
+            server_cores: Some(0.98),
+            create_p99: Some(9.0),
+            problem: None,
+        };
+        let again = Done { cpu_us: Some(cpu), create_p99: None, ..cold.clone() };
+        Pass { cold, again }
+    }
 
     fn size(users: u32, cpu: f64) -> Size {
         Size {
@@ -377,6 +482,8 @@ mod tests {
             made_per_s: 4_000.0,
             ceremony_us: Some(cpu),
             create_us: None,
+            cold_ceremony_us: Some(cpu + 100.0),
+            cold: Some(Cold { full: pass(cpu), at_70_percent: pass(cpu), problem: None }),
             create_p99: Some(3.0),
             random_create_p50: 1.0,
             random_create_p99: 4.0,
@@ -399,6 +506,20 @@ mod tests {
             "{text}"
         );
         assert!(!text.contains("a create for any user:"), "{text}");
+        assert_eq!(
+            (growth.cold_ratio, growth.cold_to_warm_ratio),
+            (Some(800.0 / 600.0), Some(1.6))
+        );
+        assert!(
+            text.contains(
+                "4000 users whom no cache holds: 800 us a ceremony at 2400/s and 0.98 cores, and 700"
+            ),
+            "{text}"
+        );
+        assert!(
+            text.contains("the last is 1.60 x one whom the caches hold at the first"),
+            "{text}"
+        );
         let cut = Growth::new(Vec::new(), Some("1000 users were never reached".to_owned()));
         assert_eq!(cut.to_string(), "WRONG: 1000 users were never reached\n");
     }

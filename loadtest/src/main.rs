@@ -143,9 +143,7 @@ fn start(args: &RunArgs) -> Result<Exit, Failure> {
     let before = args.floors.then(floors::beside).transpose()?;
     let echoes = plan.overload.is_some().then(floors::echoes).transpose()?;
     let mut report = floors::apart(plan.pinned, |cores| {
-        let runtime = tokio::runtime::Runtime::new()
-            .map_err(|error| Failure::Server(format!("can't start threads: {error}")))?;
-        runtime.block_on(measure(args, &plan, cores))
+        floors::runtime(cores)?.block_on(measure(args, &plan, cores))
     })?;
     if let (Some(mut echoes), false) = (echoes, report.was_cut()) {
         echoes.extend(floors::echoes()?);
@@ -159,6 +157,9 @@ fn start(args: &RunArgs) -> Result<Exit, Failure> {
             // the run itself is worth its report
             Err(failure) => report.miss_limit(&failure),
         },
+    }
+    if let (Some(idle), true, false) = (report.idle(), args.floors, report.was_cut()) {
+        report.add_idle_floor(idle.floors());
     }
     outputs.publish(&report, || html::page(&plan, &report))?;
     Ok(report.exit())

@@ -18,6 +18,8 @@ use crate::run;
 const LEAST_SHARE: f64 = 0.95;
 /// The peak is measured at so many times what came through at most: a little more than it can be.
 const ABOVE: f64 = 1.1;
+/// A rate of which less is really asked is another rate.
+const LEAST_ASKED: f64 = 0.95;
 /// What must be left of what could be done, once refusing the rest is paid for.
 const TARGET: f64 = 0.95;
 /// By how much rates rise unless the plan says so.
@@ -31,7 +33,13 @@ pub(crate) struct Level {
     /// How many times the peak; `null` where the peak itself was measured.
     pub(crate) times: Option<f64>,
     pub(crate) rate: f64,
+    /// How many were really asked for: fewer than `rate` where this program couldn't keep up. And how many times the
+    /// peak that was.
+    pub(crate) asked_per_s: f64,
+    pub(crate) asked_times: Option<f64>,
+    /// Right ones that ended while things counted, and that began then, whenever they ended.
     pub(crate) ceremonies_per_s: f64,
+    pub(crate) begun_per_s: f64,
     pub(crate) refused_per_s: f64,
     /// What would come through if a refusal cost no more than an echo, and nothing else were lost.
     pub(crate) ideal_per_s: Option<f64>,
@@ -64,7 +72,10 @@ impl Level {
         Self {
             times,
             rate,
+            asked_per_s: report.asked_per_s(),
+            asked_times: None,
             ceremonies_per_s: report.ceremonies_per_s(),
+            begun_per_s: report.begun_per_s(),
             refused_per_s: report.refused_per_s(),
             ideal_per_s: None,
             goodput: None,
@@ -79,6 +90,34 @@ impl Level {
             cpu_us: report.server_cpu().map(|cpu| cpu * 1e6),
             refused_each: refused as f64 / ended.max(1) as f64,
         }
+    }
+
+    /// What came through. Those that end in a window are too many by what was left over when it began and too few by
+    /// what is left over when it ends, those that begin in it the other way round; an overload's queue is longest right
+    /// after its ramp, so that ends alone have shown more than could be. Of an overload the fewer count, of the peak
+    /// that it is held against the more.
+    fn through(&self) -> f64 {
+        let (ended, begun) = (self.ceremonies_per_s, self.begun_per_s);
+        if self.times.is_some() { ended.min(begun) } else { ended.max(begun) }
+    }
+
+    /// Refusals for each one served, while things counted.
+    fn shed_each(&self) -> f64 {
+        let through = self.through();
+        if through > 0.0 { self.refused_per_s / through } else { 0.0 }
+    }
+
+    /// What this program didn't do.
+    fn shortfall(&self) -> Option<String> {
+        let Self { asked_per_s, rate, client_cores, .. } = self;
+        let times = self.asked_times?;
+        (*asked_per_s < LEAST_ASKED * rate).then(|| {
+            let cores = client_cores.map_or("-".to_owned(), |cores| format!("{cores:.2}"));
+            format!(
+                "only {asked_per_s:.0}/s were really asked, {times:.1} x the peak: everybody else was still waiting for an \
+                 answer or a refusal, and this client used {cores} of its core"
+            )
+        })
     }
 }
 
@@ -102,9 +141,12 @@ fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
 }
 
 impl Overload {
-    fn new(levels: Vec<Level>) -> Self {
-        let peaks = || levels.iter().filter(|level| level.times.is_none());
-        let peak_per_s = mean(peaks().map(|level| level.ceremonies_per_s)).unwrap_or_default();
+    fn new(mut levels: Vec<Level>) -> Self {
+        let peaks = levels.iter().filter(|level| level.times.is_none());
+        let peak_per_s = mean(peaks.map(Level::through)).unwrap_or_default();
+        for level in levels.iter_mut().filter(|level| level.times.is_some()) {
+            level.asked_times = (peak_per_s > 0.0).then_some(level.asked_per_s / peak_per_s);
+        }
         let note =
             Some("not measured: the run ended before it was held against an echo".to_owned());
         Self { peak_per_s, cpu_us: None, echo_us: None, levels, note }
@@ -122,11 +164,11 @@ impl Overload {
             return;
         };
         // what little is refused at the peak was paid for as well
-        let paid = |level: &Level| (cpu_us + level.refused_each * echo_us) / cpu_us;
+        let paid = |level: &Level| (cpu_us + level.shed_each() * echo_us) / cpu_us;
         let peaks: Vec<Option<f64>> = self
             .levels
             .iter()
-            .map(|level| level.times.is_none().then(|| level.ceremonies_per_s * paid(level)))
+            .map(|level| level.times.is_none().then(|| level.through() * paid(level)))
             .collect();
         for (n, level) in self.levels.iter_mut().enumerate() {
             if level.times.is_none() {
@@ -136,7 +178,7 @@ impl Overload {
             let after = peaks.get(n..).and_then(|after| after.iter().flatten().next());
             let peak = mean(before.into_iter().chain(after).copied());
             level.ideal_per_s = peak.map(|peak| peak / paid(level));
-            level.goodput = level.ideal_per_s.map(|ideal| level.ceremonies_per_s / ideal);
+            level.goodput = level.ideal_per_s.map(|ideal| level.through() / ideal);
         }
         self.note = self.doubt();
     }
@@ -156,7 +198,7 @@ impl Overload {
     pub(crate) fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         for level in &self.levels {
-            if let Some(why) = &level.problem {
+            for why in level.problem.clone().into_iter().chain(level.shortfall()) {
                 problems.push(format!("at {:.0}/s: {why}", level.rate));
             }
         }
@@ -176,13 +218,14 @@ impl fmt::Display for Overload {
             us(self.echo_us)
         )?;
         for level in &self.levels {
-            let Level { rate, ceremonies_per_s, refused_per_s, .. } = level;
+            let Level { rate, asked_per_s, refused_per_s, .. } = level;
+            let through = level.through();
             let ms = |value: Option<f64>| value.map_or("-".to_owned(), |ms| format!("{ms:.0}"));
             let what = level.times.map_or("peak".to_owned(), |times| format!("{times} x"));
             write!(
                 f,
-                "  {what:<6} {rate:>7.0}/s  {ceremonies_per_s:>6.0}/s come through, {refused_per_s:>6.0}/s refused; \
-                 p99 ms: create {}, answer to page {}, refusal {}",
+                "  {what:<6} {rate:>7.0}/s, {asked_per_s:>6.0}/s asked  {through:>6.0}/s come through, \
+                 {refused_per_s:>6.0}/s refused; p99 ms: create {}, answer to page {}, refusal {}",
                 ms(level.create_p99),
                 ms(level.answer_to_waiter_p99),
                 ms(level.refusal_p99)
@@ -250,11 +293,11 @@ pub(crate) async fn saturate<C: Future<Output = Cut>>(
 
 /// The plan at one rate after the other.
 pub(crate) struct Tries<'a, C> {
-    api: &'a Api,
+    pub(crate) api: &'a Api,
     pub(crate) users: Vec<User>,
-    plan: &'a Plan,
-    server: Option<u32>,
-    cut: Pin<&'a mut C>,
+    pub(crate) plan: &'a Plan,
+    pub(crate) server: Option<u32>,
+    pub(crate) cut: Pin<&'a mut C>,
 }
 
 impl<'a, C: Future<Output = Cut>> Tries<'a, C> {
@@ -294,7 +337,10 @@ mod tests {
         Level {
             times,
             rate: 1_000.0 * times.unwrap_or(ABOVE),
+            asked_per_s: 1_000.0 * times.unwrap_or(ABOVE),
+            asked_times: None,
             ceremonies_per_s: through,
+            begun_per_s: through,
             refused_per_s: through * refused_each,
             ideal_per_s: None,
             goodput: None,
@@ -333,6 +379,33 @@ mod tests {
         assert!(text.contains("100.4 % of the 976/s that could"), "{text}");
         assert!(text.contains("89.4 % of the 894/s that could, below 95 %"), "{text}");
         assert_eq!(overload.note, None);
+    }
+
+    #[test]
+    fn what_is_left_over_from_the_ramp_is_no_goodput() {
+        let mut after_ramp = level(Some(5.0), 1_100.0, 0.0);
+        after_ramp.begun_per_s = 900.0;
+        let mut peak = level(None, 960.0, 0.0);
+        peak.begun_per_s = 1_000.0;
+        let mut overload = Overload::new(vec![peak, after_ramp]);
+        overload.weigh(10.0);
+        assert_eq!(overload.levels[1].goodput, Some(0.9));
+        assert!(overload.to_string().contains("900/s come through"), "{overload}");
+    }
+
+    #[test]
+    fn how_much_was_really_asked_is_said() {
+        let mut behind = level(Some(5.0), 900.0, 3.0);
+        behind.asked_per_s = 3_600.0;
+        let overload = Overload::new(vec![level(None, 1_000.0, 0.0), behind]);
+        assert_eq!(overload.levels[1].asked_times, Some(3.6));
+        assert!(overload.to_string().contains("5000/s,   3600/s asked"), "{overload}");
+        let problems = overload.problems().join("; ");
+        assert!(
+            problems.starts_with("at 5000/s: only 3600/s were really asked, 3.6 x"),
+            "{problems}"
+        );
+        assert!(Overload::new(vec![level(Some(5.0), 900.0, 3.0)]).problems().is_empty());
     }
 
     #[test]

@@ -108,6 +108,9 @@ pub(crate) struct Overload {
     pub(crate) factor: f64,
     /// How many times the peak is offered.
     pub(crate) times: Vec<f64>,
+    /// Seconds at the beginning of each hold that don't count: what the ramp left over ends in them.
+    #[serde(default)]
+    pub(crate) settle_s: u32,
 }
 
 /// Some of the arrivals are a stranger's who knows the password of a few users, each time from elsewhere. Nobody
@@ -304,7 +307,7 @@ impl Plan {
             let why = "must be 1 to 5 numbers between 1 and 10";
             return Some(("overload.times", why.to_owned()));
         }
-        None
+        outside("overload.settle_s", overload.settle_s, &(0..=self.hold_s.saturating_sub(1)))
     }
 
     /// Whether what the server refuses for want of time is no fault.
@@ -343,6 +346,12 @@ impl Plan {
 
     pub(crate) fn ramp(&self) -> Duration {
         Duration::from_secs(self.ramp_s.into())
+    }
+
+    /// From when on things count, since the run's start.
+    pub(crate) fn counts_from(&self) -> Duration {
+        let settle_s = self.overload.as_ref().map_or(0, |overload| overload.settle_s);
+        self.ramp() + Duration::from_secs(settle_s.into())
     }
 
     pub(crate) fn hold(&self) -> Duration {
@@ -458,6 +467,10 @@ pub(crate) mod tests {
             ("overload = { factor = 2.0, times = [] }", "overload.times: must be 1 to 5 numbers"),
             ("overload = { factor = 2.0, times = [2, 11] }", "overload.times: must be 1 to 5"),
             ("overload = { factor = 2.0, times = [nan] }", "overload.times: must be 1 to 5"),
+            (
+                "overload = { factor = 2.0, times = [2], settle_s = 20 }",
+                "overload.settle_s: must be between 0 and 19, is 20",
+            ),
             ("attack = { share = 0.0, targets = 1 }", "attack.share: must be between 0.01 and 0.9"),
             ("attack = { share = 0.1, targets = 0 }", "attack.targets: must be between 1 and 50"),
             (
@@ -474,6 +487,14 @@ pub(crate) mod tests {
         ] {
             refused("seed = 1", &seed(more), &[says]);
         }
+    }
+
+    #[test]
+    fn what_the_ramp_left_over_may_be_left_out() {
+        assert_eq!(good().counts_from(), good().ramp());
+        let settles = "seed = 1\noverload = { factor = 2.0, times = [5], settle_s = 2 }";
+        let plan = Plan::parse("test.toml", &GOOD.replace("seed = 1", settles)).expect("a plan");
+        assert_eq!(plan.counts_from(), plan.ramp() + Duration::from_secs(2));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::fleet::{self, User};
-use crate::floors::{kernel_bytes, user_bytes};
+use crate::floors::{self, IdleFigures, kernel_bytes, user_bytes};
 use crate::plan::Plan;
 use crate::rest::Api;
 
@@ -17,6 +17,10 @@ const SETTLE: Duration = Duration::from_secs(1);
 const OTHER_FILES: u64 = 1_024;
 /// Sockets of a device that signs in.
 const EACH: u64 = 3;
+
+/// What a connection may be of its floor.
+const MOST: f64 = 4.0;
+const MOST_TLS: f64 = 1.4;
 
 /// Bytes for each device. The connections are told from the difference between a tenth of them and all: what a server
 /// takes anyway, and what it kept of enrolling them, is in both.
@@ -30,11 +34,54 @@ pub(crate) struct Idle {
     pub(crate) kernel_bytes: Option<f64>,
     /// Of what is kept about a user and device that were enrolled, connected or not.
     pub(crate) record_bytes: f64,
+    /// What as many connections take at least, measured after the run.
+    pub(crate) floor: Option<Floor>,
+}
+
+/// Floors of a connection, and what one is of its own: of a TLS stream's task under TLS, else of a bare socket's.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Floor {
+    pub(crate) socket: IdleFigures,
+    pub(crate) tls: Option<IdleFigures>,
+    pub(crate) ratio: f64,
+}
+
+impl Idle {
+    /// Measures the floors at the same number of connections. The devices must be gone by then: open files don't
+    /// suffice for both.
+    pub(crate) fn floors(&self) -> Result<Floor, Failure> {
+        let (socket, tls) = floors::idle_beside(self.devices.into(), self.tls)?;
+        Ok(Floor::new(self.connection_bytes, socket, tls))
+    }
+}
+
+impl Floor {
+    fn new(bytes: f64, socket: IdleFigures, tls: Option<IdleFigures>) -> Self {
+        Self { socket, tls, ratio: bytes / tls.unwrap_or(socket).user_bytes.median }
+    }
+}
+
+impl fmt::Display for Floor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { socket, tls, ratio } = self;
+        let (own, most) = if tls.is_some() { ("TLS stream", MOST_TLS) } else { ("socket", MOST) };
+        let above = if *ratio > most { format!(", above {most}") } else { String::new() };
+        let count = socket.connections;
+        write!(
+            f,
+            "{:<20} {ratio:.2} x a {own}'s{above}; of {count}, a bare socket takes {:.0}",
+            "idle floor", socket.user_bytes
+        )?;
+        match tls {
+            Some(tls) => writeln!(f, ", a TLS stream {:.0}", tls.user_bytes),
+            None => writeln!(f),
+        }
+    }
 }
 
 impl fmt::Display for Idle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { devices, tls, connection_bytes, kernel_bytes, record_bytes } = self;
+        let Self { devices, tls, connection_bytes, kernel_bytes, record_bytes, floor } = self;
         let tls = if *tls { ", TLS" } else { "" };
         let kernel = kernel_bytes.map_or("-".to_owned(), |bytes| format!("{bytes:.0}"));
         writeln!(
@@ -42,7 +89,8 @@ impl fmt::Display for Idle {
             "{:<20} {connection_bytes:.0} bytes of the server's memory and {kernel} of the kernel's for each connection, \
              {record_bytes:.0} for each user ({devices} devices{tls})",
             "idle device"
-        )
+        )?;
+        floor.map_or(Ok(()), |floor| write!(f, "{floor}"))
     }
 }
 
@@ -92,6 +140,7 @@ pub(crate) async fn connect(
         connection_bytes: (all.0 - few.0) / more,
         kernel_bytes: kernel,
         record_bytes: (enrolled.0 - before.0) / f64::from(plan.quiet.max(1)),
+        floor: None,
     };
     Ok((users, (plan.quiet > 0).then_some(idle)))
 }
@@ -108,5 +157,21 @@ mod tests {
         let why = fits(&plan, Some(1_024)).expect_err("too few").to_string();
         assert!(why.contains("takes 19174 open files, and 1024 are allowed"), "{why}");
         assert!(why.contains("ulimit -Hn 19174"), "{why}");
+    }
+
+    #[test]
+    fn a_connection_is_held_against_the_floor_of_its_kind() {
+        let figures = |bytes| IdleFigures {
+            connections: 18_000,
+            user_bytes: floors::Spread::of(&[bytes]).expect("one"),
+            kernel_bytes: None,
+        };
+        let plain = Floor::new(2_000.0, figures(400.0), None);
+        let text = plain.to_string();
+        assert!(text.contains("5.00 x a socket's, above 4; of 18000"), "{text}");
+        let tls = Floor::new(9_000.0, figures(400.0), Some(figures(9_000.0)));
+        let text = tls.to_string();
+        assert!(text.contains("1.00 x a TLS stream's; of 18000"), "{text}");
+        assert!(text.contains("400 [400-400], a TLS stream 9000"), "{text}");
     }
 }

@@ -1,5 +1,9 @@
-//! How long people wait at a tenth and at seven tenths of what the server gets done, beside what no server of this kind
-//! can beat on this machine: `cer_raw`, and two durable appends, one when the challenge is made and one when it ends.
+//! What the server takes and how long people wait, beside what no server of this kind can beat on this machine: its CPU
+//! for a ceremony while its core is full, by that of `cer_raw`; and waits at a tenth and at seven tenths of what it gets
+//! done, by those of `cer_raw` and two durable appends, one when the challenge is made and one when it ends. Each is
+//! measured between two rounds of its floors, and only what is sound counts.
+
+pub(crate) mod full;
 
 use std::fmt;
 use std::pin::Pin;
@@ -8,106 +12,253 @@ use serde::Serialize;
 
 use crate::failure::{Cut, Failure};
 use crate::fleet::User;
-use crate::floors::{self, Beside, Cores, Spread};
+use crate::floors::{self, Beside, Cores, FULL, Spread};
+use crate::latency::Percentiles;
 use crate::overload::{self, Tries};
 use crate::plan::{Plan, Ratios as Wanted};
 use crate::record::Step;
 use crate::report::Report;
 use crate::rest::Api;
+use full::Full;
 
 /// Shares of what the server gets done.
 const LIGHT: f64 = 0.1;
 const HEAVY: f64 = 0.7;
 /// Durable appends of a ceremony.
 const APPENDS: f64 = 2.0;
-/// What the waits may be of their floors.
+/// What they may be of their floors.
+const MOST_CPU: f64 = 1.5;
 const MOST_P50: f64 = 1.5;
 const MOST_P99: f64 = 2.0;
+/// Of fewer pairs a median says little: a single one is good to some 12 %.
+const LEAST_PAIRS: usize = 5;
 
-/// One wait and its floor, measured right before and right after, in milliseconds.
+/// What was measured between two rounds of floors, and what it comes to.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Pair<I> {
+    #[serde(flatten)]
+    pub(crate) inputs: I,
+    pub(crate) ratio: f64,
+    /// Why it doesn't count; empty if it does.
+    pub(crate) wrong: Vec<String>,
+}
+
+impl<I> Pair<I> {
+    /// Nothing takes less than the least that is possible.
+    fn new(inputs: I, ratio: f64, mut wrong: Vec<String>) -> Self {
+        if ratio < 1.0 {
+            wrong.push(format!(
+                "it is {ratio:.2} x its floor: something else had the cores while one of them was measured"
+            ));
+        }
+        Self { inputs, ratio, wrong }
+    }
+}
+
+/// CPU while the server's core is full. Floors are means of the rounds right before and right after.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub(crate) struct Pair {
+pub(crate) struct Cpu {
+    /// Microseconds of the server for each ceremony, of `cer_raw`, and of the sum of its parts.
+    pub(crate) server_us: f64,
+    pub(crate) cer_raw_us: f64,
+    pub(crate) parts_us: f64,
+    pub(crate) server_cores: f64,
+    pub(crate) client_cores: Option<f64>,
+    pub(crate) ceremonies_per_s: f64,
+    /// Whose CPU is in it.
+    pub(crate) refused: u64,
+}
+
+/// A wait, in milliseconds.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Wait {
     pub(crate) wait: f64,
     pub(crate) cer_raw: f64,
     pub(crate) append: f64,
-    pub(crate) ratio: f64,
 }
 
-impl Pair {
-    fn new(wait: f64, cer_raw: f64, append: f64) -> Self {
-        Self { wait, cer_raw, append, ratio: wait / (cer_raw + APPENDS * append) }
+/// What a wait is held against: those of `cer_raw` and of one append, and why they are no floor.
+type Of = fn(&Beside) -> (f64, f64, &Vec<String>);
+
+const fn light(floor: &Beside) -> (f64, f64, &Vec<String>) {
+    (floor.p50_at_10, floor.append_p50, &floor.light_invalid_because)
+}
+
+const fn heavy(floor: &Beside) -> (f64, f64, &Vec<String>) {
+    (floor.p99_at_70, floor.append_p99, &floor.heavy_invalid_because)
+}
+
+/// Two rounds of floors, and what is between them.
+struct Between<'a> {
+    before: &'a Beside,
+    after: &'a Beside,
+}
+
+impl Between<'_> {
+    fn mean(&self, value: impl Fn(&Beside) -> f64) -> f64 {
+        f64::midpoint(value(self.before), value(self.after))
     }
-}
 
-/// Pairs of one load, the ratio of the median pair with its spread.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Held {
-    pub(crate) pairs: Vec<Pair>,
-    pub(crate) ratio: Option<Spread>,
-}
-
-impl Held {
-    fn of(pairs: Vec<Pair>) -> Self {
-        let ratio = Spread::over(&pairs, |pair| pair.ratio);
-        Self { pairs, ratio }
+    /// Why the floors are none, and what is wrong with the run between them.
+    fn wrong<'b>(
+        &'b self,
+        of: impl Fn(&'b Beside) -> &'b Vec<String>,
+        problem: Option<&str>,
+    ) -> Vec<String> {
+        let floors = [("before", self.before), ("after", self.after)].into_iter();
+        let floors = floors.flat_map(|(when, floor)| {
+            of(floor).iter().map(move |why| format!("cer_raw {when} it is no floor: {why}"))
+        });
+        floors.chain(problem.map(str::to_owned)).collect()
     }
 
-    fn say(&self, f: &mut fmt::Formatter<'_>, what: &str, most: f64) -> fmt::Result {
-        let Some(ratio) = self.ratio else { return writeln!(f, "{what:<20} not measured") };
-        let middle = |value: fn(&Pair) -> f64| Spread::over(&self.pairs, value);
-        let (Some(wait), Some(raw), Some(append)) =
-            (middle(|pair| pair.wait), middle(|pair| pair.cer_raw), middle(|pair| pair.append))
-        else {
-            return Ok(());
+    /// `None` where the server is no process of ours, or did nothing.
+    fn cpu(&self, full: Full, problem: Option<&str>) -> Option<Pair<Cpu>> {
+        let Full { per_s, refused, client_cores, .. } = full;
+        let (server_us, server_cores) = (full.server_us?, full.server_cores?);
+        let mut wrong = self.wrong(|floor| &floor.invalid_because, problem);
+        if server_cores < FULL {
+            wrong.push(format!("the server used {server_cores:.2} of its core, which wasn't full"));
+        }
+        let cer_raw_us = self.mean(|floor| floor.cer_raw_us);
+        let cpu = Cpu {
+            server_us,
+            cer_raw_us,
+            parts_us: self.mean(|floor| floor.parts_us),
+            server_cores,
+            client_cores,
+            ceremonies_per_s: per_s,
+            refused,
         };
-        let above = if ratio.median > most { format!(", above {most}") } else { String::new() };
-        writeln!(
-            f,
-            "{what:<20} {ratio:.2} x its floor{above}: {wait:.2} ms; cer_raw {raw:.2}, one append {append:.2}"
-        )
+        Some(Pair::new(cpu, server_us / cer_raw_us, wrong))
     }
+
+    fn wait(&self, wait: f64, of: Of, problem: Option<&str>) -> Pair<Wait> {
+        let wrong = self.wrong(|floor| of(floor).2, problem);
+        let (cer_raw, append) = (self.mean(|floor| of(floor).0), self.mean(|floor| of(floor).1));
+        Pair::new(Wait { wait, cer_raw, append }, wait / (cer_raw + APPENDS * append), wrong)
+    }
+
+    /// `None` if too few were told anything.
+    fn waits(
+        &self,
+        report: &Report,
+        of: Of,
+        value: fn(&Percentiles) -> Option<f64>,
+    ) -> Option<Pair<Wait>> {
+        let waits = report.percentiles(Step::CreateToKnown)?;
+        let (_, refused) = report.ended_and_refused();
+        let refused = (refused > 0).then(|| format!("{refused} were refused and didn't wait"));
+        let problem = report.problem().map(str::to_owned).or(refused);
+        Some(self.wait(value(&waits)?, of, problem.as_deref()))
+    }
+}
+
+/// Pairs of one load, and the ratio of those that count: the median with its spread.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Held<I> {
+    pub(crate) ratio: Option<Spread>,
+    pub(crate) pairs: Vec<Pair<I>>,
+}
+
+impl<I> Held<I> {
+    fn of(pairs: Vec<Pair<I>>) -> Self {
+        let counted: Vec<f64> = counted(&pairs).map(|pair| pair.ratio).collect();
+        Self { ratio: Spread::of(&counted), pairs }
+    }
+
+    /// In the middle of those that count.
+    fn middle(&self, value: fn(&I) -> f64) -> f64 {
+        let counted: Vec<f64> = counted(&self.pairs).map(|pair| value(&pair.inputs)).collect();
+        floors::median(&counted)
+    }
+
+    /// Its line up to what it is made of.
+    fn say(&self, f: &mut fmt::Formatter<'_>, what: &str, most: f64) -> fmt::Result {
+        let Some(ratio) = self.ratio else { return write!(f, "{what:<20} no pair counts") };
+        let above = if ratio.median > most { format!(", above {most}") } else { String::new() };
+        let (rounds, all) = (ratio.rounds, self.pairs.len());
+        write!(f, "{what:<20} {ratio:.2} x its floor{above}, {rounds} of {all} pairs")
+    }
+
+    fn problems(&self, what: &str) -> Vec<String> {
+        let each = self.pairs.iter().enumerate().filter(|(_, pair)| !pair.wrong.is_empty());
+        let each = each.map(|(n, pair)| {
+            format!("{what}, pair {}, doesn't count: {}", n + 1, pair.wrong.join("; "))
+        });
+        let count = counted(&self.pairs).count();
+        let few = (count < LEAST_PAIRS).then(|| {
+            format!("{what}: {count} pairs count, and a median takes {LEAST_PAIRS} to be relied on")
+        });
+        each.chain(few).collect()
+    }
+}
+
+fn counted<I>(pairs: &[Pair<I>]) -> impl Iterator<Item = &Pair<I>> {
+    pairs.iter().filter(|pair| pair.wrong.is_empty())
 }
 
 /// What came of it.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Ratios {
-    /// What the server got done at most.
+    /// What the server got done at most while more and more arrived: the loads are parts of it.
     pub(crate) saturation_per_s: f64,
-    /// Server CPU of a ceremony there, by that of `cer_raw`.
-    pub(crate) cpu: Option<Spread>,
+    /// Server CPU of a ceremony while its core is full, by that of `cer_raw`.
+    pub(crate) cpu: Held<Cpu>,
     /// From when the ceremony should have started until the page knows its end.
-    pub(crate) p50_at_10_percent: Held,
-    pub(crate) p99_at_70_percent: Held,
+    pub(crate) p50_at_10_percent: Held<Wait>,
+    pub(crate) p99_at_70_percent: Held<Wait>,
+    /// Each round of floors; a pair lies between two.
+    pub(crate) floors: Vec<Beside>,
 }
 
 impl Ratios {
-    /// Nobody waits for less than the least that is possible: then something else had the cores.
+    /// Each pair that doesn't count, and why.
     pub(crate) fn problems(&self) -> Vec<String> {
-        let all =
-            [("p50 at 10 %", &self.p50_at_10_percent), ("p99 at 70 %", &self.p99_at_70_percent)];
-        let below = all.into_iter().filter(|(_, held)| held.ratio.is_some_and(|r| r.median < 1.0));
-        let say = |(what, _): (&str, _)| {
-            format!(
-                "{what} is below its floor: something else had the cores while that was measured"
-            )
-        };
-        below.map(say).collect()
+        let mut problems = self.cpu.problems("server CPU");
+        problems.extend(self.p50_at_10_percent.problems("p50 at 10 %"));
+        problems.extend(self.p99_at_70_percent.problems("p99 at 70 %"));
+        problems
     }
 }
 
 impl fmt::Display for Ratios {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{:<20} {:.0}/s", "saturated", self.saturation_per_s)?;
-        if let Some(cpu) = self.cpu {
-            writeln!(f, "{:<20} {cpu:.2} x cer_raw's, saturated", "server CPU")?;
+        self.cpu.say(f, "server CPU", MOST_CPU)?;
+        if self.cpu.ratio.is_some() {
+            let middle = |value| self.cpu.middle(value);
+            write!(
+                f,
+                ": {:.0} us a ceremony at {:.2} cores and {:.0}/s, {:.0} refused; cer_raw {:.0}, its parts {:.0}",
+                middle(|cpu| cpu.server_us),
+                middle(|cpu| cpu.server_cores),
+                middle(|cpu| cpu.ceremonies_per_s),
+                middle(|cpu| cpu.refused as f64),
+                middle(|cpu| cpu.cer_raw_us),
+                middle(|cpu| cpu.parts_us),
+            )?;
         }
-        self.p50_at_10_percent.say(f, "p50 at 10 %", MOST_P50)?;
-        self.p99_at_70_percent.say(f, "p99 at 70 %", MOST_P99)
+        writeln!(f)?;
+        for (what, held, most) in [
+            ("p50 at 10 %", &self.p50_at_10_percent, MOST_P50),
+            ("p99 at 70 %", &self.p99_at_70_percent, MOST_P99),
+        ] {
+            held.say(f, what, most)?;
+            if held.ratio.is_some() {
+                let middle = |value| held.middle(value);
+                let (wait, raw) = (middle(|pair| pair.wait), middle(|pair| pair.cer_raw));
+                let append = middle(|pair| pair.append);
+                write!(f, ": {wait:.2} ms; cer_raw {raw:.2}, one append {append:.2}")?;
+            }
+            writeln!(f)?;
+        }
+        Ok(())
     }
 }
 
-/// Looks for what the server gets done, then measures floors and waits in turns. The report is that of the last run at
-/// seven tenths.
+/// Looks for what the server gets done, then measures floors, a full core and waits in turns. The report is that of the
+/// last run at seven tenths.
 pub(crate) async fn find(
     api: &Api,
     users: Vec<User>,
@@ -117,16 +268,17 @@ pub(crate) async fn find(
     cut: Pin<&mut impl Future<Output = Cut>>,
 ) -> Result<(Report, Vec<User>), Failure> {
     let mut tries = Tries::new(api, users, plan, server, cut);
-    let (saturated, most) = overload::saturate(&mut tries, plan).await;
-    if saturated.was_cut() {
-        return Ok((saturated, tries.users));
+    let (mut last, most) = overload::saturate(&mut tries, plan).await;
+    if last.was_cut() {
+        return Ok((last, tries.users));
     }
-    // the search ends above what gets done, where most of it is
-    let cpu_us = saturated.server_cpu().map(|cpu| cpu * 1e6);
-    let (mut light, mut heavy, mut cpu) = (Vec::new(), Vec::new(), Vec::new());
-    let mut before = beside(cores, 0).await?;
-    let mut last = saturated;
+    let (mut cpu, mut light_pairs, mut heavy_pairs) = (Vec::new(), Vec::new(), Vec::new());
+    let mut rounds = vec![beside(cores, 0).await?];
     for n in 1..=wanted.pairs {
+        let (busy, full) = tries.full().await;
+        if busy.was_cut() {
+            return Ok((busy, tries.users));
+        }
         let at_light = tries.at(most * LIGHT).await;
         if at_light.was_cut() {
             return Ok((at_light, tries.users));
@@ -135,25 +287,19 @@ pub(crate) async fn find(
         if last.was_cut() {
             return Ok((last, tries.users));
         }
-        let after = beside(cores, n).await?;
-        let around = |value: fn(&Beside) -> f64| f64::midpoint(value(&before), value(&after));
-        let waits = |report: &Report| report.percentiles(Step::CreateToKnown);
-        if let Some(waits) = waits(&at_light) {
-            let (raw, append) = (around(|floor| floor.p50_at_10), around(|floor| floor.append_p50));
-            light.push(Pair::new(waits.p50, raw, append));
-        }
-        if let Some(p99) = waits(&last).and_then(|waits| waits.p99) {
-            let (raw, append) = (around(|floor| floor.p99_at_70), around(|floor| floor.append_p99));
-            heavy.push(Pair::new(p99, raw, append));
-        }
-        cpu.extend(cpu_us.map(|cpu_us| cpu_us / around(|floor| floor.cpu_us)));
-        before = after;
+        rounds.push(beside(cores, n).await?);
+        let [.., before, after] = &rounds[..] else { continue };
+        let between = Between { before, after };
+        cpu.extend(between.cpu(full, busy.problem()));
+        light_pairs.extend(between.waits(&at_light, light, |waits| Some(waits.p50)));
+        heavy_pairs.extend(between.waits(&last, heavy, |waits| waits.p99));
     }
     last.add_ratios(Ratios {
         saturation_per_s: most,
-        cpu: Spread::of(&cpu),
-        p50_at_10_percent: Held::of(light),
-        p99_at_70_percent: Held::of(heavy),
+        cpu: Held::of(cpu),
+        p50_at_10_percent: Held::of(light_pairs),
+        p99_at_70_percent: Held::of(heavy_pairs),
+        floors: rounds,
     });
     Ok((last, tries.users))
 }
@@ -168,27 +314,113 @@ async fn beside(cores: Cores, n: u32) -> Result<Beside, Failure> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_wait_is_held_against_the_sum_of_its_floors() {
-        let pairs =
-            vec![Pair::new(0.9, 0.3, 0.15), Pair::new(1.2, 0.3, 0.15), Pair::new(1.5, 0.4, 0.1)];
-        assert!((pairs[0].ratio - 1.5).abs() < 1e-9);
-        let ratios = Ratios {
-            saturation_per_s: 2_000.0,
-            cpu: Spread::of(&[3.0, 3.2]),
-            p50_at_10_percent: Held::of(pairs),
+    fn floor(cer_raw_us: f64) -> Beside {
+        Beside {
+            cer_raw_us,
+            parts_us: 100.0,
+            server_cores: 0.99,
+            generator_cores: 0.7,
+            p50_at_10: 0.3,
+            p99_at_70: 4.0,
+            append_p50: 0.15,
+            append_p99: 0.5,
+            invalid_because: Vec::new(),
+            light_invalid_because: Vec::new(),
+            heavy_invalid_because: Vec::new(),
+        }
+    }
+
+    fn full(server_us: f64, server_cores: f64) -> Full {
+        Full {
+            per_s: 3_000.0,
+            refused: 0,
+            server_us: Some(server_us),
+            server_cores: Some(server_cores),
+            client_cores: Some(0.6),
+        }
+    }
+
+    fn waited(before: &Beside, wait: f64) -> Pair<Wait> {
+        Between { before, after: &floor(110.0) }.wait(wait, light, None)
+    }
+
+    fn ratios(cpu: Vec<Pair<Cpu>>, light: Vec<Pair<Wait>>) -> Ratios {
+        Ratios {
+            saturation_per_s: 3_000.0,
+            cpu: Held::of(cpu),
+            p50_at_10_percent: Held::of(light),
             p99_at_70_percent: Held::of(Vec::new()),
-        };
+            floors: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn each_pair_is_held_against_the_floors_around_it() {
+        let (before, after) = (floor(110.0), floor(130.0));
+        let between = Between { before: &before, after: &after };
+        let cpu = |us| between.cpu(full(us, 0.98), None).expect("CPU");
+        let cpu: Vec<_> = [300.0, 360.0, 366.0, 360.0, 372.0].map(cpu).into();
+        let waits = [0.9, 1.2, 1.5, 0.9, 1.5].map(|wait| waited(&before, wait));
+        let ratios = ratios(cpu, waits.into());
         let text = ratios.to_string();
+        let says = "3.00 [2.50-3.10] x its floor, above 1.5, 5 of 5 pairs: 360 us a ceremony at 0.98 cores and 3000/s, \
+                    0 refused; cer_raw 120, its parts 100";
+        assert!(text.contains(says), "{text}");
         assert!(
-            text.contains("2.00 [1.50-2.50] x its floor, above 1.5: 1.20 [0.90-1.50] ms"),
+            text.contains(
+                "2.00 [1.50-2.50] x its floor, above 1.5, 5 of 5 pairs: 1.20 ms; cer_raw 0.30"
+            ),
             "{text}"
         );
-        assert!(text.contains("p99 at 70 %          not measured"), "{text}");
-        assert!(text.contains("3.10 [3.00-3.20] x cer_raw's"), "{text}");
-        assert!(ratios.problems().is_empty());
-        let busy = Held::of(vec![Pair::new(1.0, 1.5, 0.1)]);
-        let busy = Ratios { p99_at_70_percent: busy, ..ratios };
-        assert!(busy.problems()[0].starts_with("p99 at 70 % is below its floor"));
+        assert!(text.contains("p99 at 70 %          no pair counts"), "{text}");
+        let problems = ratios.problems();
+        assert_eq!(problems, ["p99 at 70 %: 0 pairs count, and a median takes 5 to be relied on"]);
+        let json = serde_json::to_value(&ratios).expect("JSON");
+        let pair = &json["cpu"]["pairs"][0];
+        for input in ["server_us", "cer_raw_us", "parts_us", "server_cores", "client_cores"] {
+            assert!(pair[input].is_f64(), "{input}: {pair}");
+        }
+        assert_eq!(json["p50_at_10_percent"]["pairs"][0]["append"], 0.15);
+    }
+
+    #[test]
+    fn what_isnt_sound_doesnt_count_and_each_is_said() {
+        let good = floor(110.0);
+        let mut invalid = good.clone();
+        invalid.invalid_because.push("it costs 1.31 x the sum of its parts".to_owned());
+        invalid.light_invalid_because.push("20 % started late".to_owned());
+        let of = |before: &Beside, full: Full, problem: Option<&str>| {
+            Between { before, after: &good }.cpu(full, problem).expect("CPU")
+        };
+        let cpu = vec![
+            of(&invalid, full(330.0, 0.99), None),
+            of(&good, full(330.0, 0.80), None),
+            of(&good, full(99.0, 0.99), None),
+            of(&good, full(330.0, 0.99), Some("3 ceremonies lost")),
+            of(&good, full(330.0, 0.99), None),
+        ];
+        let mut late = good.clone();
+        late.heavy_invalid_because.push("that is another load".to_owned());
+        let waits = vec![waited(&good, 0.5), waited(&invalid, 0.9), waited(&late, 0.9)];
+        let ratios = ratios(cpu, waits);
+        assert_eq!(ratios.cpu.ratio.map(|ratio| (ratio.median, ratio.rounds)), Some((3.0, 1)));
+        assert!(ratios.p50_at_10_percent.ratio.is_some_and(|ratio| ratio.rounds == 1));
+        let problems = ratios.problems();
+        for says in [
+            "server CPU, pair 1, doesn't count: cer_raw before it is no floor: it costs 1.31 x",
+            "server CPU, pair 2, doesn't count: the server used 0.80 of its core",
+            "server CPU, pair 3, doesn't count: it is 0.90 x its floor",
+            "server CPU, pair 4, doesn't count: 3 ceremonies lost",
+            "server CPU: 1 pairs count",
+            "p50 at 10 %, pair 1, doesn't count: it is 0.83 x its floor",
+            "p50 at 10 %, pair 2, doesn't count: cer_raw before it is no floor: 20 %",
+        ] {
+            assert!(
+                problems.iter().any(|problem| problem.starts_with(says)),
+                "{says}: {problems:?}"
+            );
+        }
+        let elsewhere = Full { server_us: None, ..full(1.0, 1.0) };
+        assert!(Between { before: &good, after: &good }.cpu(elsewhere, None).is_none());
     }
 }

@@ -12,7 +12,7 @@ use crate::knee::Stage;
 use crate::latency::{Percentiles, Times, or_dash};
 use crate::overload::Overload;
 use crate::plan::{Arrivals, Plan};
-use crate::quiet::Idle;
+use crate::quiet::{self, Idle};
 use crate::ratios::Ratios;
 use crate::record::{Record, Step};
 use crate::run::{LATE, Load, OVERRUN, Used};
@@ -48,9 +48,13 @@ pub(crate) struct Report {
     #[serde(skip)]
     refused_per_s: f64,
     #[serde(skip)]
+    asked_per_s: f64,
+    #[serde(skip)]
+    begun_per_s: f64,
+    #[serde(skip)]
     ended: u64,
     #[serde(skip)]
-    ramp_s: u64,
+    counts_from_s: u64,
     limit_ceremonies_per_s: Option<f64>,
     ratio: Option<f64>,
     /// Why there is no limit, or no ratio to it.
@@ -121,6 +125,7 @@ struct Tally {
     doubled: u64,
     right: u64,
     right_in_hold: u64,
+    right_begun: u64,
     silent: u64,
     withheld: u64,
     refused: u64,
@@ -140,6 +145,7 @@ impl Tally {
             tally.doubled += u64::from(judgement.doubled);
             tally.right += right;
             tally.right_in_hold += right * in_hold;
+            tally.right_begun += right * u64::from(record.measured);
             tally.silent += u64::from(record.silent);
             tally.withheld += u64::from(record.withheld);
             tally.refused += refused;
@@ -179,8 +185,10 @@ impl Report {
             problems: Vec::new(),
             ceremonies_per_s: per_s(tally.right_in_hold),
             refused_per_s: per_s(tally.refused_in_hold).unwrap_or_default(),
+            asked_per_s: per_s(load.asked_in_hold).unwrap_or_default(),
+            begun_per_s: per_s(tally.right_begun).unwrap_or_default(),
             ended,
-            ramp_s: plan.ramp_s.into(),
+            counts_from_s: plan.counts_from().as_secs(),
             limit_ceremonies_per_s: None,
             ratio: None,
             limit_note: Some(NO_FLOORS.to_owned()),
@@ -248,6 +256,22 @@ impl Report {
         self.server.bytes_per_idle_device = self.idle.map(|idle| idle.connection_bytes);
     }
 
+    pub(crate) const fn idle(&self) -> Option<Idle> {
+        self.idle
+    }
+
+    /// What as many connections take at least, if that could be measured, which was asked for.
+    pub(crate) fn add_idle_floor(&mut self, floor: Result<quiet::Floor, Failure>) {
+        match (floor, &mut self.idle) {
+            (Ok(floor), Some(idle)) => idle.floor = Some(floor),
+            (Err(failure), _) => {
+                self.problems.push(format!("the floor of an idle device: {failure}"));
+                self.ok = false;
+            }
+            (Ok(_), None) => {}
+        }
+    }
+
     /// How the devices of a storm came back.
     pub(crate) fn add_storm(&mut self, back: Option<Back>) {
         if let Some(Back { devices, back, .. }) =
@@ -304,6 +328,16 @@ impl Report {
         self.refused_per_s
     }
 
+    /// How many ceremonies were really asked for, in a second.
+    pub(crate) const fn asked_per_s(&self) -> f64 {
+        self.asked_per_s
+    }
+
+    /// How many began while the rate held and went right, in a second, whenever they ended.
+    pub(crate) const fn begun_per_s(&self) -> f64 {
+        self.begun_per_s
+    }
+
     /// An echo took so long beside an overload.
     pub(crate) fn weigh_overload(&mut self, echo_us: f64) {
         if let Some(overload) = &mut self.overload {
@@ -313,7 +347,7 @@ impl Report {
 
     /// How many cores server and client used while the rate held, on average.
     pub(crate) fn cores(&self) -> (Option<f64>, Option<f64>) {
-        let held = self.seconds.iter().filter(|second| second.at_s > self.ramp_s);
+        let held = self.seconds.iter().filter(|second| second.at_s > self.counts_from_s);
         let held = held.take_while(|second| second.started > 0);
         let held: Vec<&Second> = held.filter(|second| second.is_whole()).collect();
         let mean = |who: fn(&Second) -> Option<Spent>| {

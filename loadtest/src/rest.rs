@@ -1,5 +1,7 @@
 //! The relying party: the REST API over kept-alive connections.
 
+mod line;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +22,7 @@ use wire::rest::Problem;
 
 use crate::failure::Cut;
 use crate::reach::Reach;
+use line::{Lines, Reply};
 
 /// Most bytes of a reply: the largest, a receipt, takes about one KiB.
 const MAX_REPLY: usize = 64 * 1024;
@@ -73,6 +76,8 @@ pub(crate) struct Nothing;
 /// One integration's way to the API. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Api {
+    /// The way to a plain server; pages, and whatever goes through TLS, take the other one.
+    lines: Option<Arc<Lines>>,
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     base: String,
     key: HeaderValue,
@@ -85,6 +90,7 @@ impl Api {
     /// `base` is `http://A:P`, or `https://A:P` of a server that `roots` vouch for. `None` if the key can't be part
     /// of a header, or a root is none.
     pub(crate) fn new(base: &str, key: &str, roots: &[Vec<u8>]) -> Option<Self> {
+        let lines = Lines::new(base, key).map(Arc::new);
         let mut key = HeaderValue::from_str(&format!("Bearer {key}")).ok()?;
         key.set_sensitive(true);
         let mut connector = HttpConnector::new();
@@ -101,7 +107,7 @@ impl Api {
             .pool_idle_timeout(KEEP_IDLE)
             .build(connector);
         let (base, roots, reach) = (base.to_owned(), roots.into(), Arc::default());
-        Some(Self { client, base, key, roots, reach })
+        Some(Self { lines, client, base, key, roots, reach })
     }
 
     /// Whom the server is vouched for by, if not by a public authority.
@@ -185,19 +191,20 @@ impl Api {
         body: Option<&impl Serialize>,
         patience: Duration,
     ) -> Result<T, CallError> {
-        let uri = format!("{}{path}", self.base);
-        let uri: Uri = uri.parse().map_err(|_| CallError::Reply)?;
-        let mut request =
-            Request::builder().method(method).uri(uri).header(AUTHORIZATION, self.key.clone());
-        let mut bytes = Bytes::new();
-        if let Some(body) = body {
-            request = request.header(CONTENT_TYPE, "application/json");
-            bytes = serde_json::to_vec(body).map_err(|_| CallError::Reply)?.into();
-        }
-        let request = request.body(Full::new(bytes)).map_err(|_| CallError::Reply)?;
-        tokio::time::timeout(patience, self.exchange(request))
-            .await
-            .unwrap_or(Err(CallError::Timeout))
+        let body = body.map(serde_json::to_vec).transpose().map_err(|_| CallError::Reply)?;
+        let body = body.unwrap_or_default();
+        let asked = async {
+            match &self.lines {
+                Some(lines) => {
+                    let replied = lines.ask(&method, path, &body).await;
+                    self.reach.note(&replied);
+                    replied
+                }
+                None => self.exchange(&method, path, body).await,
+            }
+        };
+        let replied = tokio::time::timeout(patience, asked).await;
+        understand(replied.map_err(|_| CallError::Timeout)??)
     }
 
     async fn respond(
@@ -212,30 +219,46 @@ impl Api {
         responded
     }
 
-    async fn exchange<T: DeserializeOwned>(
+    async fn exchange(
         &self,
-        request: Request<Full<Bytes>>,
-    ) -> Result<T, CallError> {
+        method: &Method,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<Reply, CallError> {
+        let uri = format!("{}{path}", self.base);
+        let uri: Uri = uri.parse().map_err(|_| CallError::Reply)?;
+        let mut request =
+            Request::builder().method(method).uri(uri).header(AUTHORIZATION, self.key.clone());
+        if !body.is_empty() {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        let request = request.body(Full::new(body.into())).map_err(|_| CallError::Reply)?;
         let response = self.respond(request).await?;
         let status = response.status();
         let says_when = response.headers().contains_key(RETRY_AFTER);
-        let body = read(response).await?;
-        if status.is_success() {
-            return serde_json::from_slice(&body).map_err(|_| CallError::Reply);
-        }
-        let problem = serde_json::from_slice::<Problem>(&body).ok();
-        let (code, detail) = problem.map_or_else(
-            || ("not_a_problem".to_owned(), String::new()),
-            |problem| {
-                (problem.code, problem.detail.map(|text| format!(": {text}")).unwrap_or_default())
-            },
-        );
-        if status == StatusCode::SERVICE_UNAVAILABLE && !says_when {
-            let code = format!("{code}_without_retry_after");
-            return Err(CallError::Refused { status, code, detail });
-        }
-        Err(CallError::Refused { status, code, detail })
+        let body = read(response).await?.to_vec();
+        Ok(Reply { status, says_when, body })
     }
+}
+
+/// What a reply brings, or how it refuses.
+fn understand<T: DeserializeOwned>(reply: Reply) -> Result<T, CallError> {
+    let Reply { status, says_when, body } = reply;
+    if status.is_success() {
+        return serde_json::from_slice(&body).map_err(|_| CallError::Reply);
+    }
+    let problem = serde_json::from_slice::<Problem>(&body).ok();
+    let (code, detail) = problem.map_or_else(
+        || ("not_a_problem".to_owned(), String::new()),
+        |problem| {
+            (problem.code, problem.detail.map(|text| format!(": {text}")).unwrap_or_default())
+        },
+    );
+    if status == StatusCode::SERVICE_UNAVAILABLE && !says_when {
+        let code = format!("{code}_without_retry_after");
+        return Err(CallError::Refused { status, code, detail });
+    }
+    Err(CallError::Refused { status, code, detail })
 }
 
 fn tls(roots: &[Vec<u8>]) -> Option<ClientConfig> {

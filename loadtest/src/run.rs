@@ -1,6 +1,7 @@
 //! The run: ceremonies start when the schedule says, whatever becomes of those before.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -65,6 +66,8 @@ pub(crate) struct Load {
     pub(crate) late: u64,
     /// How many found every device busy, and so weren't started at all.
     pub(crate) overrun: u64,
+    /// How many were really asked for while things counted.
+    pub(crate) asked_in_hold: u64,
     /// How many were under way when the run was cut.
     pub(crate) cut_off: u64,
     /// How many found their user busy, and were another's: where some users sign in more often.
@@ -111,6 +114,7 @@ pub(crate) async fn run(
             arrived: 0,
             late: 0,
             overrun: 0,
+            asked_in_hold: 0,
             cut_off: 0,
             displaced: 0,
             cut: None,
@@ -126,8 +130,8 @@ pub(crate) async fn run(
     running.drive(cut).await;
     let now = clock::now();
     let until = running.load.cut.as_ref().map_or(now, |cut| cut.until(now));
-    let held = until.saturating_duration_since(running.begin + plan.ramp());
-    running.load.held = held.min(plan.hold());
+    let counts = running.counts();
+    running.load.held = until.min(counts.end).saturating_duration_since(counts.start);
     let Running { mut load, idle, series, .. } = running;
     load.displaced = idle.displaced;
     load.seconds = series.finish();
@@ -249,9 +253,17 @@ impl Running<'_> {
         self.tell();
     }
 
+    /// While what ends is throughput. Work that is left over when it begins counts, and what is left over when it ends
+    /// doesn't: both are alike once a load has settled, which a ramp to several times the peak has not.
+    fn counts(&self) -> Range<Instant> {
+        let plan = self.plan;
+        self.begin + plan.counts_from()..self.begin + plan.ramp() + plan.hold()
+    }
+
     fn start(&mut self, arrival: Arrival, at: Instant) {
         self.load.arrived += 1;
-        if clock::now() > at + LATE {
+        let now = clock::now();
+        if now > at + LATE {
             self.load.late += 1;
         }
         let Some(mut user) = self.idle.take(arrival.act, arrival.rank) else {
@@ -259,8 +271,10 @@ impl Running<'_> {
             self.series.error(OVERRUN);
             return;
         };
+        // when it is asked, not when it should have been: a client that falls behind asks for less
+        self.load.asked_in_hold += u64::from(self.counts().contains(&now));
         let (api, ttl) = (self.api.clone(), self.plan.ttl());
-        let (measured, before) = (arrival.at >= self.plan.ramp(), user.trouble);
+        let (measured, before) = (arrival.at >= self.plan.counts_from(), user.trouble);
         self.tasks.spawn(async move {
             let mut record = ceremony::run(&api, &mut user, arrival, at, ttl).await;
             (record.measured, record.start) = (measured, Some(at));
@@ -270,9 +284,8 @@ impl Running<'_> {
     }
 
     fn end(&mut self, mut record: Record) {
-        let hold = self.begin + self.plan.ramp();
-        let hold = hold..hold + self.plan.hold();
-        record.ended_in_hold = record.ended.is_some_and(|at| hold.contains(&at));
+        let counts = self.counts();
+        record.ended_in_hold = record.ended.is_some_and(|at| counts.contains(&at));
         let judgement = record.judge();
         self.wrong += u64::from(!judgement.is_right() && !record.refused);
         self.times.add(&record);

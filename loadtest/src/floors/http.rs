@@ -36,6 +36,10 @@ pub(crate) fn request(data: &[u8]) -> Result<Option<(Request<'_>, usize)>, Malfo
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Response<'a> {
     pub(crate) status: u16,
+    /// Whether it says when to come back.
+    pub(crate) says_when: bool,
+    /// Whether the connection stays open.
+    pub(crate) keeps: bool,
     pub(crate) body: &'a [u8],
 }
 
@@ -45,7 +49,8 @@ pub(crate) fn response(data: &[u8]) -> Result<Option<(Response<'_>, usize)>, Mal
     let status = head.first.split(' ').nth(1).and_then(|status| status.parse().ok());
     let status = status.ok_or(Malformed)?;
     let len = head.len + head.body;
-    Ok(Some((Response { status, body: &data[head.len..len] }, len)))
+    let Head { says_when, keeps, .. } = head;
+    Ok(Some((Response { status, says_when, keeps, body: &data[head.len..len] }, len)))
 }
 
 /// What stands in front of a body.
@@ -55,11 +60,21 @@ struct Head<'a> {
     body: usize,
     key: Option<&'a str>,
     websocket: Option<&'a str>,
+    says_when: bool,
+    keeps: bool,
 }
 
 impl<'a> Head<'a> {
     fn read(data: &'a [u8]) -> Result<Option<Self>, Malformed> {
-        let mut head = Head { first: "", len: 0, body: 0, key: None, websocket: None };
+        let mut head = Head {
+            first: "",
+            len: 0,
+            body: 0,
+            key: None,
+            websocket: None,
+            says_when: false,
+            keeps: true,
+        };
         loop {
             let rest = &data[head.len..];
             let Some(end) = rest.iter().position(|byte| *byte == b'\n') else {
@@ -93,6 +108,12 @@ impl<'a> Head<'a> {
             self.key = value.strip_prefix("Bearer ");
         } else if name.eq_ignore_ascii_case("sec-websocket-key") {
             self.websocket = Some(value);
+        } else if name.eq_ignore_ascii_case("retry-after") {
+            self.says_when = true;
+        } else if name.eq_ignore_ascii_case("connection") {
+            self.keeps = !value.eq_ignore_ascii_case("close");
+        } else if name.eq_ignore_ascii_case("transfer-encoding") {
+            return Err(Malformed);
         }
         Ok(())
     }
@@ -166,7 +187,8 @@ mod tests {
             let bytes = reply("409 Conflict", &body);
             assert!(response(&bytes[..bytes.len() - 1]).expect("well-formed").is_none());
             let read = response(&bytes).expect("well-formed").expect("complete");
-            assert_eq!(read, (Response { status: 409, body: &body }, bytes.len()));
+            let whole = Response { status: 409, says_when: false, keeps: true, body: &body };
+            assert_eq!(read, (whole, bytes.len()));
         }
     }
 

@@ -152,24 +152,29 @@ impl Limit {
     }
 }
 
+/// The parts, once.
+pub(crate) async fn parts(cores: Cores, pace: Pace) -> Result<Parts, Failure> {
+    let http_call = echo::measure(Kind::HttpRaw, cores, pace).await?.cpu_us();
+    let ws_messages = echo::measure(Kind::WsRawTwice, cores, pace).await?.cpu_us();
+    let crypto = tokio::task::spawn_blocking(move || crypto::measure(pace)).await;
+    let crypto = crypto.map_err(|error| Failure::Server(error.to_string()))?;
+    Ok(Parts { http_call, ws_messages, crypto })
+}
+
 /// `cer_raw` and its parts in turns, for `loadtest run` to be held against.
 pub(crate) async fn rounds(
     cores: Cores,
     pace: Pace,
     count: u32,
 ) -> Result<(Vec<Parts>, Vec<Round>), Failure> {
-    let (mut parts, mut rounds) = (Vec::new(), Vec::new());
+    let (mut all, mut rounds) = (Vec::new(), Vec::new());
     for n in 1..=count {
-        let http_call = echo::measure(Kind::HttpRaw, cores, pace).await?.cpu_us();
-        let ws_messages = echo::measure(Kind::WsRawTwice, cores, pace).await?.cpu_us();
-        let crypto = tokio::task::spawn_blocking(move || crypto::measure(pace)).await;
-        let crypto = crypto.map_err(|error| Failure::Server(error.to_string()))?;
-        parts.push(Parts { http_call, ws_messages, crypto });
+        all.push(parts(cores, pace).await?);
         let round = ceremonies::measure(DEVICES_SIGN, cores, pace, &[], u64::from(n)).await?;
         say(&format!("floor {n}/{count}: cer_raw {:.1} us a ceremony", round.closed.cpu_us()));
         rounds.push(round);
     }
-    Ok((parts, rounds))
+    Ok((all, rounds))
 }
 
 #[cfg(test)]

@@ -10,14 +10,14 @@ mod cores;
 mod crypto;
 mod durable;
 mod echo;
-mod http;
+pub(crate) mod http;
 mod idle;
 pub(crate) mod limit;
 mod people;
 mod process;
 mod report;
 mod serve;
-mod socket;
+pub(crate) mod socket;
 mod spread;
 mod tls;
 mod ws;
@@ -31,6 +31,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use serde::Serialize;
 use statement::Algorithm;
 
 use crate::failure::{Exit, Failure};
@@ -40,9 +41,9 @@ use limit::DEVICES_SIGN;
 use report::{Floors, Setting};
 use serve::Kind;
 
-pub(crate) use cores::Cores;
+pub(crate) use cores::{Cores, cpu_of};
 pub(crate) use echo::FULL;
-pub(crate) use idle::{SMALL_PAGES, kernel_bytes, user_bytes};
+pub(crate) use idle::{Figures as IdleFigures, SMALL_PAGES, kernel_bytes, user_bytes};
 pub(crate) use limit::Limit;
 pub(crate) use serve::{ServerArgs, start as serve};
 pub(crate) use spread::Spread;
@@ -158,14 +159,49 @@ pub(crate) fn beside_again(before: BesideRun) -> Result<Limit, Failure> {
     limit.ok_or_else(|| Failure::Server("floors: nothing was done in a window".to_owned()))
 }
 
-/// A round of the floors of waits: milliseconds, and microseconds of CPU.
-#[derive(Clone, Copy, Debug)]
+/// A round of the floors that a server is held against in turns. Milliseconds, and microseconds of CPU.
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Beside {
-    pub(crate) cpu_us: f64,
+    /// Of `cer_raw`, and of the sum of its parts.
+    pub(crate) cer_raw_us: f64,
+    pub(crate) parts_us: f64,
+    pub(crate) server_cores: f64,
+    pub(crate) generator_cores: f64,
     pub(crate) p50_at_10: f64,
     pub(crate) p99_at_70: f64,
     pub(crate) append_p50: f64,
     pub(crate) append_p99: f64,
+    /// Why `cer_raw` is no floor, and why its waits at 10 % and at 70 % aren't; empty if they are.
+    pub(crate) invalid_because: Vec<String>,
+    pub(crate) light_invalid_because: Vec<String>,
+    pub(crate) heavy_invalid_because: Vec<String>,
+}
+
+impl Beside {
+    fn new(parts: limit::Parts, round: &ceremonies::Round, append: durable::Round) -> Option<Self> {
+        let limit = Limit::of(DEVICES_SIGN, &[parts], std::slice::from_ref(round))?;
+        let (light, heavy) = (round.open.first()?, round.open.get(1)?);
+        let waits = |n: usize| {
+            let late = limit.open.get(n).filter(|open| !open.valid).map(|open| {
+                let (late, overrun) = (open.late.median * 100.0, open.overrun.median * 100.0);
+                format!("{late:.0} % started late, {overrun:.0} % not at all")
+            });
+            limit.invalid_because.iter().cloned().chain(late).collect()
+        };
+        Some(Self {
+            cer_raw_us: limit.cpu_us.median,
+            parts_us: limit.parts_us.median,
+            server_cores: limit.server_busy.median,
+            generator_cores: limit.generator_busy.median,
+            p50_at_10: light.p50_us / 1e3,
+            p99_at_70: heavy.p99_us / 1e3,
+            append_p50: append.single_p50,
+            append_p99: append.single_p99,
+            light_invalid_because: waits(0),
+            heavy_invalid_because: waits(1),
+            invalid_because: limit.invalid_because,
+        })
+    }
 }
 
 /// Measures one on the calling thread, which stays on the generator's core.
@@ -175,23 +211,49 @@ pub(crate) fn round_beside(cores: Cores, n: u32) -> Result<Beside, Failure> {
         return Err(Failure::Usage(format!("TMPDIR: {why}; name a folder on a disk")));
     }
     on_generator(cores, async move {
+        let parts = limit::parts(cores, BESIDE_PACE).await?;
         let round = ceremonies::measure(DEVICES_SIGN, cores, BESIDE_PACE, &LOADS, n.into()).await?;
         let stop = AtomicBool::new(false);
         let append = durable::measure(dir, BESIDE_PACE, &stop).map_err(failed)?;
-        let wait = |n: usize| round.open.get(n).copied();
-        let (Some(light), Some(heavy)) = (wait(0), wait(1)) else {
-            return Err(Failure::Server("floors: nothing was done in a window".to_owned()));
-        };
-        let beside = Beside {
-            cpu_us: round.closed.cpu_us(),
-            p50_at_10: light.p50_us / 1e3,
-            p99_at_70: heavy.p99_us / 1e3,
-            append_p50: append.single_p50,
-            append_p99: append.single_p99,
-        };
+        let nothing = || Failure::Server("floors: nothing was done in a window".to_owned());
+        let beside = Beside::new(parts, &round, append).ok_or_else(nothing)?;
         say(&format!("floor {n}: {beside:.2?}"));
         Ok(beside)
     })
+}
+
+/// Memory of so many silent connections: a task with a bare socket, and with `tls` one with a TLS stream.
+pub(crate) fn idle_beside(
+    connections: u64,
+    tls: bool,
+) -> Result<(idle::Figures, Option<idle::Figures>), Failure> {
+    let (cores, open_files) = prepare()?;
+    let may = idle::most(open_files, connections);
+    if may < connections {
+        let why = format!("floors of {connections} connections: open files allow {may}");
+        return Err(Failure::Usage(why));
+    }
+    let of = async |kind: Kind| {
+        let mut rounds = Vec::new();
+        for n in 1..=IDLE_ROUNDS {
+            let round = idle::measure(kind, cores, connections).await?;
+            say(&format!("floor {n}/{IDLE_ROUNDS}: idle {} {:.0} bytes", kind.name(), round.user));
+            rounds.push(round);
+        }
+        let figures = idle::Figures::of(&rounds);
+        figures.ok_or_else(|| Failure::Server("floors: memory can't be measured".to_owned()))
+    };
+    let measured = std::thread::scope(|scope| {
+        let worker = scope.spawn(|| {
+            on_generator(cores, async {
+                let socket = of(Kind::Tcp).await?;
+                Ok((socket, if tls { Some(of(Kind::Tls).await?) } else { None }))
+            })
+        });
+        worker.join()
+    });
+    let panicked = || Failure::Server("floors: a thread panicked".to_owned());
+    measured.unwrap_or_else(|_| Err(panicked()))
 }
 
 /// What an echo by axum costs a server, in microseconds: a few rounds.
@@ -234,6 +296,15 @@ pub(crate) fn apart<T: Send>(
         let panicked = || Failure::Server("a thread panicked".to_owned());
         worker.join().unwrap_or_else(|_| Err(panicked()))
     })
+}
+
+/// For whoever stays on one core: there, threads would only wake each other up.
+pub(crate) fn runtime(cores: Option<Cores>) -> Result<tokio::runtime::Runtime, Failure> {
+    let built = match cores {
+        Some(_) => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+        None => tokio::runtime::Runtime::new(),
+    };
+    built.map_err(|error| Failure::Server(format!("can't start threads: {error}")))
 }
 
 /// Does `work` on the server's core, for what it starts to stay there.

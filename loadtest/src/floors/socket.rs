@@ -46,6 +46,12 @@ pub(crate) struct In {
 }
 
 impl In {
+    /// Whether it is open and nothing has come that wasn't asked for.
+    pub(crate) fn is_silent(&self) -> bool {
+        let read = self.half.try_read(&mut [0]);
+        read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
     /// Waits for bytes and gives them to `one`, which takes one message from their start and says how long it was,
     /// or `None` if it isn't complete, until no more is. `false` at the end of the stream.
     pub(crate) async fn read(

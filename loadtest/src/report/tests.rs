@@ -26,6 +26,7 @@ pub(crate) fn load(records: Vec<Record>) -> Load {
         records,
         late: 0,
         overrun: 0,
+        asked_in_hold: 0,
         cut_off: 0,
         displaced: 0,
         cut: None,
@@ -116,6 +117,7 @@ fn idle(devices: u32) -> Idle {
         connection_bytes: 1_400.0,
         kernel_bytes: None,
         record_bytes: 3_000.0,
+        floor: None,
     }
 }
 
