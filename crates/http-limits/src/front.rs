@@ -3,8 +3,9 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -15,7 +16,7 @@ use axum::routing::get;
 use futures_util::FutureExt as _;
 use futures_util::future::Either;
 use http::header::{
-    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, REFERRER_POLICY, RETRY_AFTER,
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, Method};
@@ -99,7 +100,7 @@ impl Shed {
         Self(Arc::new(refuses))
     }
 
-    fn refuses<B>(&self, request: &http::Request<B>) -> bool {
+    fn refuses(&self, request: &Request) -> bool {
         self.0(request.method(), request.uri().path())
     }
 }
@@ -124,54 +125,14 @@ pub struct Front {
     pub shed: Option<Shed>,
 }
 
-/// A router behind its front. What serves it asks [`Fronted::refuse`] first.
-#[derive(Clone, Debug)]
-pub struct Fronted {
-    /// What answers everything else.
-    pub router: Router,
-    front: Option<Arc<Front>>,
-}
-
-/// A router without a front refuses nothing by itself.
-impl From<Router> for Fronted {
-    fn from(router: Router) -> Self {
-        Self { router, front: None }
-    }
-}
-
-impl Fronted {
-    /// The reply to a request that is shed. It comes before the router, which takes longer to find the route than
-    /// this takes in all.
-    #[must_use]
-    pub fn refuse<B>(&self, request: &http::Request<B>) -> Option<Response> {
-        let front = self.front.as_ref()?;
-        let sheds = front.shed.as_ref().is_some_and(|shed| shed.refuses(request));
-        // a foreign host is told so, whatever there is to do
-        (sheds && is_our_host(front, request.headers()))
-            .then(|| overloaded(&front.id_of(request.headers())))
-    }
-}
-
 /// Puts the front before `router`: request id, client address, problems with the request's id, also for what
 /// libraries refuse and for panics; no sniffing, no caching and no referrer unless a route says otherwise;
 /// and the page that problems point to.
-#[must_use]
-pub fn front(router: Router, front: Front) -> Fronted {
-    let front = Arc::new(front);
-    let router = router
+pub fn front(router: Router, front: Front) -> Router {
+    router
         .route("/docs/problems", get(problems_page))
         // one layer for all: each costs a request some two microseconds
-        .layer(from_fn_with_state(Arc::clone(&front), enter));
-    Fronted { router, front: Some(front) }
-}
-
-impl Front {
-    fn id_of(&self, headers: &HeaderMap) -> RequestId {
-        headers
-            .get(REQUEST_ID)
-            .and_then(|value| RequestId::from_header(value.to_str().ok()?))
-            .unwrap_or_else(|| self.ids.next())
-    }
+        .layer(from_fn_with_state(Arc::new(front), enter))
 }
 
 async fn problems_page() -> impl IntoResponse {
@@ -190,9 +151,16 @@ fn harden(headers: &mut HeaderMap) {
 }
 
 async fn enter(State(front): State<Arc<Front>>, mut request: Request, next: Next) -> Response {
-    let id = front.id_of(request.headers());
+    let id = request
+        .headers()
+        .get(REQUEST_ID)
+        .and_then(|value| RequestId::from_header(value.to_str().ok()?))
+        .unwrap_or_else(|| front.ids.next());
     if !is_our_host(&front, request.headers()) {
         return finish(Problem::new(Code::MisdirectedRequest).into_response(), &id);
+    }
+    if front.shed.as_ref().is_some_and(|shed| shed.refuses(&request)) {
+        return overloaded(&id);
     }
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     if let Some(ConnectInfo(peer)) = peer {
@@ -207,26 +175,17 @@ async fn enter(State(front): State<Arc<Front>>, mut request: Request, next: Next
     finish(response, &id)
 }
 
-/// The cheapest refusal: rendered once but for its id, and not logged, since there are many where there is one.
+/// The cheapest refusal: rendered once, and not logged, since there are many where there is one.
 fn overloaded(id: &RequestId) -> Response {
-    static RENDERED: LazyLock<(HeaderMap, [String; 2])> = LazyLock::new(|| {
-        let detail = "more is asked for than gets done";
-        let mark = RequestId("-".into());
-        let (headers, body) = Problem::new(Code::Unavailable).detail(detail).render(Some(&mark));
-        let body = String::from_utf8(body).expect("JSON is text");
-        let (before, after) = body.split_once("\"-\"").expect("the id is in it, in quotes");
-        (headers, [before, after].map(str::to_owned))
-    });
-    let (headers, [before, after]) = &*RENDERED;
+    let code = Code::Unavailable;
     // not all at the same moment
     let spread = id.as_str().bytes().last().map_or(0, |last| u64::from(last) % RETRY_SPREAD_S);
-    let body = [before, "\"", id.as_str(), "\"", after].concat();
+    let wait = Duration::from_secs(1 + spread);
+    let problem = Problem::new(code).detail("more is asked for than gets done").retry_after(wait);
+    let (headers, body) = problem.render(Some(id));
     let mut response = Response::new(Body::from(body));
-    *response.status_mut() = Code::Unavailable.status();
-    let sent = response.headers_mut();
-    sent.reserve(headers.len() + 5);
-    sent.extend(headers.iter().map(|(name, value)| (name.clone(), value.clone())));
-    sent.insert(RETRY_AFTER, HeaderValue::from(1 + spread));
+    *response.status_mut() = code.status();
+    *response.headers_mut() = headers;
     sign(response, id)
 }
 
@@ -284,7 +243,7 @@ mod tests {
     use super::*;
     use crate::{Json, PROBLEM_JSON};
 
-    fn app(hosts: Option<&str>) -> Fronted {
+    fn app(hosts: Option<&str>) -> Router {
         let router = Router::new()
             .route("/who", get(|ClientAddr(ip): ClientAddr| async move { ip.to_string() }))
             .route("/panic", get(panics))
@@ -320,14 +279,10 @@ mod tests {
         }
     }
 
-    async fn send(app: Fronted, request: http::request::Builder, body: &'static str) -> Got {
+    async fn send(app: Router, request: http::request::Builder, body: &'static str) -> Got {
         let peer: SocketAddr = "10.0.0.1:5000".parse().unwrap();
         let request = request.extension(ConnectInfo(peer)).body(Body::from(body)).unwrap();
-        let response = match app.refuse(&request) {
-            Some(refused) => refused,
-            None => app.router.oneshot(request).await.unwrap(),
-        };
-        let (parts, body) = response.into_parts();
+        let (parts, body) = app.oneshot(request).await.unwrap().into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
         Got {
             status: parts.status,

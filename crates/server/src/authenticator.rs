@@ -7,7 +7,7 @@ use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use http::Method;
-use http_limits::{Front, Fronted, RequestIds, front};
+use http_limits::{Front, RequestIds, front};
 use statement::ServerUrl;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -25,7 +25,7 @@ const ENROL: &str = "/enrol";
 /// A web authenticator that is bound and doesn't serve yet.
 pub(crate) struct Site {
     listener: Listener,
-    router: Fronted,
+    router: Router,
     /// How browsers write the origins from which its sockets come.
     pub(crate) origins: Vec<String>,
     /// Where it is.

@@ -1,7 +1,7 @@
 //! Connections: how many there may be, and how one is served.
 
 use std::collections::BTreeMap;
-use std::future::{Future, ready};
+use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::pin::{Pin, pin};
@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::Body;
-use futures_util::future::Either;
 use http::Request;
-use http_limits::{Cidr, Fronted};
+use http_limits::Cidr;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -289,7 +289,7 @@ pub struct Drained {
 /// Serves a listener's connections, and ends them.
 #[derive(Clone)]
 pub(crate) struct Serving {
-    pub(crate) fronted: Fronted,
+    pub(crate) router: Router,
     pub(crate) slots: Arc<Slots>,
     /// Finish what is under way.
     pub(crate) finish: CancellationToken,
@@ -300,14 +300,14 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
-    pub(crate) fn new(fronted: Fronted, bounds: Bounds) -> Self {
+    pub(crate) fn new(router: Router, bounds: Bounds) -> Self {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(bounds.deadlines.header)
             .max_headers(MAX_HEADERS)
             .max_buf_size(MAX_HEAD);
         Self {
-            fronted,
+            router,
             slots: Arc::new(Slots::new(bounds)),
             finish: CancellationToken::new(),
             cut: CancellationToken::new(),
@@ -340,13 +340,10 @@ impl Serving {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
         P: Clone + Send + Sync + 'static,
     {
-        let fronted = self.fronted;
+        let router = self.router;
         let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
-            if let Some(refused) = fronted.refuse(&request) {
-                return Either::Left(ready(Ok(refused)));
-            }
             request.extensions_mut().insert(peer.clone());
-            Either::Right(fronted.router.clone().oneshot(request.map(Body::new)))
+            router.clone().oneshot(request.map(Body::new))
         });
         let connection = self.http.serve_connection(TokioIo::new(stream), service).with_upgrades();
         let mut connection = pin!(connection);

@@ -5,8 +5,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use axum::Router;
 use axum::extract::ConnectInfo;
-use http_limits::Fronted;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
@@ -87,15 +87,11 @@ impl Listener {
         if self.tls.is_some() { "https" } else { "http" }
     }
 
-    /// Serves `served` until `shutdown` turns true or its sender is gone. Then stops accepting at once, lets
+    /// Serves `router` until `shutdown` turns true or its sender is gone. Then stops accepting at once, lets
     /// requests finish and WebSockets close, and cuts what is left at the drain deadline. Requests carry
     /// `ConnectInfo<SocketAddr>`.
-    pub async fn run(
-        self,
-        served: impl Into<Fronted>,
-        mut shutdown: watch::Receiver<bool>,
-    ) -> Drained {
-        let serving = Serving::new(served.into(), self.bounds);
+    pub async fn run(self, router: Router, mut shutdown: watch::Receiver<bool>) -> Drained {
+        let serving = Serving::new(router, self.bounds);
         let mut failing = false;
         loop {
             let accepted = tokio::select! {
@@ -212,19 +208,14 @@ pub(crate) struct Running {
 
 #[cfg(test)]
 impl Running {
-    pub(crate) async fn start(
-        served: impl Into<Fronted>,
-        tls: Option<TlsConfig>,
-        bounds: Bounds,
-    ) -> Self {
-        let served = served.into();
+    pub(crate) async fn start(router: Router, tls: Option<TlsConfig>, bounds: Bounds) -> Self {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let listener = Listener::bind(any, tls, bounds).await.unwrap();
         let (stop, stopped) = watch::channel(false);
         Self {
             address: listener.local_addr(),
             stop,
-            task: tokio::spawn(listener.run(served, stopped)),
+            task: tokio::spawn(listener.run(router, stopped)),
         }
     }
 }

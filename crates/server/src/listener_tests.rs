@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::ws::{Message, WebSocketUpgrade};
 use axum::routing::get;
-use http_limits::{Front, RequestIds, Shed, front};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
@@ -67,19 +65,6 @@ async fn get_works(running: &Running) {
 async fn serves_and_tells_the_peer() {
     let running = Running::start(hello(), None, bounds(|_| ())).await;
     get_works(&running).await;
-}
-
-#[tokio::test]
-async fn what_is_shed_is_refused_before_the_router() {
-    let shed = Some(Shed::new(|_, path| path == "/"));
-    let (trusted_proxies, ids) = ([].into(), RequestIds::new(7));
-    let fronted = front(hello(), Front { trusted_proxies, ids, hosts: None, shed });
-    let running = Running::start(fronted, None, bounds(|_| ())).await;
-    let got = read_all(&mut connect(&running, GET).await).await;
-    assert!(got.starts_with("HTTP/1.1 503") && got.contains("retry-after: "), "{got}");
-    let problems = b"GET /docs/problems HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
-    let got = read_all(&mut connect(&running, problems).await).await;
-    assert!(got.starts_with("HTTP/1.1 200"), "{got}");
 }
 
 #[tokio::test]

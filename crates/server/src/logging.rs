@@ -137,9 +137,9 @@ mod tests {
         let logs = async || tracing::warn!(count = 3, "seen");
         let trusted_proxies = [].into();
         let fronted = Front { trusted_proxies, ids: RequestIds::new(7), hosts: None, shed: None };
-        let fronted = front(Router::new().route("/", get(logs)), fronted);
+        let router = front(Router::new().route("/", get(logs)), fronted);
         let request = Request::get("/").header("x-request-id", "abc-1").body(Body::empty());
-        fronted.router.oneshot(request.unwrap()).await.unwrap();
+        router.oneshot(request.unwrap()).await.unwrap();
         tracing::warn!("of nobody");
         let mut text = String::new();
         std::io::Seek::rewind(&mut file).unwrap();

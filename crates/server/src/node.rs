@@ -18,7 +18,7 @@ use edge_http::{Operator, Rest, admin_router, rest_router};
 use edge_oidc::{Entra, Oidc};
 use edge_pages::{Demo, Pages};
 use edge_ws::{Gateway, Limits};
-use http_limits::{Front, Fronted, PeerUid, Quota, RequestIds, front};
+use http_limits::{Front, PeerUid, Quota, RequestIds, front};
 use ports::StoreError;
 use statement::ServerUrl;
 use tokio::sync::watch;
@@ -199,7 +199,7 @@ pub struct Node {
     operations: Listener,
     authenticator: Option<Site>,
     socket: AdminSocket,
-    router: Fronted,
+    router: Router,
     admin: Router,
     gateway: Gateway,
     webhooks: Webhooks,
