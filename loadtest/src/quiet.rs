@@ -59,6 +59,17 @@ impl Floor {
     fn new(bytes: f64, socket: IdleFigures, tls: Option<IdleFigures>) -> Self {
         Self { socket, tls, ratio: bytes / tls.unwrap_or(socket).user_bytes.median }
     }
+
+    /// Nothing takes less than the least that is possible.
+    pub(crate) fn problem(&self) -> Option<String> {
+        (self.ratio < 1.0).then(|| {
+            format!(
+                "an idle connection can't take {:.2} x its floor: while they were counted, the server gave back what it \
+                 had kept of enrolling them; measure again",
+                self.ratio
+            )
+        })
+    }
 }
 
 impl fmt::Display for Floor {
@@ -169,6 +180,9 @@ mod tests {
         let plain = Floor::new(2_000.0, figures(400.0), None);
         let text = plain.to_string();
         assert!(text.contains("5.00 x a socket's, above 4; of 18000"), "{text}");
+        assert_eq!(plain.problem(), None);
+        let below = Floor::new(260.0, figures(400.0), None).problem();
+        assert!(below.is_some_and(|why| why.contains("can't take 0.65 x its floor")));
         let tls = Floor::new(9_000.0, figures(400.0), Some(figures(9_000.0)));
         let text = tls.to_string();
         assert!(text.contains("1.00 x a TLS stream's; of 18000"), "{text}");

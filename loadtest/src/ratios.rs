@@ -28,10 +28,12 @@ const HEAVY: f64 = 0.7;
 /// [`HEAVY`]. A ceremony of a server that writes in batches takes more of a core at 70 % of its rate than at its peak, so
 /// there its core is busier than that. What is off by more doesn't count.
 const BUSY: f64 = 0.7;
-const BUSY_WITHIN: f64 = 0.05;
+const BUSY_WITHIN: f64 = 0.07;
 /// The first rate that is tried for it, by what the server gets done, and how many until the turns begin.
 const BUSY_FIRST: f64 = 0.45;
 const BUSY_TRIES: usize = 3;
+/// How often a round of floors is measured that is none.
+const FLOOR_TRIES: usize = 3;
 /// Durable appends of a ceremony.
 const APPENDS: f64 = 2.0;
 /// What they may be of their floors.
@@ -364,8 +366,20 @@ fn next_rate(rate: f64, report: &Report) -> f64 {
     if busy > 0.0 { rate * (BUSY / busy).clamp(0.5, 1.5) } else { rate }
 }
 
-/// A round of floors while the server has nothing to do.
+/// A round of floors while the server has nothing to do. One that is no floor spoils two pairs, so it is measured again;
+/// what is left then is what somebody else takes of the machine, and is said.
 async fn beside(cores: Cores, n: u32) -> Result<Beside, Failure> {
+    for _ in 1..FLOOR_TRIES {
+        let floor = once(cores, n).await?;
+        if floor.invalid_because.is_empty() {
+            return Ok(floor);
+        }
+        eprintln!("once more: {}", floor.invalid_because.join("; "));
+    }
+    once(cores, n).await
+}
+
+async fn once(cores: Cores, n: u32) -> Result<Beside, Failure> {
     let measured = tokio::task::spawn_blocking(move || floors::round_beside(cores, n)).await;
     measured.unwrap_or_else(|error| Err(Failure::Server(format!("floors: {error}"))))
 }

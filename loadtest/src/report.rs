@@ -266,7 +266,11 @@ impl Report {
     /// What as many connections take at least, if that could be measured, which was asked for.
     pub(crate) fn add_idle_floor(&mut self, floor: Result<quiet::Floor, Failure>) {
         match (floor, &mut self.idle) {
-            (Ok(floor), Some(idle)) => idle.floor = Some(floor),
+            (Ok(floor), Some(idle)) => {
+                self.problems.extend(floor.problem());
+                self.ok = self.problems.is_empty();
+                idle.floor = Some(floor);
+            }
             (Err(failure), _) => {
                 self.problems.push(format!("the floor of an idle device: {failure}"));
                 self.ok = false;
