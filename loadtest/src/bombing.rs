@@ -182,7 +182,8 @@ pub(crate) async fn find(
         return (Report::new(&honest, load), users);
     }
     load.records = run::audit(api, load.records).await;
-    let before = Waits::of(&Report::new(&honest, load));
+    let first = Report::new(&honest, load);
+    let (before, (lost, doubled)) = (Waits::of(&first), first.lost_and_doubled());
     eprintln!("with attacks");
     let (stop, stopped) = watch::channel(false);
     let ids = targets.iter().map(|victim| victim.user.id.clone()).collect();
@@ -207,6 +208,8 @@ pub(crate) async fn find(
     }
     let mut report = Report::new(&honest, load);
     report.add_attack(Bombing::new(came, &victims, before, Waits::of(&report)));
+    let again = report.lost_and_doubled();
+    report.add_broken("with and without attacks", (lost + again.0, doubled + again.1));
     users.extend(victims.into_iter().map(|victim| victim.user));
     (report, users)
 }

@@ -305,6 +305,8 @@ async fn build(dir: &Path) -> Result<(), Failure> {
         .arg(workspace.join("Cargo.toml"))
         .arg("--target-dir")
         .arg(target)
+        // where the settings of the build are looked for
+        .current_dir(workspace)
         .stdin(Stdio::null())
         // stdout is for the report
         .stdout(Stdio::null())

@@ -179,10 +179,18 @@ async fn measure(sizes: &[u32], cores: Option<Cores>) -> Result<Growth, Failure>
         let made_per_s = f64::from(*size - made) / (clock::now() - begin).as_secs_f64();
         made = *size;
         let load = Load { api: &api, plan: &plan, size: *size };
-        let here;
-        (here, server) = load.look(server, &mut people, made_per_s, stop.as_mut()).await?;
-        eprint!("{here}");
-        found.push(here);
+        match load.look(server, &mut people, made_per_s, stop.as_mut()).await {
+            Ok((here, again)) => {
+                eprint!("{here}");
+                found.push(here);
+                server = again;
+            }
+            // what was found at smaller sizes stays
+            Err(failure) => {
+                let note = format!("{size} users weren't measured: {failure}");
+                return Ok(Growth::new(found, Some(note)));
+            }
+        }
     }
     fleet::dismiss(&api, people.users, false).await;
     people.crowd.dismiss(&api).await;

@@ -113,22 +113,23 @@ fn overload(out: &mut String, report: &Report) {
         [peak].into_iter().chain(points).collect()
     };
     let curves = [
-        ("come through", curve(|level| Some(level.ceremonies_per_s))),
+        ("come through", curve(|level| Some(level.through()))),
         ("could come through", curve(|level| level.ideal_per_s)),
     ];
     let shows = Shows { what: "Goodput", x: "ceremonies/s that arrive", y: "ceremonies/s" };
     plot::curves(out, &shows, &curves);
     out.push_str(
-        "<div class=\"wide\"><table><tr><th>arrive/s</th><th>come through/s</th><th>refused/s</th><th>of what could</th></tr>",
+        "<div class=\"wide\"><table><tr><th>arrive/s</th><th>asked/s</th><th>come through/s</th><th>refused/s</th><th>of what could</th></tr>",
     );
     for level in &overload.levels {
         let goodput = level.goodput.map(|goodput| format!("{:.1} %", goodput * 100.0));
         let _ = write!(
             out,
             "<tr><td class=\"n\">{:.0}</td><td class=\"n\">{:.0}</td><td class=\"n\">{:.0}</td>\
-             <td class=\"n\">{}</td></tr>",
+             <td class=\"n\">{:.0}</td><td class=\"n\">{}</td></tr>",
             level.rate,
-            level.ceremonies_per_s,
+            level.asked_per_s,
+            level.through(),
             level.refused_per_s,
             goodput.unwrap_or_else(|| "the peak".to_owned())
         );

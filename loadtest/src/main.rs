@@ -254,7 +254,7 @@ async fn drive(
     } else if let Some(overload) = &plan.overload {
         overload::find(api, users, plan, overload, server, cut).await
     } else if let (Some(wanted), Some(cores)) = (plan.ratios, cores) {
-        ratios::find(api, users, plan, wanted, (server, cores), cut).await?
+        ratios::find(api, users, plan, wanted, (server, cores), cut).await
     } else if let Some(attack) = plan.attack {
         bombing::find(api, (users, targets), plan, attack, server, cut).await
     } else {

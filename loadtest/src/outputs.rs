@@ -39,6 +39,11 @@ pub(crate) struct Outputs {
 impl Outputs {
     /// Words go to stdout, or to stderr if JSON is asked for, which may take stdout (`-`).
     pub(crate) fn open(json: Option<&Path>, html: Option<&Path>) -> Result<Self, Failure> {
+        if let (Some(json), Some(html)) = (json, html)
+            && json == html
+        {
+            return Err(Failure::Usage("--json and --html: name two files".to_owned()));
+        }
         let stdout = || Output { name: "stdout".to_owned(), sink: Box::new(io::stdout()) };
         let words = match json {
             Some(_) => Output { name: "stderr".to_owned(), sink: Box::new(io::stderr()) },
@@ -83,6 +88,14 @@ mod tests {
             let said = refused.to_string();
             assert!(said.starts_with(option) && said.contains("none/report: No such"), "{said}");
         }
+    }
+
+    #[test]
+    fn one_file_isnt_written_twice() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let both = dir.path().join("report");
+        let refused = Outputs::open(Some(&both), Some(&both)).err().expect("refused");
+        assert!(refused.to_string().contains("name two files") && !both.exists(), "{refused}");
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub(crate) struct Level {
     /// Right ones that ended while things counted, and that began then, whenever they ended.
     pub(crate) ceremonies_per_s: f64,
     pub(crate) begun_per_s: f64,
+    /// Which of both counts: see [`Level::through`].
+    pub(crate) through_per_s: f64,
     pub(crate) refused_per_s: f64,
     /// What would come through if a refusal cost no more than an echo, and nothing else were lost.
     pub(crate) ideal_per_s: Option<f64>,
@@ -76,6 +78,7 @@ impl Level {
             asked_times: None,
             ceremonies_per_s: report.ceremonies_per_s(),
             begun_per_s: report.begun_per_s(),
+            through_per_s: 0.0,
             refused_per_s: report.refused_per_s(),
             ideal_per_s: None,
             goodput: None,
@@ -92,11 +95,11 @@ impl Level {
         }
     }
 
-    /// What came through. Those that end in a window are too many by what was left over when it began and too few by
+    /// What came through, and counts. Those that end in a window are too many by what was left over when it began and too few by
     /// what is left over when it ends, those that begin in it the other way round; an overload's queue is longest right
     /// after its ramp, so that ends alone have shown more than could be. Of an overload the fewer count, of the peak
     /// that it is held against the more.
-    fn through(&self) -> f64 {
+    pub(crate) fn through(&self) -> f64 {
         let (ended, begun) = (self.ceremonies_per_s, self.begun_per_s);
         if self.times.is_some() { ended.min(begun) } else { ended.max(begun) }
     }
@@ -144,6 +147,9 @@ impl Overload {
     fn new(mut levels: Vec<Level>) -> Self {
         let peaks = levels.iter().filter(|level| level.times.is_none());
         let peak_per_s = mean(peaks.map(Level::through)).unwrap_or_default();
+        for level in &mut levels {
+            level.through_per_s = level.through();
+        }
         for level in levels.iter_mut().filter(|level| level.times.is_some()) {
             level.asked_times = (peak_per_s > 0.0).then_some(level.asked_per_s / peak_per_s);
         }
@@ -256,6 +262,9 @@ pub(crate) async fn find(
     let mut tries = Tries::new(api, users, plan, server, cut);
     let (mut last, most) = saturate(&mut tries, plan).await;
     let mut levels = Vec::new();
+    if most <= 0.0 {
+        return tries.end(last, most);
+    }
     let steps = overload.times.iter().flat_map(|times| [Some(*times), None]);
     for times in [None].into_iter().chain(steps) {
         if last.was_cut() {
@@ -270,7 +279,7 @@ pub(crate) async fn find(
         }
     }
     last.add_overload(Overload::new(levels));
-    (last, tries.users)
+    tries.end(last, most)
 }
 
 /// Raises the rate until less comes through than arrives. Gives the report of that rate, and what came through at most.
@@ -298,6 +307,8 @@ pub(crate) struct Tries<'a, C> {
     pub(crate) plan: &'a Plan,
     pub(crate) server: Option<u32>,
     pub(crate) cut: Pin<&'a mut C>,
+    /// Lost and doubled ceremonies of all runs.
+    broken: (u64, u64),
 }
 
 impl<'a, C: Future<Output = Cut>> Tries<'a, C> {
@@ -309,7 +320,22 @@ impl<'a, C: Future<Output = Cut>> Tries<'a, C> {
         server: Option<u32>,
         cut: Pin<&'a mut C>,
     ) -> Self {
-        Self { api, users, plan, server, cut }
+        Self { api, users, plan, server, cut, broken: (0, 0) }
+    }
+
+    /// Notes what no search may hide.
+    pub(crate) fn note(&mut self, report: &Report) {
+        let (lost, doubled) = report.lost_and_doubled();
+        self.broken = (self.broken.0 + lost, self.broken.1 + doubled);
+    }
+
+    /// The report of all, with what came through at most, and the users.
+    pub(crate) fn end(self, mut last: Report, most: f64) -> (Report, Vec<User>) {
+        if most <= 0.0 && !last.was_cut() {
+            last.add_problem(format!("nothing came through at {}/s", self.plan.rate));
+        }
+        last.add_broken("in all runs of the search", self.broken);
+        (last, self.users)
     }
 
     /// Runs it.
@@ -323,6 +349,7 @@ impl<'a, C: Future<Output = Cut>> Tries<'a, C> {
             load.records = run::audit(self.api, load.records).await;
         }
         let report = Report::new(&at, load);
+        self.note(&report);
         let (through, refused) = (report.ceremonies_per_s(), report.refused_per_s());
         eprintln!("{rate:.0}/s: {through:.0}/s come through, {refused:.0}/s are refused");
         report
@@ -341,6 +368,7 @@ mod tests {
             asked_times: None,
             ceremonies_per_s: through,
             begun_per_s: through,
+            through_per_s: 0.0,
             refused_per_s: through * refused_each,
             ideal_per_s: None,
             goodput: None,

@@ -24,10 +24,9 @@ use full::Full;
 /// Shares of what the server gets done.
 const LIGHT: f64 = 0.1;
 const HEAVY: f64 = 0.7;
-/// How busy the server's core is where waits are compared at equal utilisation: as busy as that of `cer_raw` at
-/// [`HEAVY`]. A ceremony of a server that writes in batches takes more of a core at 70 % of its rate than at its peak, so
-/// there its core is busier than that. What is off by more doesn't count.
-const BUSY: f64 = 0.7;
+/// How much less or more busy than that of `cer_raw` at [`HEAVY`] the server's core may be where waits are compared at
+/// equal utilisation. A ceremony of a server that writes in batches takes more of a core that isn't full, so at 70 % of
+/// its rate it is busier than that.
 const BUSY_WITHIN: f64 = 0.07;
 /// The first rate that is tried for it, by what the server gets done, and how many until the turns begin.
 const BUSY_FIRST: f64 = 0.45;
@@ -218,7 +217,7 @@ pub(crate) struct Ratios {
     /// From when the ceremony should have started until the page knows its end.
     pub(crate) p50_at_10_percent: Held<Wait>,
     pub(crate) p99_at_70_percent: Held<Wait>,
-    /// The same where the server's core is 70 % busy, as that of `cer_raw` is.
+    /// The same where the server's core is as busy as that of `cer_raw` at 70 %.
     pub(crate) p99_at_equal_utilisation: Held<Wait>,
     /// Each round of floors; a pair lies between two.
     pub(crate) floors: Vec<Beside>,
@@ -230,7 +229,7 @@ impl Ratios {
         let mut problems = self.cpu.problems("server CPU");
         problems.extend(self.p50_at_10_percent.problems("p50 at 10 %"));
         problems.extend(self.p99_at_70_percent.problems("p99 at 70 %"));
-        problems.extend(self.p99_at_equal_utilisation.problems("p99, 70 % busy"));
+        problems.extend(self.p99_at_equal_utilisation.problems("p99, equally busy"));
         problems
     }
 }
@@ -256,7 +255,7 @@ impl fmt::Display for Ratios {
         for (what, held, most) in [
             ("p50 at 10 %", &self.p50_at_10_percent, MOST_P50),
             ("p99 at 70 %", &self.p99_at_70_percent, MOST_P99),
-            ("p99, 70 % busy", &self.p99_at_equal_utilisation, MOST_P99),
+            ("p99, equally busy", &self.p99_at_equal_utilisation, MOST_P99),
         ] {
             held.say(f, what, most)?;
             if held.ratio.is_some() {
@@ -272,7 +271,7 @@ impl fmt::Display for Ratios {
 }
 
 /// Looks for what the server gets done, then measures floors, a full core and waits in turns. The report is that of the
-/// last run at seven tenths.
+/// last run at seven tenths, or of the one that was cut.
 pub(crate) async fn find(
     api: &Api,
     users: Vec<User>,
@@ -280,50 +279,56 @@ pub(crate) async fn find(
     wanted: Wanted,
     (server, cores): (Option<u32>, Cores),
     cut: Pin<&mut impl Future<Output = Cut>>,
-) -> Result<(Report, Vec<User>), Failure> {
+) -> (Report, Vec<User>) {
     let mut tries = Tries::new(api, users, plan, server, cut);
     let (mut last, most) = overload::saturate(&mut tries, plan).await;
-    let mut busy_rate = most * BUSY_FIRST;
-    for _ in 0..BUSY_TRIES {
-        if last.was_cut() {
-            return Ok((last, tries.users));
-        }
-        last = tries.at(busy_rate).await;
-        busy_rate = next_rate(busy_rate, &last);
-    }
     let mut pairs = Pairs::default();
-    let mut rounds = vec![beside(cores, 0).await?];
+    if most > 0.0 && !last.was_cut() {
+        match turns(&mut tries, most, (wanted, cores), &mut pairs).await {
+            Ok(report) => last = report.unwrap_or(last),
+            Err(failure) => last.add_problem(failure.to_string()),
+        }
+    }
+    last.add_ratios(pairs.over(most));
+    tries.end(last, most)
+}
+
+/// Measures in turns; gives the last report. What came before a failure or a cut is in `pairs`.
+async fn turns<C: Future<Output = Cut>>(
+    tries: &mut Tries<'_, C>,
+    most: f64,
+    (wanted, cores): (Wanted, Cores),
+    pairs: &mut Pairs,
+) -> Result<Option<Report>, Failure> {
+    let mut last = None;
+    let mut busy_rate = most * BUSY_FIRST;
+    let first = beside(cores, 0).await?;
+    for _ in 0..BUSY_TRIES {
+        let report = tries.at(busy_rate).await;
+        if report.was_cut() {
+            return Ok(Some(report));
+        }
+        busy_rate = next_rate(busy_rate, &report, first.busy_at_70);
+    }
+    pairs.floors.push(first);
     for n in 1..=wanted.pairs {
         let (at_full, full) = tries.full().await;
         if at_full.was_cut() {
-            return Ok((at_full, tries.users));
+            return Ok(Some(at_full));
         }
         let mut runs = Vec::with_capacity(3);
         for rate in [most * LIGHT, busy_rate, most * HEAVY] {
             let report = tries.at(rate).await;
             if report.was_cut() {
-                return Ok((report, tries.users));
+                return Ok(Some(report));
             }
             runs.push(report);
         }
-        rounds.push(beside(cores, n).await?);
-        let ([.., before, after], [at_light, at_busy, at_heavy]) = (&rounds[..], &runs[..]) else {
-            continue;
-        };
-        let between = Between { before, after };
-        pairs.cpu.extend(between.cpu(full, at_full.problem()));
-        pairs.light.extend(between.waits(at_light, light, |waits| Some(waits.p50)));
-        pairs.heavy.extend(between.waits(at_heavy, heavy, |waits| waits.p99));
-        let equal = between.waits(at_busy, heavy, |waits| waits.p99);
-        pairs.equal.extend(equal.map(|mut pair| {
-            pair.wrong.extend(unequal(at_busy, busy_rate));
-            pair
-        }));
-        busy_rate = next_rate(busy_rate, at_busy);
-        last = runs.pop().unwrap_or(last);
+        pairs.floors.push(beside(cores, n).await?);
+        busy_rate = pairs.add((&at_full, full), &runs, busy_rate);
+        last = runs.pop();
     }
-    last.add_ratios(pairs.over(most, rounds));
-    Ok((last, tries.users))
+    Ok(last)
 }
 
 /// What the turns brought.
@@ -333,17 +338,37 @@ struct Pairs {
     light: Vec<Pair<Wait>>,
     heavy: Vec<Pair<Wait>>,
     equal: Vec<Pair<Wait>>,
+    floors: Vec<Beside>,
 }
 
 impl Pairs {
-    fn over(self, saturation_per_s: f64, floors: Vec<Beside>) -> Ratios {
+    /// Adds what was run between the last two rounds of floors: a full core, a light load, one as busy as `cer_raw`, and a
+    /// heavy one. Gives the rate at which to try to be as busy the next time.
+    fn add(&mut self, (at_full, full): (&Report, Full), runs: &[Report], busy_rate: f64) -> f64 {
+        let ([.., before, after], [at_light, at_busy, at_heavy]) = (&self.floors[..], runs) else {
+            return busy_rate;
+        };
+        let between = Between { before, after };
+        self.cpu.extend(between.cpu(full, at_full.problem()));
+        self.light.extend(between.waits(at_light, light, |waits| Some(waits.p50)));
+        self.heavy.extend(between.waits(at_heavy, heavy, |waits| waits.p99));
+        let floor = between.mean(|floor| floor.busy_at_70);
+        let equal = between.waits(at_busy, heavy, |waits| waits.p99);
+        self.equal.extend(equal.map(|mut pair| {
+            pair.wrong.extend(unequal(at_busy, busy_rate, floor));
+            pair
+        }));
+        next_rate(busy_rate, at_busy, floor)
+    }
+
+    fn over(self, saturation_per_s: f64) -> Ratios {
         Ratios {
             saturation_per_s,
             cpu: Held::of(self.cpu),
             p50_at_10_percent: Held::of(self.light),
             p99_at_70_percent: Held::of(self.heavy),
             p99_at_equal_utilisation: Held::of(self.equal),
-            floors,
+            floors: self.floors,
         }
     }
 }
@@ -353,17 +378,18 @@ fn busy(report: &Report) -> f64 {
     report.cores().0.unwrap_or_default()
 }
 
-/// Why a run isn't one at equal utilisation.
-fn unequal(report: &Report, rate: f64) -> Option<String> {
+/// Why a run isn't one at equal utilisation with a floor whose core was as busy as that.
+fn unequal(report: &Report, rate: f64, floor: f64) -> Option<String> {
     let busy = busy(report);
-    let off = (busy - BUSY).abs() > BUSY_WITHIN;
-    off.then(|| format!("the core was {:.0} % busy at {rate:.0}/s, not 70", busy * 100.0))
+    let off = (busy - floor).abs() > BUSY_WITHIN;
+    let (busy, floor) = (busy * 100.0, floor * 100.0);
+    off.then(|| format!("the core was {busy:.0} % busy at {rate:.0}/s, and cer_raw's {floor:.0} %"))
 }
 
-/// The rate at which the core is as busy as it should be, by how busy it was at this one.
-fn next_rate(rate: f64, report: &Report) -> f64 {
+/// The rate at which the core is as busy as the floor's, by how busy it was at this one.
+fn next_rate(rate: f64, report: &Report, floor: f64) -> f64 {
     let busy = busy(report);
-    if busy > 0.0 { rate * (BUSY / busy).clamp(0.5, 1.5) } else { rate }
+    if busy > 0.0 { rate * (floor / busy).clamp(0.5, 1.5) } else { rate }
 }
 
 /// A round of floors while the server has nothing to do. One that is no floor spoils two pairs, so it is measured again;
@@ -396,6 +422,7 @@ mod tests {
             generator_cores: 0.7,
             p50_at_10: 0.3,
             p99_at_70: 4.0,
+            busy_at_70: 0.75,
             append_p50: 0.15,
             append_p99: 0.5,
             invalid_because: Vec::new(),
@@ -452,7 +479,7 @@ mod tests {
         let few = "0 pairs count, and a median takes 5 to be relied on";
         assert_eq!(
             problems,
-            ["p99 at 70 %", "p99, 70 % busy"].map(|what| format!("{what}: {few}"))
+            ["p99 at 70 %", "p99, equally busy"].map(|what| format!("{what}: {few}"))
         );
         let json = serde_json::to_value(&ratios).expect("JSON");
         let pair = &json["cpu"]["pairs"][0];

@@ -279,6 +279,20 @@ impl Report {
         }
     }
 
+    /// Something that is wrong with all of it.
+    pub(crate) fn add_problem(&mut self, why: String) {
+        self.problems.push(why);
+        self.ok = false;
+    }
+
+    /// Lost and doubled ceremonies of several runs, of which this is one: none is hidden by those that went well.
+    pub(crate) fn add_broken(&mut self, where_: &str, (lost, doubled): (u64, u64)) {
+        if (lost, doubled) > (0, 0) && (lost, doubled) != (self.lost, self.doubled) {
+            self.add_problem(format!("{where_} {lost} ceremonies were lost and {doubled} doubled"));
+        }
+        (self.lost, self.doubled) = (lost, doubled);
+    }
+
     /// How the devices of a storm came back.
     pub(crate) fn add_storm(&mut self, back: Option<Back>) {
         if let Some(Back { devices, back, .. }) =

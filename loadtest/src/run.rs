@@ -128,9 +128,10 @@ pub(crate) async fn run(
         wrong: 0,
     };
     running.drive(cut).await;
-    let now = clock::now();
-    let until = running.load.cut.as_ref().map_or(now, |cut| cut.until(now));
     let counts = running.counts();
+    let now = clock::now();
+    // a run that wasn't cut held to its end, though its last ceremony may have ended before
+    let until = running.load.cut.as_ref().map_or(counts.end, |cut| cut.until(now));
     running.load.held = until.min(counts.end).saturating_duration_since(counts.start);
     let Running { mut load, idle, series, .. } = running;
     load.displaced = idle.displaced;

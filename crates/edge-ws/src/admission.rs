@@ -328,7 +328,7 @@ mod tests {
         let (admission, now) = (admission(), start());
         let mut crowd: Vec<Permit> =
             [1, 1, 2, 2].map(|n| admission.enter(host(n), now).expect("a place")).into();
-        assert_eq!(admission.enter(host(1), now).expect_err("no place"), Refusal::AddressFull);
+        assert_eq!(admission.enter(host(1), now).expect_err("no place"), Refusal::AddressLoggingIn);
         let newcomer = admission.enter(host(3), now).expect("a place");
         let gone: Vec<bool> = crowd.iter_mut().map(is_dismissed).collect();
         assert_eq!(gone.iter().filter(|gone| **gone).count(), 1, "{gone:?}");
@@ -346,7 +346,10 @@ mod tests {
         let mut old = admission.enter(host(1), now).expect("a place");
         let mut young = admission.enter(host(1), now + LOGIN_TIME).expect("a place");
         let early = now + LOGIN_TIME - Duration::from_millis(1);
-        assert_eq!(admission.enter(host(1), early).expect_err("no place"), Refusal::AddressFull);
+        assert_eq!(
+            admission.enter(host(1), early).expect_err("no place"),
+            Refusal::AddressLoggingIn
+        );
         assert!(!is_dismissed(&mut old));
         let third = admission.enter(host(1), now + LOGIN_TIME);
         assert!(third.is_ok() && is_dismissed(&mut old) && !is_dismissed(&mut young));

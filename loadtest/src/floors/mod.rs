@@ -169,6 +169,8 @@ pub(crate) struct Beside {
     pub(crate) generator_cores: f64,
     pub(crate) p50_at_10: f64,
     pub(crate) p99_at_70: f64,
+    /// How busy the server's core was then: a ceremony takes more of one that isn't full.
+    pub(crate) busy_at_70: f64,
     pub(crate) append_p50: f64,
     pub(crate) append_p99: f64,
     /// Why `cer_raw` is no floor, and why its waits at 10 % and at 70 % aren't; empty if they are.
@@ -195,6 +197,7 @@ impl Beside {
             generator_cores: limit.generator_busy.median,
             p50_at_10: light.p50_us / 1e3,
             p99_at_70: heavy.p99_us / 1e3,
+            busy_at_70: heavy.rate * heavy.cpu_us / 1e6,
             append_p50: append.single_p50,
             append_p99: append.single_p99,
             light_invalid_because: waits(0),

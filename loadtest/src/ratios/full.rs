@@ -126,7 +126,9 @@ impl<C: Future<Output = Cut>> Tries<'_, C> {
         eprintln!("{IN_FLIGHT} at a time: {per_s:.0}/s come through, {refused} were refused");
         let held = window.end.at.saturating_duration_since(window.start.at);
         let arrived = shared.started.load(Ordering::Relaxed);
-        (Report::new(self.plan, load(records, arrived, held, used, cut)), full)
+        let report = Report::new(self.plan, load(records, arrived, held, used, cut));
+        self.note(&report);
+        (report, full)
     }
 }
 

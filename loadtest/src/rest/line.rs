@@ -3,13 +3,12 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use hyper::{Method, StatusCode};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
-use super::{CallError, KEEP_IDLE, PATIENCE};
+use super::{CONNECT_WITHIN, CallError, KEEP_IDLE};
 use crate::clock;
 use crate::floors::http;
 use crate::floors::socket::{self, In, Out};
@@ -129,9 +128,8 @@ impl Lines {
     }
 
     async fn connect(&self) -> Result<Line, CallError> {
-        const WITHIN: Duration = PATIENCE;
         let unreachable = |error: std::io::Error| CallError::Unreachable(error.to_string());
-        let connected = timeout(WITHIN, TcpStream::connect(&self.host)).await;
+        let connected = timeout(CONNECT_WITHIN, TcpStream::connect(&self.host)).await;
         let stream = connected.map_err(|_| CallError::Unreachable("no answer".to_owned()))?;
         let (incoming, out) = socket::open(stream.map_err(unreachable)?).map_err(unreachable)?;
         Ok(Line { incoming, out })

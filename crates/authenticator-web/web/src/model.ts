@@ -260,10 +260,14 @@ export class Model {
       this.#bell.quiet(card.challenge);
     }
     this.live = this.live.filter((live) => live.account !== account);
+    // not another one under the fingers that type a number
+    const wasChosen = this.#chosen && !this.shown;
     if (!this.shown) {
       this.#lookAt(undefined);
     }
-    this.#offer();
+    if (!wasChosen) {
+      this.#offer();
+    }
   }
 
   #lookAt(challenge: string | undefined): void {

@@ -3,11 +3,20 @@
 use domain::audit::{Entry, Event};
 use domain::protocol::TokenAlgorithm;
 use ports::{Change, DirectoryError, SealFor};
-use sqlx::Row as _;
+use sqlx::{Connection as _, Row as _, SqliteConnection};
 use statement::{ChallengeId, FactorId, TenantId, UserId};
 
 use super::support::Disk;
 use crate::{MasterKey, OpenError, Store};
+
+/// `.cargo/config.toml` is read in the workspace alone: a build from elsewhere is another one, and dearer.
+#[tokio::test]
+async fn sqlite_is_built_as_the_workspace_says() {
+    let mut conn = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+    let rows = sqlx::query("PRAGMA compile_options").fetch_all(&mut conn).await.unwrap();
+    let options: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    assert!(options.iter().any(|option| option == "DEFAULT_MEMSTATUS=0"), "{options:?}");
+}
 
 #[tokio::test]
 async fn the_first_start_makes_one_tenant_and_all_keys_and_the_next_one_finds_them() {
