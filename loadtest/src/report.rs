@@ -160,6 +160,17 @@ impl Tally {
         }
         tally
     }
+
+    const fn ceremonies(&self, load: &Load) -> Ceremonies {
+        Ceremonies {
+            arrived: load.arrived,
+            right: self.right,
+            silent: self.silent,
+            withheld: self.withheld,
+            refused: self.refused,
+            displaced: load.displaced,
+        }
+    }
 }
 
 impl Report {
@@ -210,14 +221,7 @@ impl Report {
                 rss_bytes: rss(load.client),
                 late: load.late,
             },
-            ceremonies: Ceremonies {
-                arrived: load.arrived,
-                right: tally.right,
-                silent: tally.silent,
-                withheld: tally.withheld,
-                refused: tally.refused,
-                displaced: load.displaced,
-            },
+            ceremonies: tally.ceremonies(&load),
             lost: tally.lost,
             doubled: tally.doubled,
             errors: tally.errors,
