@@ -29,9 +29,16 @@ impl Backoff {
         self.failures = self.failures.max(CROWDED);
     }
 
-    /// How long to wait now, on top of `floor`, which the server may have asked for.
+    /// How long to wait now, on top of `floor`, which the server may have asked for: then chance is at most twice that. A
+    /// server that says when has room then, and whoever met several full moments isn't to come long after everybody
+    /// else; with less chance they come in waves, and those who sign in meanwhile wait (docs/performance.md, storm).
     pub(crate) fn next(&mut self, floor: Duration, rng: &mut dyn CryptoRng) -> Duration {
         let bound = BACKOFF_BASE.saturating_mul(1 << self.failures.min(16)).min(BACKOFF_CAP);
+        let bound = if floor.is_zero() {
+            bound
+        } else {
+            bound.min(floor.saturating_mul(2).max(BACKOFF_BASE))
+        };
         self.failures = self.failures.saturating_add(1);
         let bound_ms = u64::try_from(bound.as_millis()).unwrap_or(u64::MAX);
         floor.min(BACKOFF_CAP) + Duration::from_millis(rng.random_range(0..=bound_ms))
@@ -67,5 +74,11 @@ mod tests {
         assert!(wait >= floor && wait <= floor + BACKOFF_BASE);
         let wait = Backoff::default().next(Duration::MAX, &mut rng);
         assert!(wait <= BACKOFF_CAP + BACKOFF_BASE);
+        let floor = Duration::from_secs(2);
+        for failures in 0..10 {
+            let longest = (0..200).map(|_| Backoff { failures }.next(floor, &mut rng)).max();
+            let most = floor + (floor * 2).min(BACKOFF_BASE * (1 << failures));
+            assert!(longest.is_some_and(|wait| wait <= most && wait * 10 > most * 9), "{failures}");
+        }
     }
 }

@@ -58,6 +58,7 @@ test("waits are uniform below a bound that doubles", () => {
     assert.equal(backoff.next(0, () => 0.5), bound / 2);
   }
   assert.equal(backoff.next(1e9, () => 0), 300_000);
+  assert.equal(backoff.next(2000, () => 1), 6000);
   backoff.reset();
   assert.equal(backoff.next(0, () => 1), 1000);
 });

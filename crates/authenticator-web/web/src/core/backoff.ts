@@ -22,9 +22,13 @@ export class Backoff {
     this.#failures = Math.max(this.#failures, CROWDED);
   }
 
-  /** How long to wait now, in ms, on top of `floorMs`, which the server may have asked for. */
+  /**
+   * How long to wait now, in ms, on top of `floorMs`, which the server may have asked for: then chance is at most twice
+   * that.
+   */
   next(floorMs: number, random: Random): number {
-    const bound = Math.min(CAP_MS, BASE_MS * 2 ** Math.min(this.#failures, 16));
+    const most = floorMs > 0 ? Math.max(2 * floorMs, BASE_MS) : CAP_MS;
+    const bound = Math.min(CAP_MS, most, BASE_MS * 2 ** Math.min(this.#failures, 16));
     this.#failures += 1;
     return Math.min(floorMs, CAP_MS) + random() * bound;
   }
