@@ -26,7 +26,7 @@ use crate::record::{Record, Step};
 use crate::report::Report;
 use crate::rest::Api;
 use crate::run::{self, LEAD};
-use crate::schedule::{Act, Arrival};
+use crate::schedule::Arrival;
 
 /// How often each attacked user signs in themselves.
 const SIGN_IN_EVERY: Duration = Duration::from_secs(10);
@@ -216,14 +216,7 @@ pub(crate) async fn find(
 
 impl Victim {
     async fn sign_in(&mut self, api: &Api, plan: &Plan) {
-        let arrival = Arrival {
-            at: Duration::ZERO,
-            act: Act::Approve,
-            think: Duration::ZERO,
-            hosted: false,
-            rank: None,
-            may_be_refused: false,
-        };
+        let arrival = Arrival::approval(false);
         let record = ceremony::run(api, &mut self.user, arrival, clock::now(), plan.ttl()).await;
         self.rang += record.rang_besides;
         self.records.push(record);

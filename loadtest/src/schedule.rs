@@ -49,6 +49,20 @@ pub(crate) struct Arrival {
     pub(crate) may_be_refused: bool,
 }
 
+impl Arrival {
+    /// An approval without thought, by anybody, that no schedule brought.
+    pub(crate) const fn approval(may_be_refused: bool) -> Self {
+        Self {
+            at: Duration::ZERO,
+            act: Act::Approve,
+            think: Duration::ZERO,
+            hosted: false,
+            rank: None,
+            may_be_refused,
+        }
+    }
+}
+
 /// All ceremonies of a run, in order.
 pub(crate) struct Schedule {
     rng: StdRng,

@@ -19,7 +19,7 @@ use crate::record::Record;
 use crate::report::Report;
 use crate::rest::Api;
 use crate::run::{self, Load, Used};
-use crate::schedule::{Act, Arrival};
+use crate::schedule::Arrival;
 use crate::timer::Timer;
 use crate::{ceremony, clock, usage};
 
@@ -219,14 +219,7 @@ async fn work(
     ttl: Duration,
     most: usize,
 ) -> (Vec<User>, Vec<Record>) {
-    let arrival = Arrival {
-        at: Duration::ZERO,
-        act: Act::Approve,
-        think: Duration::ZERO,
-        hosted: false,
-        rank: None,
-        may_be_refused: true,
-    };
+    let arrival = Arrival::approval(true);
     let (mut records, mut done, mut tries) = (Vec::new(), 0, 0);
     while done < most && tries < TRIES && !shared.stop.load(Ordering::Relaxed) {
         let at = done % users.len();
@@ -251,6 +244,7 @@ mod tests {
     use wire::rest::State;
 
     use super::*;
+    use crate::schedule::Act;
 
     #[test]
     fn a_ceremony_is_what_a_full_core_takes_for_each_one_that_ended() {
