@@ -92,7 +92,7 @@ pub(crate) async fn enrol_only(
     plan: &Plan,
     which: Range<u32>,
 ) -> Result<Vec<Enrolled>, Failure> {
-    let base = client();
+    let base = client().with_algorithm(plan.algorithm);
     let each = which.map(|n| {
         let (api, name) = (api.clone(), format!("loadtest-{}-{n}", plan.name));
         let client = at_home(&base, &api, n);

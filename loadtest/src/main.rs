@@ -140,7 +140,7 @@ fn start(args: &RunArgs) -> Result<Exit, Failure> {
     raise_open_files();
     let open_files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     quiet::fits(&plan, open_files)?;
-    let before = args.floors.then(floors::beside).transpose()?;
+    let before = args.floors.then(|| floors::beside(plan.algorithm)).transpose()?;
     let echoes = plan.overload.is_some().then(floors::echoes).transpose()?;
     let mut report = floors::apart(plan.pinned, |cores| {
         floors::runtime(cores)?.block_on(measure(args, &plan, cores))
@@ -152,7 +152,7 @@ fn start(args: &RunArgs) -> Result<Exit, Failure> {
     match before {
         None => {}
         Some(_) if report.was_cut() => report.leave_limit("the run was cut short"),
-        Some(before) => match floors::beside_again(before) {
+        Some(before) => match floors::beside_again(before, plan.algorithm) {
             Ok(limit) => report.hold_against(limit),
             // the run itself is worth its report
             Err(failure) => report.miss_limit(&failure),

@@ -5,7 +5,9 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+use statement::Algorithm;
 
 /// Ceremonies per second: above, one process on one machine measures itself.
 const RATE: RangeInclusive<f64> = 0.1..=10_000.0;
@@ -183,6 +185,9 @@ pub(crate) struct Plan {
     /// Whether the server that is started here speaks TLS.
     #[serde(default)]
     pub(crate) tls: bool,
+    /// What devices sign with.
+    #[serde(default = "ed25519", deserialize_with = "algorithm")]
+    pub(crate) algorithm: Algorithm,
     pub(crate) knee: Option<Knee>,
     pub(crate) storm: Option<Storm>,
     pub(crate) overload: Option<Overload>,
@@ -192,6 +197,27 @@ pub(crate) struct Plan {
 
 const fn one() -> u32 {
     1
+}
+
+const fn ed25519() -> Algorithm {
+    Algorithm::Ed25519
+}
+
+/// By the names that reports give them.
+fn algorithm<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Algorithm, D::Error> {
+    const KNOWN: [Algorithm; 2] = [Algorithm::Ed25519, Algorithm::P256];
+    const NAMES: &[&str] = &[name_of(KNOWN[0]), name_of(KNOWN[1])];
+    let named = String::deserialize(deserializer)?;
+    let found = KNOWN.into_iter().find(|&known| name_of(known) == named);
+    found.ok_or_else(|| D::Error::unknown_variant(&named, NAMES))
+}
+
+/// What an algorithm is called in plans and reports.
+pub(crate) const fn name_of(algorithm: Algorithm) -> &'static str {
+    match algorithm {
+        Algorithm::Ed25519 => "ed25519",
+        Algorithm::P256 => "p256",
+    }
 }
 
 impl Plan {
@@ -424,6 +450,16 @@ pub(crate) mod tests {
         refused("seed = 1", "seed = 1\nspeed = 1", &["unknown field `speed`"]);
         refused("deny = 1", "decline = 1", &["unknown field `decline`"]);
         refused("seed = 1", "seed = 1\narrivals = 'bursts'", &["bursts", "poisson"]);
+        let rsa = ["algorithm = 'rsa'", "expected `ed25519` or `p256`"];
+        refused("seed = 1", "seed = 1\nalgorithm = 'rsa'", &rsa);
+    }
+
+    #[test]
+    fn devices_sign_with_what_the_plan_names() {
+        assert_eq!(good().algorithm, Algorithm::Ed25519);
+        let named = GOOD.replace("seed = 1", "seed = 1\nalgorithm = 'p256'");
+        let plan = Plan::parse("test.toml", &named).expect("a good plan");
+        assert_eq!(plan.algorithm, Algorithm::P256);
     }
 
     #[test]

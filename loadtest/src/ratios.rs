@@ -9,6 +9,7 @@ use std::fmt;
 use std::pin::Pin;
 
 use serde::Serialize;
+use statement::Algorithm;
 
 use crate::failure::{Cut, Failure};
 use crate::fleet::User;
@@ -284,7 +285,8 @@ pub(crate) async fn find(
     let (mut last, most) = overload::saturate(&mut tries, plan).await;
     let mut pairs = Pairs::default();
     if most > 0.0 && !last.was_cut() {
-        match turns(&mut tries, most, (wanted, cores), &mut pairs).await {
+        let floor = Floor { cores, algorithm: plan.algorithm };
+        match turns(&mut tries, most, (wanted, floor), &mut pairs).await {
             Ok(report) => last = report.unwrap_or(last),
             Err(failure) => last.add_problem(failure.to_string()),
         }
@@ -293,16 +295,23 @@ pub(crate) async fn find(
     tries.end(last, most)
 }
 
+/// Where floors are measured, and what devices sign with there as here.
+#[derive(Clone, Copy)]
+struct Floor {
+    cores: Cores,
+    algorithm: Algorithm,
+}
+
 /// Measures in turns; gives the last report. What came before a failure or a cut is in `pairs`.
 async fn turns<C: Future<Output = Cut>>(
     tries: &mut Tries<'_, C>,
     most: f64,
-    (wanted, cores): (Wanted, Cores),
+    (wanted, floor): (Wanted, Floor),
     pairs: &mut Pairs,
 ) -> Result<Option<Report>, Failure> {
     let mut last = None;
     let mut busy_rate = most * BUSY_FIRST;
-    let first = beside(cores, 0).await?;
+    let first = beside(floor, 0).await?;
     for _ in 0..BUSY_TRIES {
         let report = tries.at(busy_rate).await;
         if report.was_cut() {
@@ -324,7 +333,7 @@ async fn turns<C: Future<Output = Cut>>(
             }
             runs.push(report);
         }
-        pairs.floors.push(beside(cores, n).await?);
+        pairs.floors.push(beside(floor, n).await?);
         busy_rate = pairs.add((&at_full, full), &runs, busy_rate);
         last = runs.pop();
     }
@@ -394,19 +403,20 @@ fn next_rate(rate: f64, report: &Report, floor: f64) -> f64 {
 
 /// A round of floors while the server has nothing to do. One that is no floor spoils two pairs, so it is measured again;
 /// what is left then is what somebody else takes of the machine, and is said.
-async fn beside(cores: Cores, n: u32) -> Result<Beside, Failure> {
+async fn beside(floor: Floor, n: u32) -> Result<Beside, Failure> {
     for _ in 1..FLOOR_TRIES {
-        let floor = once(cores, n).await?;
-        if floor.invalid_because.is_empty() {
-            return Ok(floor);
+        let round = once(floor, n).await?;
+        if round.invalid_because.is_empty() {
+            return Ok(round);
         }
-        eprintln!("once more: {}", floor.invalid_because.join("; "));
+        eprintln!("once more: {}", round.invalid_because.join("; "));
     }
-    once(cores, n).await
+    once(floor, n).await
 }
 
-async fn once(cores: Cores, n: u32) -> Result<Beside, Failure> {
-    let measured = tokio::task::spawn_blocking(move || floors::round_beside(cores, n)).await;
+async fn once(Floor { cores, algorithm }: Floor, n: u32) -> Result<Beside, Failure> {
+    let measure = move || floors::round_beside(cores, n, algorithm);
+    let measured = tokio::task::spawn_blocking(measure).await;
     measured.unwrap_or_else(|error| Err(Failure::Server(format!("floors: {error}"))))
 }
 

@@ -12,7 +12,7 @@ use crate::floors::Limit;
 use crate::knee::Stage;
 use crate::latency::{Percentiles, Times};
 use crate::overload::Overload;
-use crate::plan::Plan;
+use crate::plan::{Plan, name_of};
 use crate::quiet::{self, Idle};
 use crate::ratios::Ratios;
 use crate::record::{Record, Step};
@@ -41,6 +41,8 @@ const NO_FLOORS: &str = "not measured: with --floors it is, before and after the
 pub(crate) struct Report {
     plan: String,
     seed: u64,
+    /// What devices sign with, those of `cer_raw` too.
+    device_algorithm: &'static str,
     ok: bool,
     #[serde(skip)]
     cut: Option<Cut>,
@@ -194,6 +196,7 @@ impl Report {
         let mut report = Self {
             plan: plan.name.clone(),
             seed: plan.seed,
+            device_algorithm: name_of(plan.algorithm),
             ok: false,
             cut: load.cut.clone(),
             problems: Vec::new(),

@@ -10,7 +10,7 @@ use authenticator::{AGENT, Account};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
-use statement::ServerUrl;
+use statement::{Algorithm, ServerUrl};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
@@ -103,6 +103,7 @@ pub struct Client {
     pub(crate) agent: Arc<str>,
     public_roots: Arc<ClientConfig>,
     source: Option<IpAddr>,
+    pub(crate) algorithm: Algorithm,
 }
 
 impl Default for Client {
@@ -119,7 +120,7 @@ impl Client {
     #[must_use]
     pub fn new(agent: &str) -> Self {
         let public_roots = tls(&[]).expect("the public roots are certificates");
-        Self { agent: agent.into(), public_roots, source: None }
+        Self { agent: agent.into(), public_roots, source: None, algorithm: Algorithm::Ed25519 }
     }
 
     /// The same from this one of the machine's addresses: each has some 28,000 ports, and servers bound what one
@@ -127,6 +128,12 @@ impl Client {
     #[must_use]
     pub fn with_source(self, source: IpAddr) -> Self {
         Self { source: Some(source), ..self }
+    }
+
+    /// The same, whose keys will be of this algorithm: Ed25519 unless one says otherwise, as fits a key in software.
+    #[must_use]
+    pub fn with_algorithm(self, algorithm: Algorithm) -> Self {
+        Self { algorithm, ..self }
     }
 
     pub(crate) async fn dial(

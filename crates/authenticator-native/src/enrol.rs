@@ -7,7 +7,7 @@ use std::time::Duration;
 use authenticator::{Account, EnrolEvent, Enrolment, KeySeed, Output, Ticket};
 use futures_util::{SinkExt as _, StreamExt as _};
 use rand::RngExt as _;
-use statement::TypedNumberError;
+use statement::{Algorithm, TypedNumberError};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -50,6 +50,17 @@ enum Step {
 }
 
 impl Client {
+    fn draw_key(&self) -> KeySeed {
+        match self.algorithm {
+            Algorithm::Ed25519 => KeySeed::ed25519(crate::rng().random()),
+            Algorithm::P256 => loop {
+                if let Ok(seed) = KeySeed::p256(crate::rng().random()) {
+                    return seed;
+                }
+            },
+        }
+    }
+
     /// Enrols this device. The key is made here; the account is the caller's to keep.
     ///
     /// # Errors
@@ -62,7 +73,7 @@ impl Client {
         person: &mut P,
     ) -> Result<Account, EnrolError> {
         let server = ticket.server().clone();
-        let seed = KeySeed::new(crate::rng().random());
+        let seed = self.draw_key();
         let mut core = Enrolment::new(ticket, seed, device_name, &*self.agent);
         loop {
             let socket = self.dial(&server, &roots).await?;

@@ -20,7 +20,7 @@ fn account(device: u8) -> Account {
         organisation: String::new(),
         device_name: "laptop".to_owned(),
         identity: [1; 32],
-        seed: authenticator::KeySeed::new([device; 32]),
+        seed: authenticator::KeySeed::ed25519([device; 32]),
         counter: 0,
         totp: None,
         roots: Vec::new(),

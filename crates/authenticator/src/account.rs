@@ -1,37 +1,116 @@
 //! What a device keeps for each account.
 
+use std::borrow::Cow;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-use statement::{DeviceId, IdentityHash, ServerUrl, SigningKey, TenantId, Timestamp};
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use statement::{
+    Algorithm as SignatureAlgorithm, DeviceId, IdentityHash, KeyError, ServerUrl, SigningKey,
+    TenantId, Timestamp,
+};
 use totp_rs::{Algorithm, Builder};
 use wire::device as proto;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-/// Length of an Ed25519 seed in bytes (RFC 8032).
+/// Length of what a key is made from in bytes: an Ed25519 seed (RFC 8032) and a P-256 scalar (SEC 1) alike.
 pub const KEY_SEED_LEN: usize = 32;
 
-/// The seed of the device's key. Wiped when dropped, never printed.
-#[derive(Clone, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
-pub struct KeySeed([u8; KEY_SEED_LEN]);
+/// What the device's key is made from. Wiped when dropped, never printed.
+///
+/// A key file holds 32 numbers for Ed25519, and `{"p256": [..]}` for P-256.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct KeySeed {
+    #[zeroize(skip)]
+    algorithm: SignatureAlgorithm,
+    bytes: [u8; KEY_SEED_LEN],
+}
 
 impl KeySeed {
-    /// From 32 bytes of a CSPRNG.
+    /// Of an Ed25519 key, from 32 bytes of a CSPRNG.
     #[must_use]
-    pub const fn new(seed: [u8; KEY_SEED_LEN]) -> Self {
-        Self(seed)
+    pub const fn ed25519(bytes: [u8; KEY_SEED_LEN]) -> Self {
+        Self { algorithm: SignatureAlgorithm::Ed25519, bytes }
+    }
+
+    /// Of a P-256 key, from 32 bytes of a CSPRNG.
+    ///
+    /// # Errors
+    /// [`KeyError`] if they are no scalar: draw again, as once in 2^32 times.
+    pub fn p256(bytes: [u8; KEY_SEED_LEN]) -> Result<Self, KeyError> {
+        let seed = Self { algorithm: SignatureAlgorithm::P256, bytes };
+        seed.make().map(|_| seed)
     }
 
     /// The key.
+    ///
+    /// # Panics
+    /// Never: it was made once before.
     #[must_use]
     pub fn key(&self) -> SigningKey {
-        SigningKey::from_seed(&self.0)
+        self.make().expect("only what makes a key is a seed")
+    }
+
+    fn make(&self) -> Result<SigningKey, KeyError> {
+        match self.algorithm {
+            SignatureAlgorithm::Ed25519 => Ok(SigningKey::from_seed(&self.bytes)),
+            SignatureAlgorithm::P256 => SigningKey::from_p256_scalar(&self.bytes),
+        }
     }
 }
 
 impl fmt::Debug for KeySeed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("KeySeed(redacted)")
+    }
+}
+
+impl Serialize for KeySeed {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.algorithm {
+            SignatureAlgorithm::Ed25519 => self.bytes.serialize(serializer),
+            SignatureAlgorithm::P256 => {
+                let mut map = serializer.serialize_map(Some(1))?;
+                map.serialize_entry(P256, &self.bytes)?;
+                map.end()
+            }
+        }
+    }
+}
+
+/// The one name in a key file's seed that has one.
+const P256: &str = "p256";
+
+impl<'de> Deserialize<'de> for KeySeed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SeedVisitor)
+    }
+}
+
+/// By hand, since serde's own way to tell the two shapes apart keeps a copy that nothing wipes.
+struct SeedVisitor;
+
+impl<'de> Visitor<'de> for SeedVisitor {
+    type Value = KeySeed;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{KEY_SEED_LEN} numbers, or a map with {P256}")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<KeySeed, A::Error> {
+        Deserialize::deserialize(SeqAccessDeserializer::new(seq)).map(KeySeed::ed25519)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<KeySeed, A::Error> {
+        let wrong = || A::Error::custom(format_args!("a key's seed has one name, {P256}"));
+        let (name, bytes): (Cow<'_, str>, _) = map.next_entry()?.ok_or_else(wrong)?;
+        let more: Option<IgnoredAny> = map.next_key()?;
+        if name != P256 || more.is_some() {
+            return Err(wrong());
+        }
+        KeySeed::p256(bytes).map_err(A::Error::custom)
     }
 }
 
@@ -130,5 +209,43 @@ impl Account {
     #[must_use]
     pub fn code(&self, now: Timestamp) -> Option<OfflineCode> {
         self.totp.as_ref().map(|totp| totp.code(now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_comes_back_from_a_key_file_as_the_key_that_it_was() {
+        let p256 = KeySeed::p256([7; 32]).expect("a scalar");
+        for seed in [KeySeed::ed25519([7; 32]), p256] {
+            let json = serde_json::to_string(&seed).expect("serialises");
+            let back: KeySeed = serde_json::from_str(&json).expect("reads");
+            assert_eq!(back.key().public(), seed.key().public());
+        }
+    }
+
+    #[test]
+    fn files_from_before_there_was_p256_hold_ed25519() {
+        let old = serde_json::to_string(&[7_u8; 32]).expect("serialises");
+        let seed: KeySeed = serde_json::from_str(&old).expect("reads");
+        assert_eq!(seed.key().public(), SigningKey::from_seed(&[7; 32]).public());
+    }
+
+    #[test]
+    fn what_makes_no_key_is_not_read() {
+        let zeros = serde_json::to_string(&[0_u8; 32]).expect("serialises");
+        let seven = serde_json::to_string(&[7_u8; 32]).expect("serialises");
+        for wrong in [
+            "[1, 2]".to_owned(),
+            "{}".to_owned(),
+            format!(r#"{{"p256": {zeros}}}"#),
+            format!(r#"{{"p384": {seven}}}"#),
+            format!(r#"{{"p256": {seven}, "more": 1}}"#),
+            r#""text""#.to_owned(),
+        ] {
+            assert!(serde_json::from_str::<KeySeed>(&wrong).is_err(), "{wrong}");
+        }
     }
 }

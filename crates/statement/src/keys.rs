@@ -8,6 +8,7 @@ use aws_lc_rs::signature::{
     Ed25519KeyPair, KeyPair as _, UnparsedPublicKey,
 };
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 /// Both algorithms sign with 64 bytes (P-256: r and s, 32 bytes each, big-endian).
 pub const SIGNATURE_LEN: usize = 64;
@@ -158,6 +159,28 @@ impl SigningKey {
     pub fn from_p256_pkcs8(document: &[u8]) -> Result<Self, KeyError> {
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document)
             .map_err(|_| KeyError(Algorithm::P256))?;
+        Self::p256(pair)
+    }
+
+    /// A P-256 key from its private scalar (SEC 1, section 2.3.7), which must come from a CSPRNG.
+    ///
+    /// # Errors
+    /// [`KeyError`] if it is 0 or not below the order of the group: of 32 random bytes one in 2^32 is.
+    pub fn from_p256_scalar(scalar: &[u8; 32]) -> Result<Self, KeyError> {
+        // RFC 5915: version 1, the scalar, the curve; the public key is left out, and computed
+        const HEAD: [u8; 7] = [0x30, 0x31, 0x02, 0x01, 0x01, 0x04, 0x20];
+        const CURVE: [u8; 12] =
+            [0xa0, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
+        let mut document = Zeroizing::new([0; HEAD.len() + 32 + CURVE.len()]);
+        document[..HEAD.len()].copy_from_slice(&HEAD);
+        document[HEAD.len()..HEAD.len() + 32].copy_from_slice(scalar);
+        document[HEAD.len() + 32..].copy_from_slice(&CURVE);
+        let pair = EcdsaKeyPair::from_private_key_der(&ECDSA_P256_SHA256_FIXED_SIGNING, &*document)
+            .map_err(|_| KeyError(Algorithm::P256))?;
+        Self::p256(pair)
+    }
+
+    fn p256(pair: EcdsaKeyPair) -> Result<Self, KeyError> {
         let public = PublicKey::new(Algorithm::P256, pair.public_key().as_ref())?;
         Ok(Self { pair: Pair::P256(pair), public })
     }
@@ -207,5 +230,38 @@ impl SigningKey {
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SigningKey({:?}, redacted)", self.public.algorithm)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes<const N: usize>(hex: &str) -> [u8; N] {
+        std::array::from_fn(|n| u8::from_str_radix(&hex[2 * n..2 * n + 2], 16).expect("hex"))
+    }
+
+    /// The key of RFC 6979, A.2.5.
+    #[test]
+    fn a_p256_key_is_made_from_its_scalar() {
+        let scalar = bytes("c9afa9d845ba75166b5c215767b1d6934e50c3db36e89b127b8a622b120f6721");
+        let key = SigningKey::from_p256_scalar(&scalar).expect("a scalar");
+        let point: [u8; 65] = bytes(concat!(
+            "04",
+            "60fed4ba255a9d31c961eb74c6356d68c049b8923b61fa6ce669622e60f29fb6",
+            "7903fe1008b8bc99a41ae9e95628bc64f2f1b20c2d7e9f5177a3c294d4462299",
+        ));
+        assert_eq!(key.public().as_bytes(), point);
+        assert!(key.public().verify(b"message", &key.sign(b"message")).is_ok());
+        assert!(key.public().verify(b"another", &key.sign(b"message")).is_err());
+    }
+
+    #[test]
+    fn what_is_not_below_the_order_of_the_group_is_no_scalar() {
+        let order = bytes("ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551");
+        for wrong in [[0; 32], order, [0xff; 32]] {
+            let refused = SigningKey::from_p256_scalar(&wrong).expect_err("no key");
+            assert_eq!(refused, KeyError(Algorithm::P256));
+        }
     }
 }

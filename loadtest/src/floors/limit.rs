@@ -19,7 +19,7 @@ pub(crate) const MOST_OF_PARTS: f64 = 1.25;
 const CALLS: f64 = 3.0;
 /// More late or missed starts than this, and waits aren't those of all.
 const MOST_LATE: f64 = 0.05;
-/// The algorithm of the devices of `loadtest run`, and of every authenticator of ours whose key is in software.
+/// The algorithm of devices unless a plan says otherwise, and of every authenticator of ours whose key is in software.
 pub(crate) const DEVICES_SIGN: Algorithm = Algorithm::Ed25519;
 
 /// What parts cost in one round, in microseconds of server CPU.
@@ -166,11 +166,12 @@ pub(crate) async fn rounds(
     cores: Cores,
     pace: Pace,
     count: u32,
+    algorithm: Algorithm,
 ) -> Result<(Vec<Parts>, Vec<Round>), Failure> {
     let (mut all, mut rounds) = (Vec::new(), Vec::new());
     for n in 1..=count {
         all.push(parts(cores, pace).await?);
-        let round = ceremonies::measure(DEVICES_SIGN, cores, pace, &[], u64::from(n)).await?;
+        let round = ceremonies::measure(algorithm, cores, pace, &[], u64::from(n)).await?;
         say(&format!("floor {n}/{count}: cer_raw {:.1} us a ceremony", round.closed.cpu_us()));
         rounds.push(round);
     }

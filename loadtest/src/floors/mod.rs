@@ -37,7 +37,6 @@ use statement::Algorithm;
 use crate::failure::{Exit, Failure};
 use cores::Machine;
 use echo::StopOnDrop;
-use limit::DEVICES_SIGN;
 use report::{Floors, Setting};
 use serve::Kind;
 
@@ -140,22 +139,22 @@ pub(crate) fn start(args: &FloorsArgs) -> Result<Exit, Failure> {
 pub(crate) type BesideRun = (Vec<limit::Parts>, Vec<ceremonies::Round>);
 
 /// The limit's rounds, on a thread of their own, since that one stays on its core.
-pub(crate) fn beside() -> Result<BesideRun, Failure> {
+pub(crate) fn beside(algorithm: Algorithm) -> Result<BesideRun, Failure> {
     let (cores, _) = prepare()?;
     let measured = std::thread::spawn(move || {
-        on_generator(cores, limit::rounds(cores, BESIDE_PACE, BESIDE_ROUNDS))
+        on_generator(cores, limit::rounds(cores, BESIDE_PACE, BESIDE_ROUNDS, algorithm))
     });
     let panicked = || Failure::Server("floors: a thread panicked".to_owned());
     measured.join().unwrap_or_else(|_| Err(panicked()))
 }
 
 /// The limit of all rounds, before and after.
-pub(crate) fn beside_again(before: BesideRun) -> Result<Limit, Failure> {
+pub(crate) fn beside_again(before: BesideRun, algorithm: Algorithm) -> Result<Limit, Failure> {
     let (mut parts, mut rounds) = before;
-    let after = beside()?;
+    let after = beside(algorithm)?;
     parts.extend(after.0);
     rounds.extend(after.1);
-    let limit = Limit::of(DEVICES_SIGN, &parts, &rounds);
+    let limit = Limit::of(algorithm, &parts, &rounds);
     limit.ok_or_else(|| Failure::Server("floors: nothing was done in a window".to_owned()))
 }
 
@@ -180,8 +179,13 @@ pub(crate) struct Beside {
 }
 
 impl Beside {
-    fn new(parts: limit::Parts, round: &ceremonies::Round, append: durable::Round) -> Option<Self> {
-        let limit = Limit::of(DEVICES_SIGN, &[parts], std::slice::from_ref(round))?;
+    fn new(
+        algorithm: Algorithm,
+        parts: limit::Parts,
+        round: &ceremonies::Round,
+        append: durable::Round,
+    ) -> Option<Self> {
+        let limit = Limit::of(algorithm, &[parts], std::slice::from_ref(round))?;
         let (light, heavy) = (round.open.first()?, round.open.get(1)?);
         let waits = |n: usize| {
             let late = limit.open.get(n).filter(|open| !open.valid).map(|open| {
@@ -208,18 +212,18 @@ impl Beside {
 }
 
 /// Measures one on the calling thread, which stays on the generator's core.
-pub(crate) fn round_beside(cores: Cores, n: u32) -> Result<Beside, Failure> {
+pub(crate) fn round_beside(cores: Cores, n: u32, algorithm: Algorithm) -> Result<Beside, Failure> {
     let dir = std::env::temp_dir();
     if let Some(why) = durable::unfit(&dir) {
         return Err(Failure::Usage(format!("TMPDIR: {why}; name a folder on a disk")));
     }
     on_generator(cores, async move {
         let parts = limit::parts(cores, BESIDE_PACE).await?;
-        let round = ceremonies::measure(DEVICES_SIGN, cores, BESIDE_PACE, &LOADS, n.into()).await?;
+        let round = ceremonies::measure(algorithm, cores, BESIDE_PACE, &LOADS, n.into()).await?;
         let stop = AtomicBool::new(false);
         let append = durable::measure(dir, BESIDE_PACE, &stop).map_err(failed)?;
         let nothing = || Failure::Server("floors: nothing was done in a window".to_owned());
-        let beside = Beside::new(parts, &round, append).ok_or_else(nothing)?;
+        let beside = Beside::new(algorithm, parts, &round, append).ok_or_else(nothing)?;
         say(&format!("floor {n}: {beside:.2?}"));
         Ok(beside)
     })

@@ -14,6 +14,7 @@ use super::limit::{DEVICES_SIGN, Limit, Open, Parts};
 use super::serve::Kind;
 use super::{crypto, durable, idle};
 use crate::failure::Exit;
+use crate::plan::name_of;
 
 /// Of the machine's time: if others use more, figures are of a busy machine.
 const QUIET: f64 = 0.05;
@@ -138,7 +139,7 @@ impl Floors {
     fn limits(&self) -> Vec<(&'static str, Limit)> {
         let parts = self.parts();
         let limit = |(algorithm, rounds): &(Algorithm, Vec<Round>)| {
-            Some((name(*algorithm), Limit::of(*algorithm, &parts, rounds)?))
+            Some((name_of(*algorithm), Limit::of(*algorithm, &parts, rounds)?))
         };
         self.ceremonies.iter().filter_map(limit).collect()
     }
@@ -146,7 +147,7 @@ impl Floors {
     /// The limit that `loadtest run` is held against, if it can be used.
     fn limit(&self) -> Option<f64> {
         let limits = self.limits();
-        let (_, limit) = limits.iter().find(|(known, _)| *known == name(DEVICES_SIGN))?;
+        let (_, limit) = limits.iter().find(|(known, _)| *known == name_of(DEVICES_SIGN))?;
         limit.valid.then_some(limit.ceremonies_per_s)
     }
 
@@ -171,13 +172,6 @@ impl Floors {
     }
 }
 
-const fn name(algorithm: Algorithm) -> &'static str {
-    match algorithm {
-        Algorithm::Ed25519 => "ed25519",
-        Algorithm::P256 => "p256",
-    }
-}
-
 fn snake(kind: Kind) -> String {
     kind.name().replace('-', "_")
 }
@@ -199,7 +193,7 @@ impl Serialize for Floors {
         map.serialize_entry("durable", &durable::Figures::of(&self.durable))?;
         map.serialize_entry("idle", &BTreeMap::from_iter(self.idle_figures()))?;
         map.serialize_entry("cer_raw", &BTreeMap::from_iter(self.limits()))?;
-        map.serialize_entry("device_algorithm", name(DEVICES_SIGN))?;
+        map.serialize_entry("device_algorithm", name_of(DEVICES_SIGN))?;
         map.serialize_entry("limit_ceremonies_per_s", &self.limit())?;
         map.end()
     }

@@ -79,7 +79,7 @@ pub(crate) fn account(server: &Server) -> Account {
         organisation: String::new(),
         device_name: "laptop".to_owned(),
         identity: server.identity.public().identity_hash(),
-        seed: KeySeed::new([6; 32]),
+        seed: KeySeed::ed25519([6; 32]),
         counter: 41,
         totp: None,
         roots: Vec::new(),

@@ -20,7 +20,7 @@ fn link(server: &Server) -> Ticket {
 }
 
 fn enrolment(ticket: Ticket) -> Enrolment {
-    let mut core = Enrolment::new(ticket, KeySeed::new(SEED), "laptop", "test");
+    let mut core = Enrolment::new(ticket, KeySeed::ed25519(SEED), "laptop", "test");
     core.open();
     assert!(matches!(sent(&mut core), Some(client_frame::Frame::Hello(_))));
     core

@@ -33,7 +33,7 @@ proptest! {
         let mut online = crate::common::online(&server);
         let link = "http://127.0.0.1/enrol#v1.AAAAAAAAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
         let ticket = Ticket::Link(link.parse().expect("a link"));
-        let mut enrolment = Enrolment::new(ticket, KeySeed::new([0; 32]), "", "");
+        let mut enrolment = Enrolment::new(ticket, KeySeed::ed25519([0; 32]), "", "");
         enrolment.open();
         for frame in &frames {
             fresh.on_frame(frame, NOW);

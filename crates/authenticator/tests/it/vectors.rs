@@ -215,7 +215,7 @@ fn enrolment() {
             ticket_code_hash("alice", &code),
         ),
     ] {
-        let mut core = Enrolment::new(ticket, KeySeed::new([21; 32]), "laptop", "test");
+        let mut core = Enrolment::new(ticket, KeySeed::ed25519([21; 32]), "laptop", "test");
         let hello = encode(server_frame::Frame::Hello(server.hello()));
         let claim = loop {
             core.open();
