@@ -169,7 +169,9 @@ impl App {
         }
         if state == State::Pending && challenge.is_past(call.now) {
             let item = self.expiry(&challenge);
-            let answers = self.settle_and_tell(call, vec![(Arc::clone(&challenge), item)]).await?;
+            // boxed, because it is rare and large, and would be room in every look, redeem and create
+            let settling = self.settle_and_tell(call, vec![(Arc::clone(&challenge), item)]);
+            let answers = Box::pin(settling).await?;
             if let Some(Settled::Settled(decided) | Settled::Already(decided)) = answers.first() {
                 state = State::Decided(*decided);
             }

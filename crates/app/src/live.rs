@@ -52,7 +52,8 @@ impl App {
             if outcomes.is_empty() {
                 return Ok(hot);
             }
-            hot = self.apply_outcomes(call, tenant, user, hot, &outcomes).await?;
+            // boxed, because it is rare and large
+            hot = Box::pin(self.apply_outcomes(call, tenant, user, hot, &outcomes)).await?;
         }
         Err(StoreError::Overloaded)
     }

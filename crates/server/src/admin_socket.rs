@@ -66,7 +66,7 @@ impl AdminSocket {
 
     /// Serves `router` until `shutdown` turns true, to this user and root only. Requests carry [`PeerUid`].
     pub async fn run(self, router: Router, mut shutdown: watch::Receiver<bool>) -> Drained {
-        let serving = Serving::new(router, Bounds::operators());
+        let serving = Serving::new(router.into(), Bounds::operators());
         loop {
             let accepted = tokio::select! {
                 biased;

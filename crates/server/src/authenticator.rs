@@ -7,7 +7,7 @@ use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use http::Method;
-use http_limits::{Front, RequestIds, front};
+use http_limits::{Front, Fronted, RequestIds, front};
 use statement::ServerUrl;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -25,7 +25,7 @@ const ENROL: &str = "/enrol";
 /// A web authenticator that is bound and doesn't serve yet.
 pub(crate) struct Site {
     listener: Listener,
-    router: Router,
+    fronted: Fronted,
     /// How browsers write the origins from which its sockets come.
     pub(crate) origins: Vec<String>,
     /// Where it is.
@@ -55,14 +55,14 @@ impl Site {
         let hosts = local.then(|| local_hosts(bound));
         let mut origins = vec![origin(&url)];
         origins.extend(hosts.iter().flat_map(|hosts| hosts.iter()).map(|h| format!("http://{h}")));
-        let fronted = Front {
+        let before = Front {
             trusted_proxies: config.trusted_proxies.clone().into(),
             ids: RequestIds::new(clock::seed()),
             hosts,
             shed: None,
         };
-        let router = front(authenticator_web::router(server), fronted);
-        Ok(Some(Self { listener, router, origins, url }))
+        let fronted = front(authenticator_web::router(server), before);
+        Ok(Some(Self { listener, fronted, origins, url }))
     }
 
     /// Where it listens, with its scheme.
@@ -72,7 +72,7 @@ impl Site {
 
     /// Serves in a task of its own until `stop`.
     pub(crate) fn spawn(self, stop: watch::Receiver<bool>) -> JoinHandle<Drained> {
-        tokio::spawn(self.listener.run(self.router, stop))
+        tokio::spawn(self.listener.run(self.fronted, stop))
     }
 }
 

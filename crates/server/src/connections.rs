@@ -1,6 +1,7 @@
 //! Connections: how many there may be, and how one is served.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -9,10 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use http::Request;
-use http_limits::Cidr;
+use http_limits::{Cidr, Fronted};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -20,7 +20,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt;
 
 /// Most header fields of a request: browsers send about twenty, proxies add a few.
 const MAX_HEADERS: usize = 64;
@@ -289,7 +288,7 @@ pub struct Drained {
 /// Serves a listener's connections, and ends them.
 #[derive(Clone)]
 pub(crate) struct Serving {
-    pub(crate) router: Router,
+    pub(crate) fronted: Fronted,
     pub(crate) slots: Arc<Slots>,
     /// Finish what is under way.
     pub(crate) finish: CancellationToken,
@@ -300,14 +299,14 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
-    pub(crate) fn new(router: Router, bounds: Bounds) -> Self {
+    pub(crate) fn new(fronted: Fronted, bounds: Bounds) -> Self {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(bounds.deadlines.header)
             .max_headers(MAX_HEADERS)
             .max_buf_size(MAX_HEAD);
         Self {
-            router,
+            fronted,
             slots: Arc::new(Slots::new(bounds)),
             finish: CancellationToken::new(),
             cut: CancellationToken::new(),
@@ -340,10 +339,11 @@ impl Serving {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
         P: Clone + Send + Sync + 'static,
     {
-        let router = self.router;
+        let fronted = self.fronted;
         let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(peer.clone());
-            router.clone().oneshot(request.map(Body::new))
+            let fronted = fronted.clone();
+            async move { Ok::<_, Infallible>(fronted.answer(request.map(Body::new)).await) }
         });
         let connection = self.http.serve_connection(TokioIo::new(stream), service).with_upgrades();
         let mut connection = pin!(connection);

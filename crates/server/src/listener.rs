@@ -5,8 +5,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+#[cfg(test)]
 use axum::Router;
 use axum::extract::ConnectInfo;
+use http_limits::Fronted;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
@@ -87,11 +89,15 @@ impl Listener {
         if self.tls.is_some() { "https" } else { "http" }
     }
 
-    /// Serves `router` until `shutdown` turns true or its sender is gone. Then stops accepting at once, lets
+    /// Serves `fronted` until `shutdown` turns true or its sender is gone. Then stops accepting at once, lets
     /// requests finish and WebSockets close, and cuts what is left at the drain deadline. Requests carry
     /// `ConnectInfo<SocketAddr>`.
-    pub async fn run(self, router: Router, mut shutdown: watch::Receiver<bool>) -> Drained {
-        let serving = Serving::new(router, self.bounds);
+    pub async fn run(
+        self,
+        fronted: impl Into<Fronted>,
+        mut shutdown: watch::Receiver<bool>,
+    ) -> Drained {
+        let serving = Serving::new(fronted.into(), self.bounds);
         let mut failing = false;
         loop {
             let accepted = tokio::select! {

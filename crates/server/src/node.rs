@@ -18,7 +18,7 @@ use edge_http::{Operator, Rest, admin_router, rest_router};
 use edge_oidc::{Entra, Oidc};
 use edge_pages::{Demo, Pages};
 use edge_ws::{Gateway, Limits};
-use http_limits::{Front, PeerUid, Quota, RequestIds, front};
+use http_limits::{Front, Fronted, PeerUid, Quota, RequestIds, front};
 use ports::StoreError;
 use statement::ServerUrl;
 use tokio::sync::watch;
@@ -199,7 +199,7 @@ pub struct Node {
     operations: Listener,
     authenticator: Option<Site>,
     socket: AdminSocket,
-    router: Router,
+    fronted: Fronted,
     admin: Router,
     gateway: Gateway,
     webhooks: Webhooks,
@@ -256,13 +256,13 @@ impl Node {
             .merge(parties)
             .merge(edge_pages::router(pages));
         let router = led_to(router, authenticator.as_ref());
-        let fronted = Front {
+        let before = Front {
             trusted_proxies: config.trusted_proxies.clone().into(),
             ids: RequestIds::new(clock::seed()),
             hosts: local.then(|| local_hosts(public.local_addr())),
             shed: Some(edge_http::shed(Arc::clone(&app))),
         };
-        let router = front(router, fronted);
+        let fronted = front(router, before);
         let admin = admin_router(rest).merge(webhooks.router()).layer(from_fn(name_operator));
         Ok(Self {
             core,
@@ -271,7 +271,7 @@ impl Node {
             operations,
             authenticator,
             socket,
-            router,
+            fronted,
             admin,
             gateway,
             webhooks,
@@ -304,7 +304,7 @@ impl Node {
     /// # Errors
     /// [`StoreError`] if the audit wasn't anchored; all else is stopped anyway.
     pub async fn run(self, until: impl Future<Output = ()>) -> Result<(), StoreError> {
-        let Self { core, app, public, operations, socket, router, admin, .. } = self;
+        let Self { core, app, public, operations, socket, fronted, admin, .. } = self;
         let Self { authenticator, gateway, webhooks, metrics, stop, .. } = self;
         let ask = readiness(&core, stop.subscribe());
         let health = operations::router(metrics, ask);
@@ -317,7 +317,7 @@ impl Node {
         let (keep_health, healthy) = watch::channel(false);
         let health = tokio::spawn(operations.run(health, healthy));
         let admin = tokio::spawn(socket.run(admin, stop.subscribe()));
-        let public = tokio::spawn(public.run(router, stop.subscribe()));
+        let public = tokio::spawn(public.run(fronted, stop.subscribe()));
         let authenticator = authenticator.map(|site| site.spawn(stop.subscribe()));
         until.await;
         tracing::info!("stopping: draining connections");

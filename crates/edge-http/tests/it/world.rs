@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use app::{Answer, AnswerResult, App, Call, Claim, Connected, Login, Ports, Settings, TicketProof};
-use axum::Router;
 use axum::body::Body;
 use axum::extract::Extension;
 use backend_local::LocalCourier;
@@ -13,14 +12,13 @@ use backend_sql::{MasterKey, Store};
 use edge_http::{Operator, Rest, admin_router, rest_router};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
-use http_limits::{Front, Quota, RequestIds, front};
+use http_limits::{Front, Fronted, Quota, RequestIds, front};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::{Value, json};
 use statement::{AnswerDecision, DeviceId, EnrolClaim, EnrolConfirm, EnrolLink, SigningKey};
 use testkit::TestClock;
 use tokio::sync::watch;
-use tower::ServiceExt as _;
 
 /// A server without sockets.
 pub(crate) struct World {
@@ -28,8 +26,8 @@ pub(crate) struct World {
     pub(crate) clock: TestClock,
     pub(crate) courier: Arc<LocalCourier>,
     pub(crate) shutdown: watch::Sender<bool>,
-    rest: Router,
-    admin: Router,
+    rest: Fronted,
+    admin: Fronted,
     call: Arc<dyn Fn() -> Call + Send + Sync>,
     _store: Store,
     _dir: tempfile::TempDir,
@@ -351,8 +349,8 @@ fn request(method: &str, path: &str, headers: &[(&str, &str)], body: Value) -> R
     request.header("content-type", "application/json").body(Body::from(body.to_string())).unwrap()
 }
 
-async fn ask(router: &Router, request: Request<Body>) -> Reply {
-    let response = router.clone().oneshot(request).await.unwrap();
+async fn ask(service: &Fronted, request: Request<Body>) -> Reply {
+    let response = service.answer(request).await;
     let (parts, body) = response.into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();
     Reply {
