@@ -91,7 +91,7 @@ def programs(args):
     paths = [folder / "loadtest", folder / "countersign", authenticator or folder / "countersign-authenticator"]
     for path in paths:
         if not os.access(path, os.X_OK):
-            missing(f"{path} isn't there: build it with `cargo build --release -p loadtest -p server -p authenticator-cli`")
+            missing(f"{path} isn't there: build it with `cargo build --release`")
     return map(str, paths)
 
 

@@ -1,10 +1,11 @@
-//! The project's tasks: `cargo xtask test`, `layers`, `tidy`, `countries`.
+//! The project's tasks: `cargo xtask test`, `layers`, `tidy`, `countries`, `profile`.
 //!
 //! Exit codes follow the product's: 0 all is well, 1 something was found wrong, 2 usage.
 
 mod clock;
 mod countries;
 mod layers;
+mod profile;
 mod stages;
 mod tidy;
 mod toml_lines;
@@ -38,6 +39,8 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Make the profile anew by which releases are compiled: programs that count, under the load test's plans
+    Profile,
     /// The test command: every check, every test, the release build and its smoke runs
     Test(stages::TestArgs),
 }
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Task::Layers { metadata } => layers::run(&root, metadata.as_deref()),
         Task::Tidy => tidy::run(&root),
         Task::Countries { check } => countries::run(&root, check),
+        Task::Profile => profile::run(&root),
         Task::Test(args) => stages::run(&root, &args),
     });
     match outcome {

@@ -303,6 +303,7 @@ impl App {
             let (tenant, user) = (open.tenant, open.user);
             let hot = self.hot.load(tenant, user).await?;
             let outcome = Outcome { id: open.id, decided: Some(decided), told: Vec::new() };
+            // boxed, because it is rare and large
             Box::pin(self.apply_outcomes(call, tenant, user, hot, &[outcome])).await?;
             return Ok(None);
         }

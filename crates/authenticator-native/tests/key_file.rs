@@ -50,6 +50,20 @@ fn accounts_come_back_under_names_of_their_own() {
 }
 
 #[test]
+fn a_p256_key_comes_back_as_it_was() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let seed = authenticator::KeySeed::p256([7; 32]).expect("a scalar");
+    let public = seed.key().public().clone();
+    let file = KeyFile::open_or_create(folder.path(), &passphrase("one")).expect("made");
+    file.add(Account { seed, ..account(1) }).expect("kept");
+    file.add(account(2)).expect("kept");
+    let kept = KeyFile::open(folder.path(), &passphrase("one")).expect("opens");
+    let kept = kept.accounts().expect("readable");
+    assert_eq!(kept[0].seed.key().public(), &public);
+    assert_eq!(kept[1].seed.key().public(), account(2).seed.key().public());
+}
+
+#[test]
 fn a_removed_account_is_not_kept_again_and_counters_never_fall() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = KeyFile::open_or_create(folder.path(), &passphrase("one")).expect("made");

@@ -21,7 +21,7 @@ pub const KEY_SEED_LEN: usize = 32;
 /// What the device's key is made from. Wiped when dropped, never printed.
 ///
 /// A key file holds 32 numbers for Ed25519, and `{"p256": [..]}` for P-256.
-#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+#[derive(Clone, ZeroizeOnDrop)]
 pub struct KeySeed {
     #[zeroize(skip)]
     algorithm: SignatureAlgorithm,
@@ -38,7 +38,7 @@ impl KeySeed {
     /// Of a P-256 key, from 32 bytes of a CSPRNG.
     ///
     /// # Errors
-    /// [`KeyError`] if they are no scalar: draw again, as once in 2^32 times.
+    /// [`KeyError`] if they are no scalar, which happens once in 2^32 times: draw again.
     pub fn p256(bytes: [u8; KEY_SEED_LEN]) -> Result<Self, KeyError> {
         let seed = Self { algorithm: SignatureAlgorithm::P256, bytes };
         seed.make().map(|_| seed)
@@ -80,7 +80,7 @@ impl Serialize for KeySeed {
     }
 }
 
-/// The one name in a key file's seed that has one.
+/// What a P-256 seed is called in a key file.
 const P256: &str = "p256";
 
 impl<'de> Deserialize<'de> for KeySeed {
@@ -221,6 +221,9 @@ mod tests {
         let p256 = KeySeed::p256([7; 32]).expect("a scalar");
         for seed in [KeySeed::ed25519([7; 32]), p256] {
             let json = serde_json::to_string(&seed).expect("serialises");
+            let text = serde_json::to_string(&[7_u8; 32]).expect("serialises");
+            let shape = json.replace(&text, "BYTES");
+            assert!([r#"BYTES"#, r#"{"p256":BYTES}"#].contains(&&*shape), "{json}");
             let back: KeySeed = serde_json::from_str(&json).expect("reads");
             assert_eq!(back.key().public(), seed.key().public());
         }

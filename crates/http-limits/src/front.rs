@@ -143,14 +143,13 @@ pub struct Fronted {
     front: Option<Arc<Front>>,
 }
 
-/// A router without a front, for who isn't the public.
-impl From<Router> for Fronted {
-    fn from(router: Router) -> Self {
+impl Fronted {
+    /// A router without a front, for listeners that only operators reach.
+    #[must_use]
+    pub const fn bare(router: Router) -> Self {
         Self { router, front: None }
     }
-}
 
-impl Fronted {
     /// Answers a request.
     pub async fn answer(&self, request: Request) -> Response {
         let Some(front) = &self.front else { return route(&self.router, request).await };

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use axum::Router;
+use http_limits::Fronted;
 use http_limits::PeerUid;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
@@ -66,7 +67,7 @@ impl AdminSocket {
 
     /// Serves `router` until `shutdown` turns true, to this user and root only. Requests carry [`PeerUid`].
     pub async fn run(self, router: Router, mut shutdown: watch::Receiver<bool>) -> Drained {
-        let serving = Serving::new(router.into(), Bounds::operators());
+        let serving = Serving::new(Fronted::bare(router), Bounds::operators());
         loop {
             let accepted = tokio::select! {
                 biased;

@@ -55,13 +55,13 @@ impl Site {
         let hosts = local.then(|| local_hosts(bound));
         let mut origins = vec![origin(&url)];
         origins.extend(hosts.iter().flat_map(|hosts| hosts.iter()).map(|h| format!("http://{h}")));
-        let before = Front {
+        let settings = Front {
             trusted_proxies: config.trusted_proxies.clone().into(),
             ids: RequestIds::new(clock::seed()),
             hosts,
             shed: None,
         };
-        let fronted = front(authenticator_web::router(server), before);
+        let fronted = front(authenticator_web::router(server), settings);
         Ok(Some(Self { listener, fronted, origins, url }))
     }
 

@@ -5,8 +5,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-#[cfg(test)]
-use axum::Router;
 use axum::extract::ConnectInfo;
 use http_limits::Fronted;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -92,12 +90,8 @@ impl Listener {
     /// Serves `fronted` until `shutdown` turns true or its sender is gone. Then stops accepting at once, lets
     /// requests finish and WebSockets close, and cuts what is left at the drain deadline. Requests carry
     /// `ConnectInfo<SocketAddr>`.
-    pub async fn run(
-        self,
-        fronted: impl Into<Fronted>,
-        mut shutdown: watch::Receiver<bool>,
-    ) -> Drained {
-        let serving = Serving::new(fronted.into(), self.bounds);
+    pub async fn run(self, fronted: Fronted, mut shutdown: watch::Receiver<bool>) -> Drained {
+        let serving = Serving::new(fronted, self.bounds);
         let mut failing = false;
         loop {
             let accepted = tokio::select! {
@@ -214,14 +208,22 @@ pub(crate) struct Running {
 
 #[cfg(test)]
 impl Running {
-    pub(crate) async fn start(router: Router, tls: Option<TlsConfig>, bounds: Bounds) -> Self {
+    pub(crate) async fn start(
+        router: axum::Router,
+        tls: Option<TlsConfig>,
+        bounds: Bounds,
+    ) -> Self {
+        Self::fronted(Fronted::bare(router), tls, bounds).await
+    }
+
+    pub(crate) async fn fronted(fronted: Fronted, tls: Option<TlsConfig>, bounds: Bounds) -> Self {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let listener = Listener::bind(any, tls, bounds).await.unwrap();
         let (stop, stopped) = watch::channel(false);
         Self {
             address: listener.local_addr(),
             stop,
-            task: tokio::spawn(listener.run(router, stopped)),
+            task: tokio::spawn(listener.run(fronted, stopped)),
         }
     }
 }

@@ -1,9 +1,12 @@
 //! The accept loop against real sockets.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::extract::ws::{Message, WebSocketUpgrade};
 use axum::routing::get;
+use http_limits::{Front, RequestIds, front};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
@@ -65,6 +68,19 @@ async fn get_works(running: &Running) {
 async fn serves_and_tells_the_peer() {
     let running = Running::start(hello(), None, bounds(|_| ())).await;
     get_works(&running).await;
+}
+
+#[tokio::test]
+async fn a_refused_head_request_gets_a_problems_headers_alone() {
+    let (trusted_proxies, ids) = (Arc::new([]), RequestIds::new(7));
+    let fronted = front(hello(), Front { trusted_proxies, ids, hosts: None, shed: None });
+    let running = Running::fronted(fronted, None, bounds(|_| ())).await;
+    let asked = b"HEAD /nowhere HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let mut stream = connect(&running, asked).await;
+    let got = read_all(&mut stream).await;
+    assert!(got.starts_with("HTTP/1.1 404"), "{got}");
+    assert!(got.contains("content-type: application/problem+json\r\n"), "{got}");
+    assert!(got.ends_with("\r\n\r\n"), "{got}");
 }
 
 #[tokio::test]

@@ -256,13 +256,13 @@ impl Node {
             .merge(parties)
             .merge(edge_pages::router(pages));
         let router = led_to(router, authenticator.as_ref());
-        let before = Front {
+        let settings = Front {
             trusted_proxies: config.trusted_proxies.clone().into(),
             ids: RequestIds::new(clock::seed()),
             hosts: local.then(|| local_hosts(public.local_addr())),
             shed: Some(edge_http::shed(Arc::clone(&app))),
         };
-        let fronted = front(router, before);
+        let fronted = front(router, settings);
         let admin = admin_router(rest).merge(webhooks.router()).layer(from_fn(name_operator));
         Ok(Self {
             core,
@@ -315,7 +315,7 @@ impl Node {
         webhooks.run(&app, &stop.subscribe(), &mut work);
         work.spawn(checkpoint(app, stop.subscribe()));
         let (keep_health, healthy) = watch::channel(false);
-        let health = tokio::spawn(operations.run(health, healthy));
+        let health = tokio::spawn(operations.run(Fronted::bare(health), healthy));
         let admin = tokio::spawn(socket.run(admin, stop.subscribe()));
         let public = tokio::spawn(public.run(fronted, stop.subscribe()));
         let authenticator = authenticator.map(|site| site.spawn(stop.subscribe()));

@@ -34,7 +34,7 @@ async fn accepting_goes_on_when_descriptors_are_back() {
     let address = listener.local_addr();
     let (_stop, stopped) = watch::channel(false);
     let router = Router::new().route("/", get(|| async { "here" }));
-    let server = tokio::spawn(listener.run(router, stopped));
+    let server = tokio::spawn(listener.run(http_limits::Fronted::bare(router), stopped));
 
     // takes every descriptor there is; this thread is the server's too, so it can't accept meanwhile
     let mut held = Vec::new();

@@ -6,9 +6,18 @@ use serde_json::Value;
 use super::{Bench, logged};
 
 pub(super) fn build(bench: &Bench<'_>) -> Result<(), String> {
-    let packages = ["-p", "server", "-p", "authenticator-cli", "-p", "loadtest"];
-    let args: Vec<&str> = ["build", "--release", "--locked"].into_iter().chain(packages).collect();
-    bench.cargo(&args)
+    // what the workspace builds by default: other packages give crates other features, and so names without a profile
+    let args = ["build", "--release", "--locked"];
+    bench.cargo(&args)?;
+    let program = bench.target.join("release/countersign");
+    let without = crate::profile::unprofiled(bench.root, &program)?;
+    if without.is_empty() {
+        println!("    compiled by its profile");
+    } else {
+        let without = without.join(", ");
+        println!("    slower than it could be: no profile of {without}; `cargo xtask profile`");
+    }
+    Ok(())
 }
 
 /// Every ceremony once, through real sockets.

@@ -39,6 +39,14 @@ impl Person for Lookup<'_> {
 /// # Errors
 /// What went wrong, in one line.
 pub async fn enrol(http: &Http, user: &str) -> Result<Account, String> {
+    enrol_with(&Client::new(AGENT), http, user).await
+}
+
+/// The same by this client.
+///
+/// # Errors
+/// What went wrong, in one line.
+pub async fn enrol_with(client: &Client, http: &Http, user: &str) -> Result<Account, String> {
     let base = format!("/v1/users/name:{user}");
     http.send("PUT", &base, json!({})).await?;
     let tickets = format!("{base}/tickets");
@@ -46,7 +54,7 @@ pub async fn enrol(http: &Http, user: &str) -> Result<Account, String> {
     let link = ticket.text("link").parse().map_err(|_| format!("ticket: {}", ticket.outcome()))?;
     let path = format!("{tickets}/{}", ticket.text("ticket"));
     let mut person = Lookup { http, path };
-    Client::new(AGENT)
+    client
         .enrol(Ticket::Link(link), "demo phone", Vec::new(), &mut person)
         .await
         .map_err(|error| error.to_string())

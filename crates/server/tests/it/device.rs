@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use authenticator_native::Client;
 use serde_json::{Value, json};
 use server::demo::http::Http;
-use server::demo::phone::enrol;
+use server::demo::phone::{enrol, enrol_with};
 use server::demo::raw_device::RawDevice;
-use statement::AnswerDecision;
+use statement::{Algorithm, AnswerDecision};
 use tokio::time::timeout;
 
 use crate::child::{Asked, Home, ask, integrate, request};
@@ -131,4 +132,21 @@ fn no_device_says_what_time_it_is() {
     let known = [&frames[..], &hello, &login, &claim, &code, &confirm, &answer, &seen].concat();
     assert_eq!(fields, known);
     assert!(received.contains("uint32 remaining_ms"), "a prompt says how long it has left");
+}
+
+#[tokio::test]
+async fn a_device_whose_key_is_p256_signs_in() {
+    let home = Home::new("p256");
+    let server = home.serve().await;
+    let http = Http::new(&server.url, &integrate(&server).await);
+    let client = Client::new("test").with_algorithm(Algorithm::P256);
+    let account = enrol_with(&client, &http, "alice").await.unwrap();
+    assert_eq!(account.seed.key().public().algorithm(), Algorithm::P256);
+    let mut device = RawDevice::connect(account).await.unwrap();
+    let asked = ask(&http, "alice", "browser").await;
+    let (challenge, document) = device.prompt().await.unwrap();
+    let approval = device.approval(challenge, &document, &asked.number);
+    assert_eq!(device.answer(approval).await.unwrap(), "approved");
+    let shown = http.send("GET", &asked.path("?wait=30"), Value::Null).await.unwrap();
+    assert_eq!(shown.text("state"), "approved", "{shown:?}");
 }

@@ -72,7 +72,7 @@ impl Receiver {
         let shared = Shared { script, rejected: Arc::default(), got: sender };
         let router = Router::new().fallback(take).with_state(shared.clone());
         let (stop, stopping) = watch::channel(false);
-        tokio::spawn(listener.run(router, stopping));
+        tokio::spawn(listener.run(http_limits::Fronted::bare(router), stopping));
         Self { address, scheme, shared, got, _stop: stop }
     }
 
