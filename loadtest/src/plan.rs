@@ -9,6 +9,8 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use statement::Algorithm;
 
+use crate::floors::DEVICES_SIGN;
+
 /// Ceremonies per second: above, one process on one machine measures itself.
 const RATE: RangeInclusive<f64> = 0.1..=10_000.0;
 /// Seconds of rise and of constant rate.
@@ -186,7 +188,7 @@ pub(crate) struct Plan {
     #[serde(default)]
     pub(crate) tls: bool,
     /// What devices sign with.
-    #[serde(default = "ed25519", deserialize_with = "algorithm")]
+    #[serde(default = "in_software", deserialize_with = "algorithm")]
     pub(crate) algorithm: Algorithm,
     pub(crate) knee: Option<Knee>,
     pub(crate) storm: Option<Storm>,
@@ -199,8 +201,8 @@ const fn one() -> u32 {
     1
 }
 
-const fn ed25519() -> Algorithm {
-    Algorithm::Ed25519
+const fn in_software() -> Algorithm {
+    DEVICES_SIGN
 }
 
 /// By the names that reports give them.

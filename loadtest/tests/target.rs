@@ -24,6 +24,8 @@ fn program() -> PathBuf {
             .args(["build", "--locked", "--bin", "countersign", "--target-dir"])
             .arg(dir.parent().expect("a profile's folder is in another"))
             .args(release)
+            // which packages are built by default is only known there
+            .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace"))
             .status();
         assert!(built.expect("cargo runs").success());
     }

@@ -37,15 +37,22 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
     all.env("CARGO_ENCODED_RUSTFLAGS", format!("-Cprofile-generate={}", counts.display()));
     finish(&mut all, "cargo build")?;
     // build scripts count too, and are of no interest
-    let _ = fs::remove_dir_all(&counts);
+    match fs::remove_dir_all(&counts) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(format!("profile: can't empty {}: {error}", counts.display()));
+        }
+        _ => {}
+    }
 
     let programs = counting.join("release");
     let load_test = programs.join("loadtest");
     println!("profile: floors, so that they are compiled no worse than what is held against them");
     let floors = ["floors", "--only", "cer_raw", "--quick"];
     counted(root, &load_test, &counts, "floors", &floors)?;
-    // one that doesn't count asks more of a server; it runs the one that lies beside it
-    fs::copy(target.join("release/loadtest"), &load_test)
+    // one that doesn't count asks more of a server; it runs the one that lies beside it. Removed first, since cargo's
+    // own copy of the program is the same file
+    fs::remove_file(&load_test)
+        .and_then(|()| fs::copy(target.join("release/loadtest"), &load_test))
         .map_err(|e| format!("profile: can't copy the load test: {e}"))?;
     for plan in PLANS {
         println!("profile: {plan}");
@@ -79,7 +86,10 @@ fn counted(
     let found = fs::read_dir(counts).into_iter().flatten().flatten();
     match found.filter(|entry| of_run(&entry.file_name())).count() {
         0 => Err(format!("profile: {run} left no counts")),
-        _ => Ok(()),
+        found => {
+            println!("profile: {run}: counts of {found} processes");
+            Ok(())
+        }
     }
 }
 
@@ -93,8 +103,9 @@ fn merge(tool: &Path, counts: &Path, profile: &Path) -> Result<(), String> {
     fs::rename(&made, profile).map_err(broken)
 }
 
-/// The crates that a ceremony spends its time in and that `program` was compiled without the profile of: because
-/// another compiler, other dependencies or another choice of packages gave their functions other names.
+/// Those of the crates that a ceremony spends its time in of which the profile has nothing under the names that they
+/// have in `program`: because of another compiler, other dependencies or another choice of packages. Whether the build
+/// used what fits, a program doesn't say.
 pub(crate) fn unprofiled(root: &Path, program: &Path) -> Result<Vec<&'static str>, String> {
     let read = |path: &Path| {
         fs::read(path).map_err(|e| format!("profile: can't read {}: {e}", path.display()))
@@ -175,13 +186,17 @@ mod tests {
         let root = crate::workspace_root().expect("tests run inside the workspace");
         let told = |arguments: &[&str]| {
             let mut command = Command::new(root.join("pgo/rustc"));
-            let output = command.arg("echo").args(arguments).output().expect("sh runs");
+            let output = command.arg("echo").args(arguments).output().expect("bash runs");
             String::from_utf8(output.stdout).expect("paths here are text").trim().to_owned()
         };
         let optimised = told(&["-C", "opt-level=3", "-C", "lto=thin"]);
         let profile = root.join(PROFILE);
         assert!(profile.is_file());
         assert!(optimised.contains(&format!("-Cprofile-use={}", profile.display())), "{optimised}");
+        let mut environment = Command::new(root.join("pgo/rustc"));
+        let output = environment.arg("env").env("CARGO_BIN_EXE_a-b", "kept").output();
+        let output = output.expect("bash runs").stdout;
+        assert!(memmem::find(&output, b"CARGO_BIN_EXE_a-b=kept").is_some(), "lost on the way");
         for other in [
             &["-C", "debuginfo=2"][..],
             &["-C", "opt-level=3", "-Cprofile-generate=counts"],

@@ -242,6 +242,8 @@ mod tests {
         let seven = serde_json::to_string(&[7_u8; 32]).expect("serialises");
         for wrong in [
             "[1, 2]".to_owned(),
+            seven.replace(']', ",7]"),
+            format!(r#"{{"p256": {seven}, "p256": {seven}}}"#),
             "{}".to_owned(),
             format!(r#"{{"p256": {zeros}}}"#),
             format!(r#"{{"p384": {seven}}}"#),

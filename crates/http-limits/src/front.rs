@@ -151,15 +151,17 @@ impl Fronted {
     }
 
     /// Answers a request.
-    pub async fn answer(&self, request: Request) -> Response {
-        let Some(front) = &self.front else { return route(&self.router, request).await };
-        enter(front, &self.router, request).await
+    pub async fn answer(self, request: Request) -> Response {
+        match &self.front {
+            Some(front) => enter(front, self.router, request).await,
+            None => route(self.router, request).await,
+        }
     }
 }
 
-async fn route(router: &Router, request: Request) -> Response {
+async fn route(mut router: Router, request: Request) -> Response {
     // a router is always ready
-    let Ok(response) = router.clone().call(request).await;
+    let Ok(response) = router.call(request).await;
     response
 }
 
@@ -178,7 +180,7 @@ fn harden(headers: &mut HeaderMap) {
     }
 }
 
-async fn enter(front: &Front, router: &Router, mut request: Request) -> Response {
+async fn enter(front: &Front, router: Router, mut request: Request) -> Response {
     let id = request
         .headers()
         .get(REQUEST_ID)
@@ -263,11 +265,12 @@ fn refused_by_library(response: &Response) -> Option<Problem> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::*;
-    use crate::{Json, PROBLEM_JSON};
     use axum::routing::post;
     use http::StatusCode;
     use http_body_util::BodyExt;
+
+    use super::*;
+    use crate::{Json, PROBLEM_JSON};
 
     fn app(hosts: Option<&str>) -> Fronted {
         let router = Router::new()

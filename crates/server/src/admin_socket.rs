@@ -4,8 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use axum::Router;
-use http_limits::Fronted;
-use http_limits::PeerUid;
+use http_limits::{Fronted, PeerUid};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 

@@ -163,7 +163,7 @@ fn attacked(json: bool) -> Exit {
         let texts: Vec<String> = acts.iter().map(attack::Act::text).collect();
         show(&texts.join("\n\n"));
         show(
-            "\nYour own traffic: countersign guard lab. Many attacks: cargo run --release -p loadtest -- guard",
+            "\nYour own traffic: countersign guard lab. Many attacks: cargo run --release --bin loadtest -- guard",
         );
     }
     if ok { Exit::Ok } else { Exit::Wrong }

@@ -43,7 +43,7 @@ use serve::Kind;
 pub(crate) use cores::{Cores, cpu_of};
 pub(crate) use echo::FULL;
 pub(crate) use idle::{Figures as IdleFigures, SMALL_PAGES, kernel_bytes, user_bytes};
-pub(crate) use limit::Limit;
+pub(crate) use limit::{DEVICES_SIGN, Limit};
 pub(crate) use serve::{ServerArgs, start as serve};
 pub(crate) use spread::Spread;
 

@@ -11,8 +11,11 @@ pub(super) fn build(bench: &Bench<'_>) -> Result<(), String> {
     bench.cargo(&args)?;
     let program = bench.target.join("release/countersign");
     let without = crate::profile::unprofiled(bench.root, &program)?;
-    if without.is_empty() {
-        println!("    compiled by its profile");
+    let wrapper = ["RUSTC_WRAPPER", "CARGO_BUILD_RUSTC_WRAPPER"];
+    if let Some(name) = wrapper.into_iter().find(|name| std::env::var_os(name).is_some()) {
+        println!("    slower than it could be: {name} is set, so no profile was used");
+    } else if without.is_empty() {
+        println!("    the profile fits");
     } else {
         let without = without.join(", ");
         println!("    slower than it could be: no profile of {without}; `cargo xtask profile`");
