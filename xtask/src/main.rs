@@ -10,6 +10,7 @@ mod stages;
 mod tidy;
 mod toml_lines;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -72,6 +73,11 @@ fn workspace_root() -> Result<PathBuf, String> {
         .find(|dir| dir.join("Cargo.lock").is_file() && dir.join("xtask").is_dir())
         .map(PathBuf::from)
         .ok_or_else(|| format!("{} is not inside the workspace", here.display()))
+}
+
+/// Cargo: the one that runs us.
+fn cargo() -> OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
 /// Joins findings into one message, or answers with the summary when there are none.

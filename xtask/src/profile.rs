@@ -12,6 +12,8 @@ use std::process::{Command, Stdio};
 
 use memchr::memmem;
 
+use crate::stages::finish_as as finish;
+
 /// The profile, as LLVM keeps it.
 const PROFILE: &str = "pgo/countersign.profdata";
 /// What the server does meanwhile: a full core, which is what the profile is for, and what happens seldom.
@@ -153,17 +155,9 @@ fn tool() -> Result<PathBuf, String> {
 }
 
 fn cargo(root: &Path) -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut command = Command::new(crate::cargo());
     command.current_dir(root).stdin(Stdio::null());
     command
-}
-
-fn finish(command: &mut Command, what: &str) -> Result<(), String> {
-    match command.status() {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(format!("profile: {what}: {status}")),
-        Err(error) => Err(format!("profile: can't run {what}: {error}")),
-    }
 }
 
 #[cfg(test)]

@@ -235,10 +235,12 @@ impl fmt::Debug for SigningKey {
 
 #[cfg(test)]
 mod tests {
+    use data_encoding::HEXLOWER;
+
     use super::*;
 
     fn bytes<const N: usize>(hex: &str) -> [u8; N] {
-        std::array::from_fn(|n| u8::from_str_radix(&hex[2 * n..2 * n + 2], 16).expect("hex"))
+        HEXLOWER.decode(hex.as_bytes()).expect("hex").try_into().expect("as long as it says")
     }
 
     /// The key of RFC 6979, A.2.5.

@@ -46,8 +46,7 @@ pub(crate) fn run(root: &Path, file: Option<&Path>) -> Result<(), String> {
 
 /// What `cargo metadata` says of the locked dependencies.
 pub(crate) fn cargo_metadata(root: &Path) -> Result<Vec<u8>, String> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
+    let output = Command::new(crate::cargo())
         .args(["metadata", "--format-version", "1", "--locked"])
         .current_dir(root)
         .stdin(Stdio::null())

@@ -178,8 +178,7 @@ impl Bench<'_> {
 
     /// Cargo, the one that runs us, with `args`.
     fn cargo_command(&self, args: &[&str]) -> Command {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut command = self.command(cargo);
+        let mut command = self.command(crate::cargo());
         command.args(args);
         command
     }
@@ -194,7 +193,7 @@ fn finish(command: &mut Command, what: &str) -> Result<(), String> {
     finish_as(command, &format!("cargo {what}"))
 }
 
-fn finish_as(command: &mut Command, what: &str) -> Result<(), String> {
+pub(crate) fn finish_as(command: &mut Command, what: &str) -> Result<(), String> {
     match command.status() {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("{what}: {status}")),
