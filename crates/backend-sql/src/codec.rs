@@ -192,15 +192,15 @@ pub(crate) fn maybe_event(row: &SqliteRow, column: &str) -> sqlx::Result<Option<
     event.map_err(|error| decode(column, error))
 }
 
-/// The two columns of a proof.
-pub(crate) fn proof_columns(proof: Option<Proof>) -> (u8, Option<Vec<u8>>) {
+/// The two columns of a proof; the second is empty if there is none.
+pub(crate) fn proof_columns(proof: Option<Proof>) -> (u8, Vec<u8>) {
     match proof {
-        None => (0, None),
-        Some(Proof::Push(device)) => (1, Some(device.as_bytes().to_vec())),
-        Some(Proof::Totp(factor)) => (2, Some(factor.as_bytes().to_vec())),
-        Some(Proof::RecoveryCode(factor)) => (3, Some(factor.as_bytes().to_vec())),
-        Some(Proof::Both(device, factor)) => (4, Some(two_ids(device, factor))),
-        Some(Proof::BothByRecoveryCode(device, factor)) => (5, Some(two_ids(device, factor))),
+        None => (0, Vec::new()),
+        Some(Proof::Push(device)) => (1, device.as_bytes().to_vec()),
+        Some(Proof::Totp(factor)) => (2, factor.as_bytes().to_vec()),
+        Some(Proof::RecoveryCode(factor)) => (3, factor.as_bytes().to_vec()),
+        Some(Proof::Both(device, factor)) => (4, two_ids(device, factor)),
+        Some(Proof::BothByRecoveryCode(device, factor)) => (5, two_ids(device, factor)),
     }
 }
 

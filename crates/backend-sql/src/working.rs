@@ -7,12 +7,12 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use domain::challenge::{Challenge, Collect, Decided, Decision, Proof, State};
+use domain::challenge::{Challenge, Collect, Decided, Decision, State};
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 use statement::{ChallengeId, DeviceId, EventId, Timestamp, UserId};
 
-use crate::codec::{self, bytes, id, int, proof_columns, time};
+use crate::codec::{self, bytes, id, time};
 use crate::many::{Many, Query};
 
 /// Challenges that are kept for the next batches, at some 200 bytes each: the newest. Others are read again.
@@ -36,9 +36,10 @@ pub(crate) struct Challenged {
     pub(crate) expires: Timestamp,
     /// Lapses by revocation and reset included.
     pub(crate) state: State,
-    event: Option<EventId>,
-    lapsed_at: Option<Timestamp>,
-    wrong_sessions: u8,
+    /// The event of its decision.
+    pub(crate) event: Option<EventId>,
+    pub(crate) lapsed_at: Option<Timestamp>,
+    pub(crate) wrong_sessions: u8,
     is_changed: bool,
 }
 
@@ -72,7 +73,7 @@ impl Challenged {
         })
     }
 
-    fn decided(&self) -> Option<&Decided> {
+    pub(crate) fn decided(&self) -> Option<&Decided> {
         match &self.state {
             State::Pending => None,
             State::Decided(decided) => Some(decided),
@@ -237,22 +238,6 @@ pub(crate) const SELECT_ACTIVE_DEVICES: Many = Many {
     columns: 1,
     tail: ")",
 };
-
-pub(crate) fn bind_challenged<'q>(query: Query<'q>, challenged: &'q Challenged) -> Query<'q> {
-    let decided = challenged.decided();
-    let proof: Option<Proof> = decided.and_then(|decided| decided.proof);
-    let (kind, proof) = proof_columns(proof);
-    let moment = |at: Option<Timestamp>| at.map(|at| int(at.millis()));
-    query
-        .bind(challenged.id.as_bytes().as_slice())
-        .bind(decided.map_or(0, |decided| decided.decision.code()))
-        .bind(challenged.event.map(|event| event.as_bytes().to_vec()))
-        .bind(moment(decided.map(|decided| decided.at)))
-        .bind(kind)
-        .bind(proof)
-        .bind(moment(challenged.lapsed_at))
-        .bind(challenged.wrong_sessions)
-}
 
 pub(crate) fn bind_challenge_id<'q>(query: Query<'q>, id: &'q ChallengeId) -> Query<'q> {
     query.bind(id.as_bytes().as_slice())
