@@ -1,7 +1,8 @@
-//! `cer_raw` under load: as much as it takes, and at a tenth and seven tenths of that.
+//! `cer_raw` and `cer_durable` under load: as much as they take, and at a tenth and seven tenths of that.
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -20,18 +21,47 @@ use super::cores::Cores;
 use super::echo::{Mark, Sample};
 use super::people::{self, Person};
 use super::process::FloorServer;
-use super::serve::Kind;
+use super::serve::{Kind, STORE};
 use crate::clock;
 use crate::failure::Failure;
 use crate::timer::Timer;
 
 /// Devices, and how many ceremonies are under way at a time when as many as possible are done.
 pub(crate) const DEVICES: usize = 256;
-pub(crate) const IN_FLIGHT: usize = 64;
+const IN_FLIGHT: usize = 64;
+/// The same where they wait for a disk, so that the core doesn't.
+const DURABLE_IN_FLIGHT: usize = DEVICES;
 /// A ceremony that starts later than this after its time was held up by this program.
 const LATE: Duration = Duration::from_millis(1);
 /// In microseconds: the longest wait that is told apart.
 const LONGEST: u64 = 60_000_000;
+
+/// Whose ceremonies.
+#[derive(Clone, Copy)]
+pub(crate) struct Served<'a> {
+    /// What the devices sign with.
+    pub(crate) algorithm: Algorithm,
+    /// Where they are made durable, if they are.
+    pub(crate) store: Option<&'a Path>,
+}
+
+impl Served<'_> {
+    /// `cer_raw`.
+    pub(crate) const fn raw(algorithm: Algorithm) -> Self {
+        Self { algorithm, store: None }
+    }
+
+    const fn in_flight(self) -> usize {
+        if self.store.is_some() { DURABLE_IN_FLIGHT } else { IN_FLIGHT }
+    }
+
+    async fn start(self, cores: Cores) -> Result<FloorServer, Failure> {
+        let Some(store) = self.store else {
+            return FloorServer::start(Kind::Ceremony, cores).await;
+        };
+        FloorServer::start_with(Kind::CeremonyDurable, cores, &[(STORE, store)]).await
+    }
+}
 
 /// What one server and its people did.
 #[derive(Clone, Debug)]
@@ -61,17 +91,17 @@ pub(crate) struct Waits {
 
 /// Starts a server, measures, checks that its counts add up, and ends it.
 pub(crate) async fn measure(
-    algorithm: Algorithm,
+    served: Served<'_>,
     cores: Cores,
     pace: Pace,
     loads: &[u32],
     seed: u64,
 ) -> Result<Round, Failure> {
-    let mut server = FloorServer::start(Kind::Ceremony, cores).await?;
+    let mut server = served.start(cores).await?;
     let (address, pid) = (server.address, server.pid);
     let work = async {
         let failed = |error: io::Error| Failure::Server(error.to_string());
-        round(address, Some(pid), algorithm, pace, loads, seed).await.map_err(failed)
+        round(address, Some(pid), served, pace, loads, seed).await.map_err(failed)
     };
     let round = server.during(work).await?;
     server.stop().await?;
@@ -81,13 +111,13 @@ pub(crate) async fn measure(
 pub(crate) async fn round(
     address: SocketAddr,
     pid: Option<u32>,
-    algorithm: Algorithm,
+    served: Served<'_>,
     pace: Pace,
     loads: &[u32],
     seed: u64,
 ) -> io::Result<Round> {
-    let people = people::enrol(address, algorithm, DEVICES).await?;
-    let (closed, mut people, mut done) = closed(people, pace, pid).await?;
+    let people = people::enrol(address, served.algorithm, DEVICES).await?;
+    let (closed, mut people, mut done) = closed(people, served.in_flight(), pace, pid).await?;
     let mut open = Vec::new();
     for load in loads {
         // one core's worth of it, whoever was busy
@@ -127,16 +157,17 @@ pub(crate) fn adds_up(counts: &Counts, done: u64) -> Result<(), String> {
     })
 }
 
-/// [`IN_FLIGHT`] at a time, each after the one before. Also gives the people back, and says how many they did.
+/// So many at a time, each after the one before. Also gives the people back, and says how many they did.
 async fn closed(
     people: Vec<Person>,
+    in_flight: usize,
     pace: Pace,
     pid: Option<u32>,
 ) -> io::Result<(Sample, Vec<Person>, u64)> {
     let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-    let mut groups: Vec<Vec<Person>> = (0..IN_FLIGHT).map(|_| Vec::new()).collect();
+    let mut groups: Vec<Vec<Person>> = (0..in_flight).map(|_| Vec::new()).collect();
     for (n, person) in people.into_iter().enumerate() {
-        groups[n % IN_FLIGHT].push(person);
+        groups[n % in_flight].push(person);
     }
     let mut workers: JoinSet<io::Result<Vec<Person>>> = JoinSet::new();
     for mut group in groups {

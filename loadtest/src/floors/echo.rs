@@ -148,7 +148,12 @@ impl Script {
     pub(crate) fn of(kind: Kind, host: &str) -> Self {
         let payload = [0x5a; PAYLOAD];
         let times = match kind {
-            Kind::HttpRaw | Kind::HttpAxum | Kind::Tcp | Kind::Tls | Kind::Ceremony => {
+            Kind::HttpRaw
+            | Kind::HttpAxum
+            | Kind::Tcp
+            | Kind::Tls
+            | Kind::Ceremony
+            | Kind::CeremonyDurable => {
                 let body = serde_json::to_vec(&Echo::sample()).expect("it is JSON");
                 let request = http::ask(host, "/echo", "", &body);
                 return Self { knock: None, request, reply: None };

@@ -4,7 +4,7 @@
 use serde::Serialize;
 use statement::Algorithm;
 
-use super::ceremonies::{self, Round, Waits};
+use super::ceremonies::{self, Round, Served, Waits};
 use super::cores::Cores;
 use super::crypto;
 use super::echo::{self, Bound, Figures};
@@ -171,7 +171,8 @@ pub(crate) async fn rounds(
     let (mut all, mut rounds) = (Vec::new(), Vec::new());
     for n in 1..=count {
         all.push(parts(cores, pace).await?);
-        let round = ceremonies::measure(algorithm, cores, pace, &[], u64::from(n)).await?;
+        let round =
+            ceremonies::measure(Served::raw(algorithm), cores, pace, &[], u64::from(n)).await?;
         say(&format!("floor {n}/{count}: cer_raw {:.1} us a ceremony", round.closed.cpu_us()));
         rounds.push(round);
     }

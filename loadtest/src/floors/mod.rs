@@ -9,6 +9,7 @@ mod ceremony;
 mod cores;
 mod crypto;
 mod durable;
+mod durable_ceremony;
 mod echo;
 pub(crate) mod http;
 mod idle;
@@ -35,6 +36,7 @@ use serde::Serialize;
 use statement::Algorithm;
 
 use crate::failure::{Exit, Failure};
+use ceremonies::Served;
 use cores::Machine;
 use echo::StopOnDrop;
 use report::{Floors, Setting};
@@ -83,11 +85,13 @@ pub(crate) enum Group {
     Idle,
     /// Whole ceremonies in memory
     CerRaw,
+    /// Whole ceremonies whose rows are in SQLite
+    CerDurable,
 }
 
 #[derive(Args)]
 pub(crate) struct FloorsArgs {
-    /// Only these, separated by commas; cer_raw brings along the parts that it is held against
+    /// Only these, separated by commas; cer_raw and cer_durable bring along what they are held against
     #[arg(long, value_name = "NAMES", value_enum, value_delimiter = ',')]
     only: Vec<Group>,
     /// Seconds of each window
@@ -219,7 +223,9 @@ pub(crate) fn round_beside(cores: Cores, n: u32, algorithm: Algorithm) -> Result
     }
     on_generator(cores, async move {
         let parts = limit::parts(cores, BESIDE_PACE).await?;
-        let round = ceremonies::measure(algorithm, cores, BESIDE_PACE, &LOADS, n.into()).await?;
+        let round =
+            ceremonies::measure(Served::raw(algorithm), cores, BESIDE_PACE, &LOADS, n.into())
+                .await?;
         let stop = AtomicBool::new(false);
         let append = durable::measure(dir, BESIDE_PACE, &stop).map_err(failed)?;
         let nothing = || Failure::Server("floors: nothing was done in a window".to_owned());
@@ -363,7 +369,10 @@ impl Job {
     fn of(args: &FloorsArgs, cores: Cores, open_files: Option<u64>) -> Result<Self, Failure> {
         let all = Group::value_variants();
         let asked = if args.only.is_empty() { all } else { &args.only };
-        let groups: BTreeSet<Group> = asked.iter().copied().collect();
+        let mut groups: BTreeSet<Group> = asked.iter().copied().collect();
+        if groups.contains(&Group::CerDurable) {
+            groups.extend([Group::CerRaw, Group::Durable]);
+        }
         let dir = args.dir.clone().unwrap_or_else(std::env::temp_dir);
         if groups.contains(&Group::Durable)
             && let Some(why) = durable::unfit(&dir)
@@ -430,14 +439,21 @@ impl Job {
             tell(format!("{:<20} {:>8.1} us", "ed25519 verify", round.ed25519_verify));
             floors.crypto.push(round);
         }
+        let ceremonies = |served| ceremonies::measure(served, cores, self.pace, &LOADS, n.into());
         if self.groups.contains(&Group::CerRaw) {
             for algorithm in [Algorithm::Ed25519, Algorithm::P256] {
-                let seed = u64::from(n);
-                let round = ceremonies::measure(algorithm, cores, self.pace, &LOADS, seed).await?;
+                let round = ceremonies(Served::raw(algorithm)).await?;
                 let cpu_us = round.closed.cpu_us();
                 tell(format!("{:<20} {cpu_us:>8.1} us", format!("cer_raw {algorithm:?}")));
                 floors.ceremony(algorithm, round);
             }
+        }
+        if self.groups.contains(&Group::CerDurable) {
+            let store = tempfile::tempdir_in(&self.dir).map_err(failed)?;
+            let served = Served { algorithm: DEVICES_SIGN, store: Some(store.path()) };
+            let round = ceremonies(served).await?;
+            tell(format!("{:<20} {:>8.1} us", "cer_durable", round.closed.cpu_us()));
+            floors.durable_ceremonies.push(round);
         }
         if self.groups.contains(&Group::Durable) {
             let round = self.durable().await?;
@@ -503,6 +519,9 @@ mod tests {
     fn a_ceremony_brings_along_the_parts_that_it_is_held_against() {
         let cer_raw = job(&["--only", "cer_raw"]).expect("a job");
         assert_eq!(cer_raw.echoes(), [Kind::HttpRaw, Kind::WsRawTwice]);
+        let durable = job(&["--only", "cer_durable"]).expect("a job");
+        assert!(durable.groups.contains(&Group::Durable));
+        assert_eq!(durable.echoes(), cer_raw.echoes());
         let ws = job(&["--only", "ws,idle"]).expect("a job");
         assert_eq!(ws.echoes(), [Kind::WsRaw, Kind::WsRawTwice, Kind::WsAxum]);
         assert_eq!(job(&[]).expect("a job").groups.len(), Group::value_variants().len());

@@ -1,5 +1,6 @@
 //! A floor server in a process of its own, and whatever is done to it while it lives.
 
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::Duration;
@@ -32,20 +33,22 @@ pub(crate) struct FloorServer {
 impl FloorServer {
     /// Starts one on its core and waits until it listens.
     pub(crate) async fn start(kind: Kind, cores: Cores) -> Result<Self, Failure> {
-        Self::start_with(kind, cores, &[]).await
+        Self::start_with::<&OsStr>(kind, cores, &[]).await
     }
 
     /// The same with these in its environment.
-    pub(crate) async fn start_with(
+    pub(crate) async fn start_with<V: AsRef<OsStr>>(
         kind: Kind,
         cores: Cores,
-        environment: &[(&str, &str)],
+        environment: &[(&str, V)],
     ) -> Result<Self, Failure> {
         let name = kind.name();
         let failed = |why: String| Failure::Server(format!("floor server {name}: {why}"));
         let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
         let mut command = Command::new(program);
-        command.args(["floor-server", &name]).envs(environment.iter().copied());
+        command
+            .args(["floor-server", &name])
+            .envs(environment.iter().map(|(name, value)| (name, value)));
         if let Some(core) = cores.server {
             command.args(["--core", &core.to_string()]);
         }

@@ -12,7 +12,7 @@ use super::cores::Cores;
 use super::echo::{Bound, Figures, Sample};
 use super::limit::{DEVICES_SIGN, Limit, Open, Parts};
 use super::serve::Kind;
-use super::{crypto, durable, idle};
+use super::{LOADS, crypto, durable, durable_ceremony, idle};
 use crate::failure::Exit;
 use crate::plan::name_of;
 
@@ -51,6 +51,7 @@ pub(crate) struct Floors {
     pub(crate) crypto: Vec<crypto::Round>,
     ceremonies: Vec<(Algorithm, Vec<Round>)>,
     pub(crate) durable: Vec<durable::Round>,
+    pub(crate) durable_ceremonies: Vec<Round>,
     idle: Vec<(Kind, Vec<idle::Round>)>,
     others: Option<f64>,
     problems: Vec<String>,
@@ -71,6 +72,7 @@ impl Floors {
             crypto: Vec::new(),
             ceremonies: Vec::new(),
             durable: Vec::new(),
+            durable_ceremonies: Vec::new(),
             idle: Vec::new(),
             others: None,
             problems: Vec::new(),
@@ -144,6 +146,11 @@ impl Floors {
         self.ceremonies.iter().filter_map(limit).collect()
     }
 
+    fn durable_ceremony(&self) -> Option<durable_ceremony::Figures> {
+        let raw = self.ceremonies.iter().find(|(known, _)| *known == DEVICES_SIGN);
+        durable_ceremony::Figures::of(&self.durable_ceremonies, &raw?.1, &self.durable)
+    }
+
     /// The limit that `loadtest run` is held against, if it can be used.
     fn limit(&self) -> Option<f64> {
         let limits = self.limits();
@@ -193,6 +200,7 @@ impl Serialize for Floors {
         map.serialize_entry("durable", &durable::Figures::of(&self.durable))?;
         map.serialize_entry("idle", &BTreeMap::from_iter(self.idle_figures()))?;
         map.serialize_entry("cer_raw", &BTreeMap::from_iter(self.limits()))?;
+        map.serialize_entry("cer_durable", &self.durable_ceremony())?;
         map.serialize_entry("device_algorithm", name_of(DEVICES_SIGN))?;
         map.serialize_entry("limit_ceremonies_per_s", &self.limit())?;
         map.end()
@@ -217,6 +225,9 @@ impl fmt::Display for Floors {
         }
         for (name, limit) in self.limits() {
             show_limit(f, name, &limit)?;
+        }
+        if let Some(figures) = self.durable_ceremony() {
+            show_durable_ceremony(f, &figures)?;
         }
         if let Some(limit) = self.limit() {
             writeln!(f, "limit: {limit:.0} ceremonies/s on one core, devices with Ed25519")?;
@@ -292,6 +303,31 @@ fn show_limit(f: &mut fmt::Formatter<'_>, name: &str, limit: &Limit) -> fmt::Res
     for Open { load_percent, rate, p50_ms, p99_ms, cpu_us, .. } in &limit.open {
         let what = format!("  at {load_percent} %, {:.0}/s", rate.median);
         writeln!(f, "{what:<24} p50 {p50_ms:.3} p99 {p99_ms:.2} ms, {cpu_us:.0} us each")?;
+    }
+    Ok(())
+}
+
+fn show_durable_ceremony(
+    f: &mut fmt::Formatter<'_>,
+    figures: &durable_ceremony::Figures,
+) -> fmt::Result {
+    let durable_ceremony::Figures { cpu_us, server_busy, cpu_ratio, .. } = figures;
+    let what = "cer_durable ed25519";
+    writeln!(
+        f,
+        "{what:<24} {cpu_us:.1} us a ceremony, {:.0} % of a core; {cpu_ratio:.2} x cer_raw",
+        server_busy.median * 100.0
+    )?;
+    let [light, heavy] = figures.cpu_us_at;
+    for (load, percentile, wait, ratio, cpu_us) in [
+        (LOADS[0], "p50", figures.p50_ms, figures.p50_ratio, light),
+        (LOADS[1], "p99", figures.p99_ms, figures.p99_ratio, heavy),
+    ] {
+        let what = format!("  at {load} %");
+        writeln!(
+            f,
+            "{what:<24} {percentile} {wait:.2} ms, {ratio:.2} x cer_raw and two appends; {cpu_us:.0} us each"
+        )?;
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::routing::{get, post};
@@ -44,7 +45,12 @@ pub(crate) enum Kind {
     Tls,
     /// Whole ceremonies.
     Ceremony,
+    /// The same, made durable in the folder that [`STORE`] names.
+    CeremonyDurable,
 }
+
+/// In the environment of a server: where it makes things durable.
+pub(crate) const STORE: &str = "COUNTERSIGN_FLOOR_STORE";
 
 impl Kind {
     pub(crate) fn name(self) -> String {
@@ -130,7 +136,12 @@ pub(crate) async fn serve(kind: Kind, listener: TcpListener) -> io::Result<()> {
             let acceptor = tls::acceptor()?;
             accept(listener, move |stream| tls::hold(acceptor.clone(), stream)).await
         }
-        Kind::Ceremony => ceremony::serve(listener).await,
+        Kind::Ceremony => ceremony::serve(listener, None).await,
+        Kind::CeremonyDurable => {
+            let store = std::env::var_os(STORE).map(PathBuf::from);
+            let store = store.ok_or_else(|| io::Error::other(format!("{STORE} isn't set")))?;
+            ceremony::serve(listener, Some(&store)).await
+        }
     }
 }
 

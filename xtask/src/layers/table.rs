@@ -171,7 +171,8 @@ pub(crate) const RESERVED: &[Reserved] = &[
     },
     Reserved { outside: &["maxminddb"], normal: &["places"], dev: Dev::Only(&["places"]) },
     Reserved { outside: &["iptocc"], normal: &["xtask"], dev: Dev::Only(&["places"]) },
-    Reserved { outside: &["rusqlite"], normal: &[], dev: Dev::Only(&["backend-sql"]) },
+    // `loadtest` measures SQLite by itself, as a floor of what backend-sql builds on it
+    Reserved { outside: &["rusqlite"], normal: &["loadtest"], dev: Dev::Only(&["backend-sql"]) },
     Reserved {
         outside: &["redis"],
         normal: &["backend-redis"],

@@ -1,10 +1,14 @@
 //! `cer_raw`: a whole ceremony with the product's calls, bytes and signatures, and nothing else. All of it is in
 //! memory, on one thread; no rule beyond those that make a ceremony one: who asks is checked, what is shown is
 //! signed, an answer's signature and number are checked, it decides once, and is redeemed once.
+//!
+//! `cer_durable`: the same, but what follows from a row leaves when SQLite has it.
 
 pub(crate) mod bytes;
 mod connection;
+mod outbox;
 mod state;
+mod store;
 #[cfg(test)]
 mod tests;
 

@@ -15,6 +15,7 @@ use super::super::http;
 use super::super::socket::Out;
 use super::super::ws;
 use super::bytes::{self, Audit, Drawn, Keys};
+use super::outbox::Outbox;
 use super::{API_KEY, CHALLENGES, COUNTS};
 use crate::clock;
 
@@ -98,6 +99,7 @@ pub(crate) struct State {
     over: VecDeque<ChallengeId>,
     audit: Audit,
     counts: Counts,
+    outbox: Outbox,
 }
 
 /// A reply that isn't 200.
@@ -108,7 +110,7 @@ const NOT_FOUND: Refused = Refused("404 Not Found");
 const CONFLICT: Refused = Refused("409 Conflict");
 
 impl State {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(outbox: Outbox) -> Self {
         let keys = Keys::draw();
         let key = data_encoding::HEXLOWER.encode(keys.challenge.public().as_bytes());
         Self {
@@ -120,13 +122,15 @@ impl State {
             over: VecDeque::new(),
             audit: Audit::new(),
             counts: Counts { key, ..Counts::default() },
+            outbox,
         }
     }
 
-    /// Serves a request; `None` if its reply has to wait.
-    pub(crate) fn call(&mut self, request: &http::Request<'_>, out: &Arc<Out>) -> Option<Vec<u8>> {
-        let reply = match self.dispatch(request, out) {
-            Ok(reply) => http::reply("200 OK", &reply?),
+    /// Serves a request; its reply may have to wait.
+    pub(crate) fn call(&mut self, request: &http::Request<'_>, out: &Arc<Out>) {
+        match self.dispatch(request, out) {
+            Ok(None) => {}
+            Ok(Some(reply)) => self.outbox.send(out, http::reply("200 OK", &reply)),
             Err(Refused(status)) => {
                 let redeem = request.path.ends_with("/redeem");
                 let count = match status.as_bytes()[..3] {
@@ -135,10 +139,10 @@ impl State {
                     _ => &mut self.counts.bad_requests,
                 };
                 *count += 1;
-                http::reply(status, b"{}")
+                self.outbox.send(out, http::reply(status, b"{}"));
             }
-        };
-        Some(reply)
+        }
+        self.outbox.flush();
     }
 
     fn dispatch(
@@ -190,7 +194,9 @@ impl State {
         let agent = request.context.user_agent.as_deref().unwrap_or_default();
         let about = (drawn.id, id, None);
         self.audit.add("challenge_created", about, agent.as_bytes(), now);
-        user.out.send(&ws::message(&bytes::prompt(&document, &signature), false));
+        self.outbox.created(drawn.id, id, session, now);
+        let prompt = ws::message(&bytes::prompt(&document, &signature), false);
+        self.outbox.send(&user.out, prompt);
         let reply = bytes::created(&drawn, now);
         let challenge = Challenge {
             user: id,
@@ -233,6 +239,7 @@ impl State {
         let receipt = self.keys.sign_receipt(&claims);
         let cookie = self.keys.cookie(id_of_user, now);
         self.audit.add("challenge_redeemed", (id, id_of_user, None), b"", now);
+        self.outbox.redeemed(id);
         self.over.push_back(id);
         if self.over.len() > REMEMBERED {
             self.over.pop_front().and_then(|oldest| self.challenges.remove(&oldest));
@@ -241,22 +248,25 @@ impl State {
         Ok(bytes::redeemed(receipt, cookie))
     }
 
-    /// Serves a device's frame, and says what it is told. `whose` is whoever the connection has shown to be.
+    /// Serves a device's frame; `None` if it can't be read. `whose` is whoever the connection has shown to be.
     pub(crate) fn frame(
         &mut self,
         payload: &[u8],
         whose: &mut Option<UserId>,
         out: &Arc<Out>,
-    ) -> Option<Vec<u8>> {
-        match (bytes::from_device(payload)?, *whose) {
+    ) -> Option<()> {
+        let reply = match (bytes::from_device(payload)?, *whose) {
             (client_frame::Frame::EnrolClaim(claim), None) => {
                 let (id, reply) = self.enrol(claim, out)?;
                 *whose = Some(id);
-                Some(reply)
+                reply
             }
-            (client_frame::Frame::Answer(answer), Some(user)) => Some(self.answer(&answer, user)),
-            _ => None,
-        }
+            (client_frame::Frame::Answer(answer), Some(user)) => self.answer(&answer, user),
+            _ => return None,
+        };
+        self.outbox.send(out, ws::message(&reply, false));
+        self.outbox.flush();
+        Some(())
     }
 
     fn enrol(&mut self, claim: device::EnrolClaim, out: &Arc<Out>) -> Option<(UserId, Vec<u8>)> {
@@ -310,9 +320,10 @@ impl State {
         self.counts.settled += 1;
         challenge.number.clear();
         self.audit.add("challenge_decided", (id, whose, Some(user.device)), b"", now());
+        self.outbox.decided(id);
         if let Some(waiter) = challenge.waiter.take() {
             let reply = bytes::challenge(id, challenge.stands, challenge.created);
-            waiter.send(&http::reply("200 OK", &reply));
+            self.outbox.send(&waiter, http::reply("200 OK", &reply));
         }
         Some((device::Result::Settled, shown(challenge.stands)))
     }

@@ -2,6 +2,7 @@
 //! refused.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use tokio::net::TcpStream;
 use wire::device::{self, client_frame, server_frame};
 use wire::rest::RedeemChallenge;
 
-use super::super::ceremonies::{self, adds_up};
+use super::super::ceremonies::{self, Served, adds_up};
 use super::super::echo::{self, Script};
 use super::super::people;
 use super::super::serve::{self, Kind};
@@ -62,7 +63,7 @@ async fn every_ceremony_is_verified_settled_and_redeemed_once() {
     for algorithm in [Algorithm::Ed25519, Algorithm::P256] {
         let address = start(Kind::Ceremony);
         // it fails if the server's counts don't add up to the pages'
-        let round = ceremonies::round(address, None, algorithm, PACE, &[], 1).await;
+        let round = ceremonies::round(address, None, Served::raw(algorithm), PACE, &[], 1).await;
         let round = round.expect("all is well");
         assert!(round.closed.done > 0 && round.counts.redeemed >= round.closed.done);
         assert!(round.counts.parked > 0, "no poll had to wait");
@@ -77,6 +78,41 @@ async fn every_ceremony_is_verified_settled_and_redeemed_once() {
         let after = people::counts(address).await.expect("counted");
         adds_up(&after, before.redeemed + 6).expect("six more");
     }
+}
+
+/// What the database of a durable server holds: challenges, those decided, users, audit rows and redeems.
+fn held(store: &Path) -> [u64; 5] {
+    let database = rusqlite::Connection::open(store.join("floor.db")).expect("a database");
+    [
+        "challenges",
+        "challenges WHERE decision = 1 AND number IS NULL",
+        "hot",
+        "audit",
+        "audit WHERE redeems IS NOT NULL",
+    ]
+    .map(|of| {
+        let count = format!("SELECT count(*) FROM {of}");
+        database.query_row(&count, [], |row| row.get::<_, i64>(0)).expect("counted").cast_unsigned()
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_durable_server_said_is_in_its_database() {
+    let store = tempfile::tempdir().expect("a folder");
+    let listener = serve::listen().expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let dir = store.path().to_owned();
+    tokio::spawn(async move { super::serve(listener, Some(&dir)).await });
+    let served = Served { algorithm: Algorithm::Ed25519, store: Some(store.path()) };
+    let round = ceremonies::round(address, None, served, PACE, &[], 1).await.expect("all is well");
+    let done = round.counts.redeemed;
+    assert!(done > 0);
+    let [challenges, decided, users, audit, redeemed] = held(store.path());
+    assert_eq!([challenges, decided, audit, redeemed], [done, done, 3 * done, done]);
+    assert!(0 < users && users <= ceremonies::DEVICES as u64);
+    let mut rogue = Rogue::enrol(address).await;
+    rogue.asked().await;
+    assert_eq!(held(store.path())[0], done + 1, "its number was shown before it was stored");
 }
 
 #[tokio::test]
