@@ -49,7 +49,7 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
     let programs = counting.join("release");
     let load_test = programs.join("loadtest");
     println!("profile: floors, so that they are compiled no worse than what is held against them");
-    let floors = ["floors", "--only", "cer_raw", "--quick"];
+    let floors = ["floors", "--only", "cer_durable", "--quick"];
     counted(root, &load_test, &counts, "floors", &floors)?;
     // one that doesn't count asks more of a server; it runs the one that lies beside it. Removed first, since cargo's
     // own copy of the program is the same file
