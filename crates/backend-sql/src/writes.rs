@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use futures_util::TryStreamExt as _;
 use sqlx::{AssertSqlSafe, Executor as _, SqliteConnection};
-use statement::{EventId, Timestamp};
+use statement::{ChallengeId, EventId, IntegrationId, TenantId, Timestamp, UserId};
 
 use crate::audit::ChainedRow;
 use crate::batch::OpenRow;
@@ -28,8 +28,8 @@ const HEAD: &str = "INSERT INTO writes";
 
 /// Makes the view. It is the connection's own: nobody else writes.
 ///
-/// All bytes of a row come as one value, which the triggers take apart: each value that is bound costs two
-/// allocations here and one in SQLite, and is freed by another thread. What has a length of its own comes last.
+/// All bytes of a row come as one value, which the triggers take apart: each blob that is bound costs two allocations
+/// here and one in SQLite, and is freed by another thread. What has a length of its own comes last.
 ///
 /// Only decided challenges change, and their number goes with the decision. One that was there a moment ago and
 /// isn't now fails the statement.
@@ -65,6 +65,10 @@ CREATE TEMP TRIGGER add_audit INSTEAD OF INSERT ON writes WHEN NEW.kind = 4 BEGI
         substr(NEW.bytes, 97 + NEW.d, NEW.e), substr(NEW.bytes, 97 + NEW.d + NEW.e), NEW.a, NEW.b, NEW.c);
 END;
 ";
+
+// the triggers count on these
+const _: () = assert!(ChallengeId::LEN == 24 && TenantId::LEN == 16 && UserId::LEN == 16);
+const _: () = assert!(IntegrationId::LEN == 16 && EventId::LEN == 16);
 
 /// Makes a connection ready to write.
 pub(crate) async fn prepare(conn: &mut SqliteConnection) -> sqlx::Result<()> {

@@ -11,7 +11,7 @@ use ports::{
     StoreError,
 };
 use sqlx::Row as _;
-use statement::{FactorId, UserId};
+use statement::{DeviceId, FactorId, UserId};
 use testkit::{Fixture, race};
 
 use super::support::Disk;
@@ -191,6 +191,35 @@ async fn of_racing_decisions_one_stands_and_all_are_told_it() {
         assert!(matches!(answer, Settled::Settled(d) | Settled::Already(d) if d == stands));
     }
     assert_eq!(count(&disk, "SELECT COUNT(*) FROM audit").await, 2);
+}
+
+/// All bytes of a row are handed over as one value: what isn't there must come out of it as nothing.
+#[tokio::test]
+async fn what_a_row_lacks_is_null_and_what_is_empty_is_not() {
+    let disk = Disk::new();
+    let store = disk.open().await;
+    let mut fixture = Fixture::at(8, disk.clock.clone());
+    let ledger = store.ledger();
+    let [denied, approved] = [(); 2].map(|()| fixture.challenge());
+    for challenge in [&denied, &approved] {
+        ledger.open(open(&fixture, challenge, None)).await.unwrap();
+    }
+    let both =
+        Proof::Both(DeviceId::from_bytes(fixture.bytes()), FactorId::from_bytes(fixture.bytes()));
+    let proof = Some(both);
+    let approve = Settle { decision: Decision::Approved, proof, ..deny(&fixture, &approved) };
+    ledger.settle(vec![deny(&fixture, &denied), approve]).await.unwrap();
+    for (rows, what) in [
+        (1, "challenges WHERE proof_kind = 0 AND proof_id IS NULL"),
+        (1, "challenges WHERE proof_kind = 4 AND length(proof_id) = 32"),
+        (2, "challenges WHERE length(decided) = 16 AND number IS NULL AND lapsed_at IS NULL"),
+        (4, "audit WHERE redeems IS NULL"),
+        (4, "audit WHERE typeof(private) = 'blob' AND length(salt) = 16 AND length(hash) = 32"),
+    ] {
+        let sql = format!("SELECT COUNT(*) FROM {what}");
+        let row = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_one(&mut disk.tamper().await).await;
+        assert_eq!(row.unwrap().get::<i64, _>(0), rows, "{what}");
+    }
 }
 
 /// What was redeemed stays so for whoever reads it from the disk, by a row that is the only one of its kind.
