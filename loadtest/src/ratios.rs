@@ -13,7 +13,7 @@ use statement::Algorithm;
 
 use crate::failure::{Cut, Failure};
 use crate::fleet::User;
-use crate::floors::{self, Beside, Cores, FULL, Spread};
+use crate::floors::{self, APPENDS, Beside, CerDurable, Cores, FULL, Spread};
 use crate::latency::Percentiles;
 use crate::overload::{self, Tries};
 use crate::plan::{Plan, Ratios as Wanted};
@@ -34,8 +34,6 @@ const BUSY_FIRST: f64 = 0.45;
 const BUSY_TRIES: usize = 3;
 /// How often a round of floors is measured that is none.
 const FLOOR_TRIES: usize = 3;
-/// Durable appends of a ceremony.
-const APPENDS: f64 = 2.0;
 /// What they may be of their floors.
 const MOST_CPU: f64 = 1.5;
 const MOST_P50: f64 = 1.5;
@@ -72,6 +70,8 @@ pub(crate) struct Cpu {
     pub(crate) server_us: f64,
     pub(crate) cer_raw_us: f64,
     pub(crate) parts_us: f64,
+    /// Of a bare server with the same rows.
+    pub(crate) cer_durable_us: Option<f64>,
     pub(crate) server_cores: f64,
     pub(crate) client_cores: Option<f64>,
     pub(crate) ceremonies_per_s: f64,
@@ -85,17 +85,24 @@ pub(crate) struct Wait {
     pub(crate) wait: f64,
     pub(crate) cer_raw: f64,
     pub(crate) append: f64,
+    /// Of a bare server with the same rows, at the same part of what it gets done.
+    pub(crate) cer_durable: Option<f64>,
 }
 
-/// What a wait is held against: those of `cer_raw` and of one append, and why they are no floor.
-type Of = fn(&Beside) -> (f64, f64, &Vec<String>);
+/// A bare server's.
+type Bare = fn(&CerDurable) -> f64;
 
-const fn light(floor: &Beside) -> (f64, f64, &Vec<String>) {
-    (floor.p50_at_10, floor.append_p50, &floor.light_invalid_because)
+/// What a wait is held against: those of `cer_raw` and of one append, and why they are no floor; and a bare server's.
+type Of = fn(&Beside) -> (f64, f64, &Vec<String>, Bare);
+
+const fn light(floor: &Beside) -> (f64, f64, &Vec<String>, Bare) {
+    let bare: Bare = |bare| bare.p50_at_10;
+    (floor.p50_at_10, floor.append_p50, &floor.light_invalid_because, bare)
 }
 
-const fn heavy(floor: &Beside) -> (f64, f64, &Vec<String>) {
-    (floor.p99_at_70, floor.append_p99, &floor.heavy_invalid_because)
+const fn heavy(floor: &Beside) -> (f64, f64, &Vec<String>, Bare) {
+    let bare: Bare = |bare| bare.p99_at_70;
+    (floor.p99_at_70, floor.append_p99, &floor.heavy_invalid_because, bare)
 }
 
 /// Two rounds of floors, and what is between them.
@@ -107,6 +114,12 @@ struct Between<'a> {
 impl Between<'_> {
     fn mean(&self, value: impl Fn(&Beside) -> f64) -> f64 {
         f64::midpoint(value(self.before), value(self.after))
+    }
+
+    /// `None` unless both rounds have it.
+    fn bare(&self, value: Bare) -> Option<f64> {
+        let of = |floor: &Beside| floor.cer_durable.as_ref().map(value);
+        Some(f64::midpoint(of(self.before)?, of(self.after)?))
     }
 
     /// Why the floors are none, and what is wrong with the run between them.
@@ -135,6 +148,7 @@ impl Between<'_> {
             server_us,
             cer_raw_us,
             parts_us: self.mean(|floor| floor.parts_us),
+            cer_durable_us: self.bare(|bare| bare.cpu_us),
             server_cores,
             client_cores,
             ceremonies_per_s: per_s,
@@ -146,7 +160,12 @@ impl Between<'_> {
     fn wait(&self, wait: f64, of: Of, problem: Option<&str>) -> Pair<Wait> {
         let wrong = self.wrong(|floor| of(floor).2, problem);
         let (cer_raw, append) = (self.mean(|floor| of(floor).0), self.mean(|floor| of(floor).1));
-        Pair::new(Wait { wait, cer_raw, append }, wait / (cer_raw + APPENDS * append), wrong)
+        let cer_durable = self.bare(of(self.before).3);
+        Pair::new(
+            Wait { wait, cer_raw, append, cer_durable },
+            wait / (cer_raw + APPENDS * append),
+            wrong,
+        )
     }
 
     /// `None` if too few were told anything.
@@ -181,6 +200,11 @@ impl<I> Held<I> {
     fn middle(&self, value: fn(&I) -> f64) -> f64 {
         let counted: Vec<f64> = counted(&self.pairs).map(|pair| value(&pair.inputs)).collect();
         floors::median(&counted)
+    }
+
+    /// By a bare server with the same rows, over pairs that count.
+    fn by_bare(&self, ratio: fn(&I) -> Option<f64>) -> Option<Spread> {
+        Spread::of(&counted(&self.pairs).filter_map(|pair| ratio(&pair.inputs)).collect::<Vec<_>>())
     }
 
     /// Its line up to what it is made of.
@@ -220,8 +244,18 @@ pub(crate) struct Ratios {
     pub(crate) p99_at_70_percent: Held<Wait>,
     /// The same where the server's core is as busy as that of `cer_raw` at 70 %.
     pub(crate) p99_at_equal_utilisation: Held<Wait>,
+    /// CPU, p50 and p99 of those by `cer_durable`, which is no floor: what else than its rows the server takes.
+    pub(crate) by_cer_durable: ByCerDurable,
     /// Each round of floors; a pair lies between two.
     pub(crate) floors: Vec<Beside>,
+}
+
+/// `None` where no pair counts.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct ByCerDurable {
+    pub(crate) cpu: Option<Spread>,
+    pub(crate) p50_at_10_percent: Option<Spread>,
+    pub(crate) p99_at_70_percent: Option<Spread>,
 }
 
 impl Ratios {
@@ -267,7 +301,14 @@ impl fmt::Display for Ratios {
             }
             writeln!(f)?;
         }
-        Ok(())
+        let ByCerDurable { cpu, p50_at_10_percent, p99_at_70_percent } = self.by_cer_durable;
+        let all = [("CPU", cpu), ("p50", p50_at_10_percent), ("p99 at 70 %", p99_at_70_percent)];
+        write!(f, "{:<20}", "by cer_durable")?;
+        for (n, (what, ratio)) in all.into_iter().enumerate() {
+            let ratio = ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.2} x"));
+            write!(f, "{}{what} {ratio}", if n > 0 { ", " } else { " " })?;
+        }
+        writeln!(f)
     }
 }
 
@@ -371,11 +412,18 @@ impl Pairs {
     }
 
     fn over(self, saturation_per_s: f64) -> Ratios {
+        let (cpu, light, heavy) = (Held::of(self.cpu), Held::of(self.light), Held::of(self.heavy));
+        let wait: fn(&Wait) -> Option<f64> = |pair| Some(pair.wait / pair.cer_durable?);
         Ratios {
             saturation_per_s,
-            cpu: Held::of(self.cpu),
-            p50_at_10_percent: Held::of(self.light),
-            p99_at_70_percent: Held::of(self.heavy),
+            by_cer_durable: ByCerDurable {
+                cpu: cpu.by_bare(|cpu| Some(cpu.server_us / cpu.cer_durable_us?)),
+                p50_at_10_percent: light.by_bare(wait),
+                p99_at_70_percent: heavy.by_bare(wait),
+            },
+            cpu,
+            p50_at_10_percent: light,
+            p99_at_70_percent: heavy,
             p99_at_equal_utilisation: Held::of(self.equal),
             floors: self.floors,
         }
@@ -435,6 +483,12 @@ mod tests {
             busy_at_70: 0.75,
             append_p50: 0.15,
             append_p99: 0.5,
+            cer_durable: Some(CerDurable {
+                cpu_us: 150.0,
+                p50_at_10: 0.6,
+                p99_at_70: 8.0,
+                busy_at_70: 0.9,
+            }),
             invalid_because: Vec::new(),
             light_invalid_because: Vec::new(),
             heavy_invalid_because: Vec::new(),
@@ -456,14 +510,7 @@ mod tests {
     }
 
     fn ratios(cpu: Vec<Pair<Cpu>>, light: Vec<Pair<Wait>>) -> Ratios {
-        Ratios {
-            saturation_per_s: 3_000.0,
-            cpu: Held::of(cpu),
-            p50_at_10_percent: Held::of(light),
-            p99_at_70_percent: Held::of(Vec::new()),
-            p99_at_equal_utilisation: Held::of(Vec::new()),
-            floors: Vec::new(),
-        }
+        Pairs { cpu, light, ..Pairs::default() }.over(3_000.0)
     }
 
     #[test]
@@ -485,6 +532,9 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("p99 at 70 %          no pair counts"), "{text}");
+        let bare =
+            "by cer_durable       CPU 2.40 [2.00-2.48] x, p50 2.00 [1.50-2.50] x, p99 at 70 % -";
+        assert!(text.contains(bare), "{text}");
         let problems = ratios.problems();
         let few = "0 pairs count, and a median takes 5 to be relied on";
         assert_eq!(
@@ -516,11 +566,13 @@ mod tests {
             of(&good, full(330.0, 0.99), None),
         ];
         let mut late = good.clone();
+        late.cer_durable = None;
         late.heavy_invalid_because.push("that is another load".to_owned());
         let waits = vec![waited(&good, 0.5), waited(&invalid, 0.9), waited(&late, 0.9)];
         let ratios = ratios(cpu, waits);
         assert_eq!(ratios.cpu.ratio.map(|ratio| (ratio.median, ratio.rounds)), Some((3.0, 1)));
         assert!(ratios.p50_at_10_percent.ratio.is_some_and(|ratio| ratio.rounds == 1));
+        assert!(ratios.by_cer_durable.p50_at_10_percent.is_none(), "half of it is missing");
         let problems = ratios.problems();
         for says in [
             "server CPU, pair 1, doesn't count: cer_raw before it is no floor: it costs 1.31 x",

@@ -81,7 +81,7 @@ pub(crate) struct Open {
 }
 
 impl Open {
-    fn of(waits: &[Waits]) -> Option<Self> {
+    pub(crate) fn of(waits: &[Waits]) -> Option<Self> {
         let late = Spread::over(waits, |waits| waits.late)?;
         let overrun = Spread::over(waits, |waits| waits.overrun)?;
         Some(Self {
@@ -93,6 +93,17 @@ impl Open {
             valid: late.median <= MOST_LATE && overrun.median <= MOST_LATE,
             late,
             overrun,
+        })
+    }
+
+    /// What is wrong with its arrivals.
+    pub(crate) fn late(&self) -> Option<String> {
+        let (late, overrun) = (self.late.median * 100.0, self.overrun.median * 100.0);
+        (!self.valid).then(|| {
+            format!(
+                "at {} % arrivals didn't go as planned: {late:.0} % late, {overrun:.0} % not started",
+                self.load_percent
+            )
         })
     }
 }

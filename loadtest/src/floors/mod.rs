@@ -43,6 +43,7 @@ use report::{Floors, Setting};
 use serve::Kind;
 
 pub(crate) use cores::{Cores, cpu_of};
+pub(crate) use durable_ceremony::{APPENDS, Once as CerDurable};
 pub(crate) use echo::FULL;
 pub(crate) use idle::{Figures as IdleFigures, SMALL_PAGES, kernel_bytes, user_bytes};
 pub(crate) use limit::{DEVICES_SIGN, Limit};
@@ -176,6 +177,8 @@ pub(crate) struct Beside {
     pub(crate) busy_at_70: f64,
     pub(crate) append_p50: f64,
     pub(crate) append_p99: f64,
+    /// A bare server with a ceremony's rows in SQLite; none where it can't be relied on.
+    pub(crate) cer_durable: Option<durable_ceremony::Once>,
     /// Why `cer_raw` is no floor, and why its waits at 10 % and at 70 % aren't; empty if they are.
     pub(crate) invalid_because: Vec<String>,
     pub(crate) light_invalid_because: Vec<String>,
@@ -188,14 +191,12 @@ impl Beside {
         parts: limit::Parts,
         round: &ceremonies::Round,
         append: durable::Round,
+        cer_durable: Option<durable_ceremony::Once>,
     ) -> Option<Self> {
         let limit = Limit::of(algorithm, &[parts], std::slice::from_ref(round))?;
         let (light, heavy) = (round.open.first()?, round.open.get(1)?);
         let waits = |n: usize| {
-            let late = limit.open.get(n).filter(|open| !open.valid).map(|open| {
-                let (late, overrun) = (open.late.median * 100.0, open.overrun.median * 100.0);
-                format!("{late:.0} % started late, {overrun:.0} % not at all")
-            });
+            let late = limit.open.get(n).and_then(limit::Open::late);
             limit.invalid_because.iter().cloned().chain(late).collect()
         };
         Some(Self {
@@ -208,6 +209,7 @@ impl Beside {
             busy_at_70: heavy.rate * heavy.cpu_us / 1e6,
             append_p50: append.single_p50,
             append_p99: append.single_p99,
+            cer_durable,
             light_invalid_because: waits(0),
             heavy_invalid_because: waits(1),
             invalid_because: limit.invalid_because,
@@ -227,10 +229,18 @@ pub(crate) fn round_beside(cores: Cores, n: u32, algorithm: Algorithm) -> Result
             ceremonies::measure(Served::raw(algorithm), cores, BESIDE_PACE, &LOADS, n.into())
                 .await?;
         let stop = AtomicBool::new(false);
+        let store = tempfile::tempdir_in(&dir).map_err(failed)?;
+        let served = Served { algorithm, store: Some(store.path()) };
+        let bare = ceremonies::measure(served, cores, BESIDE_PACE, &LOADS, n.into()).await?;
+        let bare = durable_ceremony::Once::of(&bare);
         let append = durable::measure(dir, BESIDE_PACE, &stop).map_err(failed)?;
         let nothing = || Failure::Server("floors: nothing was done in a window".to_owned());
-        let beside = Beside::new(algorithm, parts, &round, append).ok_or_else(nothing)?;
+        let beside = Beside::new(algorithm, parts, &round, append, bare.as_ref().ok().copied());
+        let beside = beside.ok_or_else(nothing)?;
         say(&format!("floor {n}: {beside:.2?}"));
+        if let Err(why) = bare {
+            say(&format!("floor {n}: cer_durable doesn't count: {why}"));
+        }
         Ok(beside)
     })
 }

@@ -12,7 +12,7 @@ use super::cores::Cores;
 use super::echo::{Bound, Figures, Sample};
 use super::limit::{DEVICES_SIGN, Limit, Open, Parts};
 use super::serve::Kind;
-use super::{LOADS, crypto, durable, durable_ceremony, idle};
+use super::{crypto, durable, durable_ceremony, idle};
 use crate::failure::Exit;
 use crate::plan::name_of;
 
@@ -98,14 +98,12 @@ impl Floors {
         for (name, limit) in self.limits() {
             let because = limit.invalid_because.iter();
             problems.extend(because.map(|why| format!("cer_raw {name} is no limit: {why}")));
-            for open in limit.open.iter().filter(|open| !open.valid) {
-                problems.push(format!(
-                    "cer_raw {name} at {} %: arrivals didn't go as planned: {:.0} % late, {:.0} % not started",
-                    open.load_percent,
-                    open.late.median * 100.0,
-                    open.overrun.median * 100.0
-                ));
-            }
+            let late = limit.open.iter().filter_map(Open::late);
+            problems.extend(late.map(|why| format!("cer_raw {name}: {why}")));
+        }
+        if let Some(figures) = self.durable_ceremony() {
+            let because = figures.invalid_because.iter();
+            problems.extend(because.map(|why| format!("cer_durable: {why}")));
         }
         if let Some(others) = others.filter(|others| *others > QUIET) {
             problems.push(format!(
@@ -318,12 +316,12 @@ fn show_durable_ceremony(
         "{what:<24} {cpu_us:.1} us a ceremony, {:.0} % of a core; {cpu_ratio:.2} x cer_raw",
         server_busy.median * 100.0
     )?;
-    let [light, heavy] = figures.cpu_us_at;
-    for (load, percentile, wait, ratio, cpu_us) in [
-        (LOADS[0], "p50", figures.p50_ms, figures.p50_ratio, light),
-        (LOADS[1], "p99", figures.p99_ms, figures.p99_ratio, heavy),
+    for (percentile, wait, ratio, open) in [
+        ("p50", figures.light.p50_ms, figures.p50_ratio, &figures.light),
+        ("p99", figures.heavy.p99_ms, figures.p99_ratio, &figures.heavy),
     ] {
-        let what = format!("  at {load} %");
+        let Open { load_percent, rate, cpu_us, .. } = open;
+        let what = format!("  at {load_percent} %, {:.0}/s", rate.median);
         writeln!(
             f,
             "{what:<24} {percentile} {wait:.2} ms, {ratio:.2} x cer_raw and two appends; {cpu_us:.0} us each"
@@ -400,6 +398,34 @@ mod tests {
     }
 
     #[test]
+    fn a_durable_ceremony_is_shown_by_its_floors_and_judged() {
+        let mut floors = floors();
+        let append = durable::Round {
+            cpu_us: 0.2,
+            per_s: 1e6,
+            per_commit: 500.0,
+            p50: 0.4,
+            p99: 0.5,
+            single_cpu_us: 60.0,
+            single_p50: 0.125,
+            single_p99: 0.3,
+        };
+        for _ in 0..2 {
+            floors.ceremony(Algorithm::Ed25519, round(100.0, 0.99, 0.6));
+            floors.durable_ceremonies.push(round(150.0, 0.97, 0.6));
+            floors.durable.push(append);
+        }
+        floors.finish(None);
+        let text = floors.to_string();
+        assert!(text.contains("97 % of a core; 1.50 [1.50-1.50] x cer_raw"), "{text}");
+        assert!(text.contains("0.50 [0.50-0.50] x cer_raw and two appends"), "{text}");
+        assert!(text.contains("WRONG: cer_durable: at 70 % arrivals"), "{text}");
+        let json = serde_json::to_value(&floors).expect("JSON");
+        assert_eq!(json["cer_durable"]["light"]["load_percent"], 10);
+        assert!(json["cer_durable"]["cpu_ratio"]["median"].is_f64());
+    }
+
+    #[test]
     fn what_is_far_above_its_parts_is_no_limit() {
         let floors = with_ceremonies(180.0);
         assert_eq!((floors.limit(), floors.exit()), (None, Exit::Wrong));
@@ -413,6 +439,6 @@ mod tests {
         floors.finish(Some(0.5));
         let text = floors.to_string();
         assert!(text.contains("WRONG: other programs used 50 % of the machine"), "{text}");
-        assert!(text.contains("at 70 %: arrivals didn't go as planned: 20 % late"), "{text}");
+        assert!(text.contains("at 70 % arrivals didn't go as planned: 20 % late"), "{text}");
     }
 }

@@ -2,7 +2,7 @@
 //! memory, on one thread; no rule beyond those that make a ceremony one: who asks is checked, what is shown is
 //! signed, an answer's signature and number are checked, it decides once, and is redeemed once.
 //!
-//! `cer_durable`: the same, but what follows from a row leaves when SQLite has it.
+//! `cer_durable`: the same, but what follows from a row leaves when SQLite has it, from a second thread.
 
 pub(crate) mod bytes;
 mod connection;

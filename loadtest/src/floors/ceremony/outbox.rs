@@ -2,10 +2,12 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use statement::{ChallengeId, Timestamp, UserId};
 
 use super::super::socket::Out;
+use super::bytes::TTL_MS;
 use super::store::{self, AuditRow, Opened, Rows, Store};
 
 /// What of an audit row differs in length from event to event, in bytes: public and private part, as the product's
@@ -53,23 +55,24 @@ impl Outbox {
         now: Timestamp,
     ) {
         if let Self::Durable(durable) = self {
-            durable.rows.opened.push(Opened { id, user, session, at: now });
-            durable.audit(CREATED, None);
+            let expires = now.plus(Duration::from_millis(TTL_MS));
+            durable.rows.opened.push(Opened { id, user, session, expires });
+            durable.audit(CREATED, None, now);
         }
     }
 
     /// A challenge's decision, which erases its number, and an audit row.
-    pub(crate) fn decided(&mut self, id: ChallengeId) {
+    pub(crate) fn decided(&mut self, id: ChallengeId, now: Timestamp) {
         if let Self::Durable(durable) = self {
-            durable.rows.decided.push(id);
-            durable.audit(DECIDED, None);
+            durable.rows.decided.push((id, now));
+            durable.audit(DECIDED, None, now);
         }
     }
 
     /// An audit row, which is the redeem.
-    pub(crate) fn redeemed(&mut self, id: ChallengeId) {
+    pub(crate) fn redeemed(&mut self, id: ChallengeId, now: Timestamp) {
         if let Self::Durable(durable) = self {
-            durable.audit(REDEEMED, Some(id));
+            durable.audit(REDEEMED, Some(id), now);
         }
     }
 
@@ -82,8 +85,13 @@ impl Outbox {
 }
 
 impl Durable {
-    fn audit(&mut self, (public, private): (usize, usize), redeems: Option<ChallengeId>) {
+    fn audit(
+        &mut self,
+        (public, private): (usize, usize),
+        redeems: Option<ChallengeId>,
+        at: Timestamp,
+    ) {
         self.seq += 1;
-        self.rows.audit.push(AuditRow { seq: self.seq, public, private, redeems });
+        self.rows.audit.push(AuditRow { seq: self.seq, at, public, private, redeems });
     }
 }

@@ -239,7 +239,7 @@ impl State {
         let receipt = self.keys.sign_receipt(&claims);
         let cookie = self.keys.cookie(id_of_user, now);
         self.audit.add("challenge_redeemed", (id, id_of_user, None), b"", now);
-        self.outbox.redeemed(id);
+        self.outbox.redeemed(id, now);
         self.over.push_back(id);
         if self.over.len() > REMEMBERED {
             self.over.pop_front().and_then(|oldest| self.challenges.remove(&oldest));
@@ -319,8 +319,9 @@ impl State {
         };
         self.counts.settled += 1;
         challenge.number.clear();
-        self.audit.add("challenge_decided", (id, whose, Some(user.device)), b"", now());
-        self.outbox.decided(id);
+        let now = now();
+        self.audit.add("challenge_decided", (id, whose, Some(user.device)), b"", now);
+        self.outbox.decided(id, now);
         if let Some(waiter) = challenge.waiter.take() {
             let reply = bytes::challenge(id, challenge.stands, challenge.created);
             self.outbox.send(&waiter, http::reply("200 OK", &reply));

@@ -1,6 +1,6 @@
-//! A ceremony's six rows in SQLite, and nothing around them: the product's tables, rows as long as its own, many in a
-//! statement, one thread that commits whatever has gathered while it committed the last time, and writes to the
-//! sockets of those who waited for it by itself.
+//! A ceremony's six rows in SQLite, and nothing around them: the product's tables, rows as long as its own, many inserts
+//! in a statement, one thread that commits whatever has gathered while it committed the last time, and writes to the
+//! sockets of those who waited for it by itself. Checkpoints of the audit are left out.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
@@ -33,17 +33,21 @@ const CELL: usize = 301;
 /// What stands for bytes that nobody reads again.
 const FILL: [u8; 512] = [0x5a; 512];
 
+/// As long as a lane's number, which starts with the time.
+const LANE: i64 = 0x0192_0000_0000_0001;
+
 /// A challenge and its user's state.
 pub(crate) struct Opened {
     pub(crate) id: ChallengeId,
     pub(crate) user: UserId,
     pub(crate) session: [u8; 32],
-    pub(crate) at: Timestamp,
+    pub(crate) expires: Timestamp,
 }
 
 /// An audit row.
 pub(crate) struct AuditRow {
     pub(crate) seq: u64,
+    pub(crate) at: Timestamp,
     /// How long its parts are.
     pub(crate) public: usize,
     pub(crate) private: usize,
@@ -55,7 +59,8 @@ pub(crate) struct AuditRow {
 #[derive(Default)]
 pub(crate) struct Rows {
     pub(crate) opened: Vec<Opened>,
-    pub(crate) decided: Vec<ChallengeId>,
+    /// Approvals.
+    pub(crate) decided: Vec<(ChallengeId, Timestamp)>,
     pub(crate) audit: Vec<AuditRow>,
     pub(crate) then: Vec<(Arc<Out>, Vec<u8>)>,
 }
@@ -89,9 +94,7 @@ impl Store {
     /// it what a socket doesn't take at once.
     pub(crate) fn open(dir: &Path) -> Result<Self, Error> {
         let path = dir.join("floor.db");
-        let connection = Connection::open(&path)?;
-        connection.execute_batch(SETTINGS)?;
-        SCHEMA.iter().try_for_each(|sql| connection.execute_batch(sql))?;
+        let connection = database(&path)?;
         let shared = Arc::<Shared>::default();
         let (theirs, watched) = (Arc::clone(&shared), Arc::downgrade(&shared));
         let runtime = tokio::runtime::Handle::current();
@@ -125,6 +128,13 @@ impl Drop for Store {
     }
 }
 
+fn database(path: &Path) -> Result<Connection, Error> {
+    let connection = Connection::open(path)?;
+    connection.execute_batch(SETTINGS)?;
+    SCHEMA.iter().try_for_each(|sql| connection.execute_batch(sql))?;
+    Ok(connection)
+}
+
 /// A floor that can't store is none: whoever measures it finds it gone.
 fn or_end(done: Result<(), Error>) {
     if let Err(error) = done {
@@ -155,7 +165,7 @@ fn write_all(connection: &Connection, shared: &Shared) -> Result<(), Error> {
         }
         std::mem::swap(&mut queue.rows, &mut rows);
         drop(queue);
-        // each row has an audit row
+        // no rows come without an audit row
         if !rows.audit.is_empty() {
             writer.commit(&rows)?;
         }
@@ -241,7 +251,7 @@ impl<'c> Writer<'c> {
                  live = excluded.live, op_id = excluded.op_id",
             )?,
             decide: connection.prepare(
-                "UPDATE challenges SET decision = 1, decided = ?2, decided_at = 1, proof_kind = 1, proof_id = ?2, \
+                "UPDATE challenges SET decision = 1, decided = ?2, decided_at = ?3, proof_kind = 1, proof_id = ?2, \
                  number = NULL WHERE id = ?1",
             )?,
             audit: many(
@@ -258,22 +268,25 @@ impl<'c> Writer<'c> {
         self.begin.raw_execute()?;
         self.challenges.put(&rows.opened, |row, places| {
             let (own, user, session) = (row.id.as_bytes(), row.user.as_bytes(), &row.session);
-            let at = row.at.millis().cast_signed();
-            places.all([own, &id, &id, user, session, &at, &fill(RECORD), &fill(NUMBER), &id])
+            let expires = row.expires.millis().cast_signed();
+            places.all([own, &id, &id, user, session, &expires, &fill(RECORD), &fill(NUMBER), &id])
         })?;
         self.hot.put(&rows.opened, |row, places| {
             let live = row.id.as_bytes();
             places.all([&id, row.user.as_bytes(), &1, &fill(CELL), live, &id])
         })?;
-        for challenge in &rows.decided {
-            let changed = self.decide.execute((challenge.as_bytes(), id))?;
-            debug_assert_eq!(changed, 1, "a challenge that was to change is gone");
+        for (challenge, at) in &rows.decided {
+            let at = at.millis().cast_signed();
+            let changed = self.decide.execute((challenge.as_bytes(), id, at))?;
+            if changed != 1 {
+                return Err(Error::StatementChangedRows(changed));
+            }
         }
         self.audit.put(&rows.audit, |row, places| {
-            let seq = row.seq.cast_signed();
+            let (seq, at) = (row.seq.cast_signed(), row.at.millis().cast_signed());
             let redeems = row.redeems.as_ref().map(ChallengeId::as_bytes);
             let (public, private) = (fill(row.public), fill(row.private));
-            places.all([&id, &1, &seq, &seq, &public, &private, &id, &hash, &hash, &redeems])
+            places.all([&id, &LANE, &seq, &at, &public, &private, &id, &hash, &hash, &redeems])
         })?;
         self.commit.raw_execute().map(drop)
     }
@@ -281,11 +294,52 @@ impl<'c> Writer<'c> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::super::super::socket::{self, In};
     use super::*;
 
     #[test]
     fn the_tables_are_all_of_the_products() {
         let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/backend-sql/migrations/sqlite");
         assert_eq!(std::fs::read_dir(dir).expect("a folder").count(), SCHEMA.len());
+    }
+
+    async fn connected() -> (In, Arc<Out>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let (near, far) = (near.expect("connected"), far.expect("accepted").0);
+        (socket::open(near).expect("split").0, socket::open(far).expect("split").1)
+    }
+
+    /// Audit rows with these numbers, and what is said after them.
+    fn last(seqs: impl Iterator<Item = u64>, to: &Arc<Out>) -> Shared {
+        let at = Timestamp::from_millis(1_800_000_000_000);
+        let row = |seq| AuditRow { seq, at, public: 170, private: 0, redeems: None };
+        let audit = seqs.map(row).collect();
+        let then = vec![(Arc::clone(to), b"stored".to_vec())];
+        let rows = Rows { audit, then, ..Rows::default() };
+        Shared { queue: Mutex::new(Queue { rows, over: true }), turn: Condvar::new() }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_said_before_it_is_stored() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let connection = database(&dir.path().join("floor.db")).expect("a database");
+        let (mut incoming, out) = connected().await;
+        assert!(write_all(&connection, &last([7, 7].into_iter(), &out)).is_err());
+        assert!(incoming.is_silent(), "its rows aren't there");
+        connection.execute_batch("ROLLBACK").expect("it had begun");
+        write_all(&connection, &last(0..2 * MANY as u64 + 3, &out)).expect("stored");
+        let mut heard = Vec::new();
+        let read = |data: &[u8]| {
+            heard.extend_from_slice(data);
+            Ok(Some(data.len()))
+        };
+        assert!(incoming.read(read).await.expect("it is open"));
+        assert_eq!(heard, b"stored");
+        let count = connection.query_row("SELECT count(*) FROM audit", [], |row| row.get(0));
+        assert_eq!(count, Ok(2 * MANY as i64 + 3));
     }
 }
