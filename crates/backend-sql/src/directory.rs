@@ -43,11 +43,9 @@ impl Inner {
 
     async fn read_user(&self, id: UserId) -> sqlx::Result<Option<UserRecord>> {
         let mut conn = self.reads.acquire().await?;
-        // one snapshot over all tables
+        // one snapshot over all tables; it has changed nothing, so nobody waits for its end
         let mut snapshot = conn.begin().await?;
-        let record = rows::user_record(&mut snapshot, id).await?;
-        snapshot.commit().await?;
-        Ok(record)
+        rows::user_record(&mut snapshot, id).await
     }
 
     async fn user_by_name(

@@ -8,9 +8,10 @@ use domain::directory::{
     User, UserRecord, Wait, WaitingFactor,
 };
 use domain::ticket::{Claim, Ticket, TicketState};
+use futures_util::TryStreamExt as _;
 use ports::KeyOwner;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, SqliteConnection};
+use sqlx::{Either, Executor as _, Row as _, SqliteConnection};
 use statement::{
     Algorithm, DeviceId, FactorId, IntegrationId, PublicKey, TenantId, TicketId, Timestamp, UserId,
 };
@@ -249,39 +250,39 @@ fn counting(rows: Vec<SqliteRow>) -> sqlx::Result<Vec<SqliteRow>> {
     Ok(counting)
 }
 
+/// A user's rows, table by table. In one text: it goes to the connection's thread and back once.
+const USER_ROWS: &str = "
+SELECT * FROM users WHERE id = $1;
+SELECT * FROM devices WHERE user_id = $1 ORDER BY made;
+SELECT * FROM totp WHERE user_id = $1;
+SELECT * FROM recovery_codes WHERE user_id = $1 ORDER BY id;
+SELECT cookie FROM killed_cookies WHERE user_id = $1";
+
 /// A user with everything that bears on a sign-in. Wants to run inside one snapshot.
 pub(crate) async fn user_record(
     conn: &mut SqliteConnection,
     id: UserId,
 ) -> sqlx::Result<Option<UserRecord>> {
-    let id = id.as_bytes().as_slice();
-    let found = sqlx::query("SELECT * FROM users WHERE id = $1")
-        .bind(id)
-        .fetch_optional(&mut *conn)
-        .await?;
-    let devices = sqlx::query("SELECT * FROM devices WHERE user_id = $1 ORDER BY made")
-        .bind(id)
-        .fetch_all(&mut *conn)
-        .await?;
-    let secrets =
-        sqlx::query("SELECT * FROM totp WHERE user_id = $1").bind(id).fetch_all(&mut *conn).await?;
-    let codes = sqlx::query("SELECT * FROM recovery_codes WHERE user_id = $1 ORDER BY id")
-        .bind(id)
-        .fetch_all(&mut *conn)
-        .await?;
-    let cookies = sqlx::query("SELECT cookie FROM killed_cookies WHERE user_id = $1")
-        .bind(id)
-        .fetch_all(conn)
-        .await?;
+    let mut tables: [Vec<SqliteRow>; 5] = Default::default();
+    let query = sqlx::query(USER_ROWS).bind(id.as_bytes().as_slice());
+    let mut answers = conn.fetch_many(query);
+    for rows in &mut tables {
+        // each statement ends with its result
+        while let Some(Either::Right(row)) = answers.try_next().await? {
+            rows.push(row);
+        }
+    }
+    drop(answers);
+    let [found, devices, secrets, codes, cookies] = tables;
     // only now: of nobody it takes as long
-    let Some(found) = found else { return Ok(None) };
+    let Some(found) = found.first() else { return Ok(None) };
     Ok(Some(UserRecord {
-        user: user(&found)?,
+        user: user(found)?,
         devices: all(&devices, device)?,
         waiting: waiting(&secrets, &codes)?,
         totp: counting(secrets)?.first().map(totp).transpose()?,
         recovery: all(&counting(codes)?, recovery_code)?,
-        second_request: second_request(&found)?,
+        second_request: second_request(found)?,
         killed_cookies: all(&cookies, |row| bytes(row, "cookie"))?,
     }))
 }
