@@ -51,7 +51,7 @@ pub(crate) use serve::{ServerArgs, start as serve};
 pub(crate) use spread::Spread;
 
 pub(crate) const ABOUT: &str = "\
-Takes some four minutes. Leave the machine alone meanwhile: what others use of it is measured and said.
+Takes some five minutes. Leave the machine alone meanwhile: what others use of it is measured and said.
 Exit codes: 0 all is well, 1 a figure can't be used, a server ended or it was interrupted, 2 usage.";
 
 /// Rounds of a run, and of a quick one.
