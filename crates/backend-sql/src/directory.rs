@@ -43,9 +43,12 @@ impl Inner {
 
     async fn read_user(&self, id: UserId) -> sqlx::Result<Option<UserRecord>> {
         let mut conn = self.reads.acquire().await?;
-        // one snapshot over all tables; it has changed nothing, so nobody waits for its end
+        // one snapshot over all tables
         let mut snapshot = conn.begin().await?;
-        rows::user_record(&mut snapshot, id).await
+        let record = rows::user_record(&mut snapshot, id).await?;
+        // not left to be dropped: an end that nobody waits for may fail unseen, and the connection keeps its snapshot
+        snapshot.commit().await?;
+        Ok(record)
     }
 
     async fn user_by_name(

@@ -267,8 +267,10 @@ pub(crate) async fn user_record(
     let query = sqlx::query(USER_ROWS).bind(id.as_bytes().as_slice());
     let mut answers = conn.fetch_many(query);
     for rows in &mut tables {
-        // each statement ends with its result
-        while let Some(Either::Right(row)) = answers.try_next().await? {
+        // each statement ends with its result; without one the rest would look empty
+        while let Either::Right(row) =
+            answers.try_next().await?.ok_or(sqlx::Error::WorkerCrashed)?
+        {
             rows.push(row);
         }
     }

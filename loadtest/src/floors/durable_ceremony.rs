@@ -101,11 +101,11 @@ fn wrong(server_busy: f64, open: [&Open; 2]) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::super::limit::tests::round;
     use super::*;
 
-    const APPEND: durable::Round = durable::Round {
+    pub(crate) const APPEND: durable::Round = durable::Round {
         cpu_us: 0.2,
         per_s: 1e6,
         per_commit: 500.0,

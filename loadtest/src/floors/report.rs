@@ -334,6 +334,7 @@ fn show_durable_ceremony(
 mod tests {
     use std::time::Duration;
 
+    use super::super::durable_ceremony::tests::APPEND;
     use super::super::limit::tests::{parts, round};
     use super::*;
 
@@ -400,20 +401,10 @@ mod tests {
     #[test]
     fn a_durable_ceremony_is_shown_by_its_floors_and_judged() {
         let mut floors = floors();
-        let append = durable::Round {
-            cpu_us: 0.2,
-            per_s: 1e6,
-            per_commit: 500.0,
-            p50: 0.4,
-            p99: 0.5,
-            single_cpu_us: 60.0,
-            single_p50: 0.125,
-            single_p99: 0.3,
-        };
         for _ in 0..2 {
             floors.ceremony(Algorithm::Ed25519, round(100.0, 0.99, 0.6));
             floors.durable_ceremonies.push(round(150.0, 0.97, 0.6));
-            floors.durable.push(append);
+            floors.durable.push(APPEND);
         }
         floors.finish(None);
         let text = floors.to_string();
