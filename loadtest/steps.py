@@ -2,8 +2,9 @@
 """Where the CPU of a ceremony goes while the server's core is full, step by step, as a table.
 
 Runs `loadtest run loadtest/plans/saturated.toml`, samples the server's stacks meanwhile with `perf record`, and shares
-out what the run says that a ceremony takes. Takes Linux's perf, the right to use it, and release builds of loadtest and
-countersign side by side. Signatures and what the kernel does for sockets are taken out of the steps that they belong to.
+out what the run says that a ceremony takes, its ramp, the creates that it refused and perf's own copies among it. Takes
+Linux's perf on x86-64, the right to use it for the kernel too, and release builds of loadtest and countersign side by
+side. Signatures and what the kernel does for sockets are taken out of the steps that they belong to.
 """
 
 import argparse
@@ -25,7 +26,7 @@ SOCKETS = r"^\[k\] (__)?(tcp_|inet_|sock_(read|write|recv|send))"
 ALLOCATION = r"\b_?mi_|malloc|operator (new|delete)"
 # the first that some frame of a stack matches; whatever is drawn apart above comes before
 STEPS = [
-    ("SQLite's thread: syncs", r"(?s)^comm sqlx-sqlite.*fsync"),
+    ("SQLite's thread: syncs", r"(?s)^comm sqlx-sqlite.*f(data)?sync"),
     ("SQLite's thread: checkpoints", r"(?s)^comm sqlx-sqlite.*[wW]alCheckpoint"),
     ("SQLite's thread: rows and pages", r"^comm sqlx-sqlite"),
     ("the writing task", r"backend_sql::writer::Task|writer::\{impl#\d+\}::(serve|transact)"),
@@ -64,27 +65,31 @@ def sample(args, home):
     with open(log, "w") as out:
         run = subprocess.Popen([args.loadtest, "run", plan, "--json", report], stdout=out, stderr=out)
     try:
-        server = None
+        said, server = "", None
         while run.poll() is None and not (server and re.search(r"^ +5 s ", said, re.M)):
             time.sleep(0.2)
             said = pathlib.Path(log).read_text()
             server = re.search(r"started a server on \S+, pid (\d+)", said)
-        if not server:
-            sys.exit(f"error: the load test ended:\n{pathlib.Path(log).read_text()[-2000:]}")
-        record = ["perf", "record", "-q", "-o", data, "-F", str(args.rate), "--call-graph", "dwarf,16384"]
-        subprocess.run([*record, "-p", server[1], "--", "sleep", str(args.seconds)], check=True)
-        run.wait()
+        if run.poll() is None:
+            record = ["perf", "record", "-q", "-o", data, "-F", str(args.rate), "--call-graph", "dwarf,16384"]
+            if subprocess.run([*record, "-p", server[1], "--", "sleep", str(args.seconds)]).returncode:
+                sys.exit("error: perf can't sample the server: kernel.perf_event_paranoid must be 1 or less, or be root")
+            run.wait()
     finally:
         if run.poll() is None:
             run.send_signal(signal.SIGINT)
             run.wait()
+    if not os.path.exists(report) or not os.path.exists(data):
+        sys.exit(f"error: the load test ended:\n{pathlib.Path(log).read_text()[-2000:]}")
     told = json.loads(pathlib.Path(report).read_text())
+    if not told["server"]["cpu_s_per_ceremony"]:
+        sys.exit(f"error: no CPU of a ceremony is known: {'; '.join(told['problems'])}")
     return data, told["server"]["cpu_s_per_ceremony"] * 1e6, told["problems"]
 
 
 def stacks(data):
     """Each sample as text: the thread's name, and a line for each frame, the innermost first."""
-    script = ["perf", "script", "-i", data, "-F", "comm,ip,sym,dso"]
+    script = ["perf", "script", "-i", data, "-F", "comm,ip,sym"]
     perf = subprocess.Popen(script, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, errors="replace")
     stack = []
     for line in perf.stdout:
@@ -100,6 +105,8 @@ def stacks(data):
             stack.append(f"[k] {name}" if address.startswith("ffffffff") else name)
     if stack:
         yield stack
+    if perf.wait():
+        sys.exit("error: perf can't read its samples")
 
 
 def step_of(stack):
@@ -127,7 +134,9 @@ def main():
             steps[step_of(stack)] += 1
             allocating += any(re.search(ALLOCATION, frame) for frame in stack[1:3])
             kernel += stack[1:2] != [] and stack[1].startswith("[k]")
-    share = micros / max(1, count)
+    if not kernel:
+        sys.exit(f"error: of {count} samples none is of the kernel: kernel.perf_event_paranoid must be 1 or less, or be root")
+    share = micros / count
     print(f"| step, {micros:.0f} us a ceremony, {count} samples | us |\n|---|---|")
     for name, hits in steps.most_common():
         print(f"| {name} | {hits * share:.1f} |")
