@@ -92,22 +92,23 @@ def our_step(loadtest, home, with_cpu, **plan):
 
 
 def our_round(loadtest, home, args, seed, found):
+    def load(name, rate):
+        step = our_step(loadtest, home, True, seed=seed, rate=rate, ramp=3, hold=10, devices=args.devices)
+        if not step["problems"]:
+            found["rounds"][name].append(step)
+            return step
+        found["discarded"].append({"rate": rate, **step})
+        print(f"discarded at {rate:.0f}/s: {'; '.join(step['problems'])}", file=sys.stderr)
+        return None
+
     quiet = our_step(loadtest, home, False, seed=seed, rate=2, ramp=1, hold=20, devices=20)
     found["rounds"][QUIET].append(quiet)
     found["problems"] += [f"Countersign at 2/s: {each}" for each in quiet["problems"]]
     for share in SHARES:
-        rate = args.rate * share
-        step = our_step(loadtest, home, True, seed=seed, rate=rate, ramp=3, hold=10, devices=args.devices)
-        if not step["problems"]:
-            found["rounds"][LOAD].append(step)
+        step = load(LOAD, args.rate * share)
+        if step:
             # next to nothing is refused there, and queues are short
-            rate = round(0.95 * step["per_s"])
-            below = our_step(loadtest, home, True, seed=seed, rate=rate, ramp=3, hold=10, devices=args.devices)
-            if below["problems"]:
-                return found["discarded"].append({"rate": rate, **below})
-            return found["rounds"][BELOW].append(below)
-        found["discarded"].append({"rate": rate, **step})
-        print(f"discarded at {rate:.0f}/s: {'; '.join(step['problems'])}", file=sys.stderr)
+            return load(BELOW, round(0.95 * step["per_s"]))
     return found["problems"].append("Countersign's load runs of a round were all discarded: see `discarded` in the JSON")
 
 

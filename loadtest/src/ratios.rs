@@ -13,7 +13,7 @@ use statement::Algorithm;
 
 use crate::failure::{Cut, Failure};
 use crate::fleet::User;
-use crate::floors::{self, APPENDS, Beside, CerDurable, Cores, FULL, Spread};
+use crate::floors::{self, APPENDS, Beside, Cores, FULL, Spread};
 use crate::latency::Percentiles;
 use crate::overload::{self, Tries};
 use crate::plan::{Plan, Ratios as Wanted};
@@ -89,19 +89,16 @@ pub(crate) struct Wait {
     pub(crate) cer_durable: Option<f64>,
 }
 
-/// A bare server's.
-type Bare = fn(&CerDurable) -> f64;
-
 /// What a wait is held against: those of `cer_raw` and of one append, and why they are no floor; and a bare server's.
-type Of = fn(&Beside) -> (f64, f64, &Vec<String>, Bare);
+type Of = fn(&Beside) -> (f64, f64, &Vec<String>, Option<f64>);
 
-const fn light(floor: &Beside) -> (f64, f64, &Vec<String>, Bare) {
-    let bare: Bare = |bare| bare.p50_at_10;
+fn light(floor: &Beside) -> (f64, f64, &Vec<String>, Option<f64>) {
+    let bare = floor.cer_durable.map(|bare| bare.p50_at_10);
     (floor.p50_at_10, floor.append_p50, &floor.light_invalid_because, bare)
 }
 
-const fn heavy(floor: &Beside) -> (f64, f64, &Vec<String>, Bare) {
-    let bare: Bare = |bare| bare.p99_at_70;
+fn heavy(floor: &Beside) -> (f64, f64, &Vec<String>, Option<f64>) {
+    let bare = floor.cer_durable.map(|bare| bare.p99_at_70);
     (floor.p99_at_70, floor.append_p99, &floor.heavy_invalid_because, bare)
 }
 
@@ -117,9 +114,8 @@ impl Between<'_> {
     }
 
     /// `None` unless both rounds have it.
-    fn bare(&self, value: Bare) -> Option<f64> {
-        let of = |floor: &Beside| floor.cer_durable.as_ref().map(value);
-        Some(f64::midpoint(of(self.before)?, of(self.after)?))
+    fn bare(&self, value: impl Fn(&Beside) -> Option<f64>) -> Option<f64> {
+        Some(f64::midpoint(value(self.before)?, value(self.after)?))
     }
 
     /// Why the floors are none, and what is wrong with the run between them.
@@ -148,7 +144,7 @@ impl Between<'_> {
             server_us,
             cer_raw_us,
             parts_us: self.mean(|floor| floor.parts_us),
-            cer_durable_us: self.bare(|bare| bare.cpu_us),
+            cer_durable_us: self.bare(|floor| floor.cer_durable.map(|bare| bare.cpu_us)),
             server_cores,
             client_cores,
             ceremonies_per_s: per_s,
@@ -160,7 +156,7 @@ impl Between<'_> {
     fn wait(&self, wait: f64, of: Of, problem: Option<&str>) -> Pair<Wait> {
         let wrong = self.wrong(|floor| of(floor).2, problem);
         let (cer_raw, append) = (self.mean(|floor| of(floor).0), self.mean(|floor| of(floor).1));
-        let cer_durable = self.bare(of(self.before).3);
+        let cer_durable = self.bare(|floor| of(floor).3);
         Pair::new(
             Wait { wait, cer_raw, append, cer_durable },
             wait / (cer_raw + APPENDS * append),
@@ -471,6 +467,7 @@ async fn once(Floor { cores, algorithm }: Floor, n: u32) -> Result<Beside, Failu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::floors::CerDurable;
 
     fn floor(cer_raw_us: f64) -> Beside {
         Beside {

@@ -89,6 +89,13 @@ pub(crate) struct Waits {
     pub(crate) overrun: f64,
 }
 
+impl Waits {
+    /// How busy the server's core was, as a share of it.
+    pub(crate) fn busy(&self) -> f64 {
+        self.rate * self.cpu_us / 1e6
+    }
+}
+
 /// Starts a server, measures, checks that its counts add up, and ends it.
 pub(crate) async fn measure(
     served: Served<'_>,

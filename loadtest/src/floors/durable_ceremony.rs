@@ -3,9 +3,9 @@
 
 use serde::Serialize;
 
-use super::FULL;
 use super::ceremonies::{Round, Waits};
 use super::durable;
+use super::echo;
 use super::limit::Open;
 use super::spread::Spread;
 
@@ -45,14 +45,14 @@ impl Figures {
         };
         let cpu = |round: &Round| round.closed.cpu_us();
         let (light, heavy) = (Open::of(&at(rounds, 0)?)?, Open::of(&at(rounds, 1)?)?);
-        let server_busy = Spread::over(rounds, |round| round.closed.server_busy())?;
+        let full = full(rounds)?;
         Some(Self {
-            cpu_us: Spread::over(rounds, cpu)?,
+            cpu_us: full.cpu_us,
+            server_busy: full.server_busy,
             cpu_ratio: by(rounds.iter().map(cpu), raw.iter().map(cpu).collect())?,
             p50_ratio: by_floors(0, |waits| waits.p50_us, |append| append.single_p50)?,
             p99_ratio: by_floors(1, |waits| waits.p99_us, |append| append.single_p99)?,
-            invalid_because: wrong(server_busy.median, [&light, &heavy]),
-            server_busy,
+            invalid_because: wrong(&full, [&light, &heavy]),
             light,
             heavy,
         })
@@ -80,8 +80,10 @@ impl Once {
     /// Or why it can't be relied on.
     pub(crate) fn of(round: &Round) -> Result<Self, String> {
         let [light, heavy] = round.open[..] else { return Err("waits are missing".to_owned()) };
-        let open = |waits| Open::of(&[waits]).ok_or("nothing was done");
-        let wrong = wrong(round.closed.server_busy(), [&open(light)?, &open(heavy)?]);
+        let nothing = "nothing was done";
+        let full = full(std::slice::from_ref(round)).ok_or(nothing)?;
+        let open = |waits| Open::of(&[waits]).ok_or(nothing);
+        let wrong = wrong(&full, [&open(light)?, &open(heavy)?]);
         if !wrong.is_empty() {
             return Err(wrong.join("; "));
         }
@@ -89,15 +91,17 @@ impl Once {
             cpu_us: round.closed.cpu_us(),
             p50_at_10: light.p50_us / 1e3,
             p99_at_70: heavy.p99_us / 1e3,
-            busy_at_70: heavy.rate * heavy.cpu_us / 1e6,
+            busy_at_70: heavy.busy(),
         })
     }
 }
 
-fn wrong(server_busy: f64, open: [&Open; 2]) -> Vec<String> {
-    let idle = (server_busy < FULL)
-        .then(|| format!("the server wasn't saturated: {:.0} % of its core", server_busy * 100.0));
-    idle.into_iter().chain(open.into_iter().filter_map(Open::late)).collect()
+fn full(rounds: &[Round]) -> Option<echo::Figures> {
+    echo::Figures::of(&rounds.iter().map(|round| round.closed).collect::<Vec<_>>())
+}
+
+fn wrong(full: &echo::Figures, open: [&Open; 2]) -> Vec<String> {
+    full.unsaturated().into_iter().chain(open.into_iter().filter_map(Open::late)).collect()
 }
 
 #[cfg(test)]

@@ -104,6 +104,21 @@ impl Figures {
             bound_by: Bound::of(server_busy.median, generator_busy.median),
         })
     }
+
+    /// Why the server's CPU isn't that of a full core.
+    pub(crate) fn unsaturated(&self) -> Option<String> {
+        let server = self.server_busy.median * 100.0;
+        match self.bound_by {
+            Bound::Server => None,
+            Bound::Generator => Some(format!(
+                "the generator was the bottleneck: {:.0} % of its core, the server {server:.0} %",
+                self.generator_busy.median * 100.0
+            )),
+            Bound::Neither => Some(format!(
+                "the server wasn't saturated: {server:.0} % of its core; something else had it"
+            )),
+        }
+    }
 }
 
 /// Starts a server of `kind`, keeps it busy for a while, and ends it.

@@ -112,8 +112,8 @@ impl Limit {
     /// `parts` and `rounds` were taken in turns.
     pub(crate) fn of(algorithm: Algorithm, parts: &[Parts], rounds: &[Round]) -> Option<Self> {
         let samples: Vec<_> = rounds.iter().map(|round| round.closed).collect();
-        let Figures { cpu_us, per_s, server_busy, generator_busy, bound_by } =
-            Figures::of(&samples)?;
+        let figures = Figures::of(&samples)?;
+        let Figures { cpu_us, per_s, server_busy, generator_busy, bound_by } = figures;
         let sums: Vec<f64> = parts.iter().map(|parts| parts.sum(algorithm)).collect();
         let ratios: Vec<f64> =
             sums.iter().zip(&samples).map(|(sum, sample)| sample.cpu_us() / sum).collect();
@@ -125,18 +125,7 @@ impl Limit {
                 ratio_to_parts.median
             ));
         }
-        match bound_by {
-            Bound::Server => {}
-            Bound::Generator => invalid_because.push(format!(
-                "the generator was the bottleneck: {:.0} % of its core, the server {:.0} %",
-                generator_busy.median * 100.0,
-                server_busy.median * 100.0
-            )),
-            Bound::Neither => invalid_because.push(format!(
-                "the server wasn't saturated: {:.0} % of its core; something else had it",
-                server_busy.median * 100.0
-            )),
-        }
+        invalid_because.extend(figures.unsaturated());
         let loads = rounds.first()?.open.len();
         let open = (0..loads).filter_map(|n| {
             let waits: Vec<Waits> =

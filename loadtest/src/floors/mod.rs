@@ -43,7 +43,9 @@ use report::{Floors, Setting};
 use serve::Kind;
 
 pub(crate) use cores::{Cores, cpu_of};
-pub(crate) use durable_ceremony::{APPENDS, Once as CerDurable};
+pub(crate) use durable_ceremony::APPENDS;
+#[cfg(test)]
+pub(crate) use durable_ceremony::Once as CerDurable;
 pub(crate) use echo::FULL;
 pub(crate) use idle::{Figures as IdleFigures, SMALL_PAGES, kernel_bytes, user_bytes};
 pub(crate) use limit::{DEVICES_SIGN, Limit};
@@ -206,7 +208,7 @@ impl Beside {
             generator_cores: limit.generator_busy.median,
             p50_at_10: light.p50_us / 1e3,
             p99_at_70: heavy.p99_us / 1e3,
-            busy_at_70: heavy.rate * heavy.cpu_us / 1e6,
+            busy_at_70: heavy.busy(),
             append_p50: append.single_p50,
             append_p99: append.single_p99,
             cer_durable,

@@ -209,16 +209,20 @@ async fn what_a_row_lacks_is_null_and_what_is_empty_is_not() {
     let proof = Some(both);
     let approve = Settle { decision: Decision::Approved, proof, ..deny(&fixture, &approved) };
     ledger.settle(vec![deny(&fixture, &denied), approve]).await.unwrap();
-    for (rows, what) in [
-        (1, "challenges WHERE proof_kind = 0 AND proof_id IS NULL"),
-        (1, "challenges WHERE proof_kind = 4 AND length(proof_id) = 32"),
-        (2, "challenges WHERE length(decided) = 16 AND number IS NULL AND lapsed_at IS NULL"),
-        (4, "audit WHERE redeems IS NULL"),
-        (4, "audit WHERE typeof(private) = 'blob' AND length(salt) = 16 AND length(hash) = 32"),
+    for (rows, sql) in [
+        (1, "SELECT COUNT(*) FROM challenges WHERE proof_kind = 0 AND proof_id IS NULL"),
+        (1, "SELECT COUNT(*) FROM challenges WHERE proof_kind = 4 AND length(proof_id) = 32"),
+        (
+            2,
+            "SELECT COUNT(*) FROM challenges WHERE length(decided) = 16 AND number IS NULL AND lapsed_at IS NULL",
+        ),
+        (4, "SELECT COUNT(*) FROM audit WHERE redeems IS NULL"),
+        (
+            4,
+            "SELECT COUNT(*) FROM audit WHERE typeof(private) = 'blob' AND length(salt) = 16 AND length(hash) = 32",
+        ),
     ] {
-        let sql = format!("SELECT COUNT(*) FROM {what}");
-        let row = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_one(&mut disk.tamper().await).await;
-        assert_eq!(row.unwrap().get::<i64, _>(0), rows, "{what}");
+        assert_eq!(count(&disk, sql).await, rows, "{sql}");
     }
 }
 

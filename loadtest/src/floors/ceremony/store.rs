@@ -66,6 +66,11 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
+    /// No rows come without an audit row.
+    const fn is_empty(&self) -> bool {
+        self.audit.is_empty() && self.then.is_empty()
+    }
+
     fn move_to(&mut self, other: &mut Self) {
         other.opened.append(&mut self.opened);
         other.decided.append(&mut self.decided);
@@ -108,11 +113,11 @@ impl Store {
 
     /// Hands over rows and what follows from them.
     pub(crate) fn write(&self, rows: &mut Rows) {
-        if rows.then.is_empty() && rows.audit.is_empty() {
+        if rows.is_empty() {
             return;
         }
         let mut queue = self.0.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let was_empty = queue.rows.then.is_empty() && queue.rows.audit.is_empty();
+        let was_empty = queue.rows.is_empty();
         rows.move_to(&mut queue.rows);
         drop(queue);
         if was_empty {
@@ -157,7 +162,7 @@ fn write_all(connection: &Connection, shared: &Shared) -> Result<(), Error> {
     let mut rows = Rows::default();
     loop {
         let mut queue = shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        while queue.rows.then.is_empty() && queue.rows.audit.is_empty() {
+        while queue.rows.is_empty() {
             if queue.over {
                 return Ok(());
             }
@@ -165,7 +170,6 @@ fn write_all(connection: &Connection, shared: &Shared) -> Result<(), Error> {
         }
         std::mem::swap(&mut queue.rows, &mut rows);
         drop(queue);
-        // no rows come without an audit row
         if !rows.audit.is_empty() {
             writer.commit(&rows)?;
         }
