@@ -4,6 +4,7 @@
 //! at the end says what ran, what it took and what was left out.
 
 mod canary;
+mod disk;
 mod logged;
 mod prerequisites;
 mod release;
@@ -104,6 +105,9 @@ pub(crate) fn run(root: &Path, args: &TestArgs) -> Result<(), String> {
         [] => stage.from <= mode,
         only => only.iter().any(|name| name == stage.name),
     };
+    if args.only.is_empty() && mode > Mode::Fast {
+        disk::fits(&bench.target)?;
+    }
     let needs: Vec<&str> =
         STAGES.iter().filter(|s| wanted(s)).flat_map(|s| s.needs.iter().copied()).collect();
     prerequisites::provide(&needs)?;

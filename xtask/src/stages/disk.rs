@@ -1,0 +1,58 @@
+//! Whether the disk holds what a first run builds: to be told after twenty minutes of building is late.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// What a first run takes in GiB: `du -sh target` says 12 after it, of which 3 are incremental files.
+const FIRST_RUN_GIB: u64 = 13;
+
+/// Refuses a first run that won't fit. Later ones find most of it there, and are let through.
+pub(super) fn fits(target: &Path) -> Result<(), String> {
+    if target.join("release").exists() {
+        return Ok(());
+    }
+    let folder = target.ancestors().find(|folder| folder.exists()).unwrap_or(target);
+    let df = Command::new("df").arg("-Pk").arg(folder).stdin(Stdio::null()).output();
+    let said = df.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    // where nothing can be said the build itself will
+    said.ok().and_then(|said| free_gib(&said)).map_or(Ok(()), |free| enough(free, target))
+}
+
+fn enough(free_gib: u64, target: &Path) -> Result<(), String> {
+    if free_gib >= FIRST_RUN_GIB {
+        return Ok(());
+    }
+    let target = target.display();
+    Err(format!(
+        "a first run takes {FIRST_RUN_GIB} GiB in {target}, and {free_gib} are free: make room, or name another folder \
+         by CARGO_TARGET_DIR"
+    ))
+}
+
+/// The fourth column of the last line: what is available to us, in KiB (POSIX, `df -P`).
+fn free_gib(said: &str) -> Option<u64> {
+    let kib: u64 = said.lines().last()?.split_whitespace().nth(3)?.parse().ok()?;
+    Some(kib >> 20)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_df_says_is_read() {
+        let said = "Filesystem     1024-blocks     Used Available Capacity Mounted on\n\
+                    /dev/vda         263174212 12582912  83886080      14% /\n";
+        assert_eq!(free_gib(said), Some(80));
+        assert_eq!(free_gib(""), None);
+        assert_eq!(free_gib("df: /x: No such file or directory"), None);
+    }
+
+    #[test]
+    fn a_full_disk_is_told_before_the_first_build() {
+        let target = Path::new("/there/target");
+        assert_eq!(enough(FIRST_RUN_GIB, target), Ok(()));
+        let why = enough(3, target).unwrap_err();
+        assert!(why.contains("in /there/target, and 3 are free"), "{why}");
+    }
+}
