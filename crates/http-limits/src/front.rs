@@ -1,14 +1,14 @@
 //! What is in front of every router: who asks, under which id, and how a refusal leaves.
 
-use std::fmt;
+use std::future::ready;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
+use axum::BoxError;
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{ConnectInfo, Request};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -18,17 +18,16 @@ use http::header::{
     CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderValue};
 use tower::Service as _;
 
-use crate::{Cidr, ClientAddr, Code, Problem};
+use crate::shed::Overloaded;
+use crate::{Cidr, ClientAddr, Code, Problem, Shed};
 
 /// In and out: the id under which a request is logged.
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest request id that is taken from a caller.
 const MAX_REQUEST_ID: usize = 64;
-/// Whoever is refused because there is too much to do comes back within so many seconds, spread evenly.
-const RETRY_SPREAD_S: u64 = 3;
 
 /// A request's id: the caller's, if it is 1-64 of `[A-Za-z0-9_-]`, else ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,30 +86,6 @@ impl RequestIds {
     }
 }
 
-/// Says whether a request is refused before anything is read or looked up for it, because more is asked for than
-/// gets done. Knows its method and path, and nothing about whom it is for.
-#[derive(Clone)]
-pub struct Shed(Arc<Refuses>);
-
-type Refuses = dyn Fn(&Method, &str) -> bool + Send + Sync;
-
-impl Shed {
-    /// `refuses` is asked for each request.
-    pub fn new(refuses: impl Fn(&Method, &str) -> bool + Send + Sync + 'static) -> Self {
-        Self(Arc::new(refuses))
-    }
-
-    fn refuses(&self, request: &Request) -> bool {
-        self.0(request.method(), request.uri().path())
-    }
-}
-
-impl fmt::Debug for Shed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Shed")
-    }
-}
-
 /// What the front needs to know.
 #[derive(Clone, Debug)]
 pub struct Front {
@@ -125,13 +100,21 @@ pub struct Front {
     pub shed: Option<Shed>,
 }
 
+impl Front {
+    /// The id that a caller gave to its request, or else one of ours.
+    fn id_of(&self, headers: &HeaderMap) -> RequestId {
+        let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
+        given.and_then(RequestId::from_header).unwrap_or_else(|| self.ids.next())
+    }
+}
+
 /// Puts the front before `router`: request id, client address, problems with the request's id, also for what
 /// libraries refuse and for panics; no sniffing, no caching and no referrer unless a route says otherwise;
 /// and the page that problems point to.
 pub fn front(router: Router, front: Front) -> Fronted {
     Fronted {
         router: router.route("/docs/problems", get(problems_page)),
-        front: Some(Arc::new(front)),
+        front: Some(Arc::new((front, Overloaded::new()))),
     }
 }
 
@@ -140,7 +123,7 @@ pub fn front(router: Router, front: Front) -> Fronted {
 #[derive(Clone, Debug)]
 pub struct Fronted {
     router: Router,
-    front: Option<Arc<Front>>,
+    front: Option<Arc<(Front, Overloaded)>>,
 }
 
 impl Fronted {
@@ -150,12 +133,37 @@ impl Fronted {
         Self { router, front: None }
     }
 
-    /// Answers a request.
-    pub async fn answer(self, request: Request) -> Response {
-        match &self.front {
-            Some(front) => enter(front, self.router, request).await,
-            None => route(self.router, request).await,
+    /// Answers a request from `peer`, which goes into its extensions.
+    pub fn answer<B, P>(
+        &self,
+        mut request: http::Request<B>,
+        peer: &P,
+    ) -> impl Future<Output = Response> + Send + use<B, P>
+    where
+        B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+        P: Clone + Send + Sync + 'static,
+    {
+        // before anything is kept or boxed for it: under overload this is what most are told
+        if let Some(refusal) = self.refusal(&request) {
+            return Either::Left(ready(refusal));
         }
+        request.extensions_mut().insert(peer.clone());
+        let (request, Self { router, front }) = (request.map(Body::new), self.clone());
+        Either::Right(async move {
+            match &front {
+                Some(front) => enter(&front.0, router, request).await,
+                None => route(router, request).await,
+            }
+        })
+    }
+
+    /// What a request is told that there is no time for.
+    fn refusal<B>(&self, request: &http::Request<B>) -> Option<Response> {
+        let (front, overloaded) = self.front.as_deref()?;
+        let shed = front.shed.as_ref()?;
+        let refused = is_our_host(front, request.headers())
+            && shed.refuses(request.method(), request.uri().path());
+        refused.then(|| overloaded.response(&front.id_of(request.headers())))
     }
 }
 
@@ -170,7 +178,7 @@ async fn problems_page() -> impl IntoResponse {
 }
 
 /// What every reply says unless a route says otherwise.
-fn harden(headers: &mut HeaderMap) {
+pub(crate) fn harden(headers: &mut HeaderMap) {
     for (name, value) in [
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (CACHE_CONTROL, "no-store"),
@@ -181,16 +189,9 @@ fn harden(headers: &mut HeaderMap) {
 }
 
 async fn enter(front: &Front, router: Router, mut request: Request) -> Response {
-    let id = request
-        .headers()
-        .get(REQUEST_ID)
-        .and_then(|value| RequestId::from_header(value.to_str().ok()?))
-        .unwrap_or_else(|| front.ids.next());
+    let id = front.id_of(request.headers());
     if !is_our_host(front, request.headers()) {
         return finish(Problem::new(Code::MisdirectedRequest).into_response(), &id);
-    }
-    if front.shed.as_ref().is_some_and(|shed| shed.refuses(&request)) {
-        return overloaded(&id);
     }
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     if let Some(ConnectInfo(peer)) = peer {
@@ -203,20 +204,6 @@ async fn enter(front: &Front, router: Router, mut request: Request) -> Response 
     let panicked = |_| Problem::internal("a handler panicked").into_response();
     let response = response.unwrap_or_else(panicked);
     finish(response, &id)
-}
-
-/// The cheapest refusal: rendered once, and not logged, since there are many where there is one.
-fn overloaded(id: &RequestId) -> Response {
-    let code = Code::Unavailable;
-    // not all at the same moment
-    let spread = id.as_str().bytes().last().map_or(0, |last| u64::from(last) % RETRY_SPREAD_S);
-    let wait = Duration::from_secs(1 + spread);
-    let problem = Problem::new(code).detail("more is asked for than gets done").retry_after(wait);
-    let (headers, body) = problem.render(Some(id));
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = code.status();
-    *response.headers_mut() = headers;
-    sign(response, id)
 }
 
 fn is_our_host(front: &Front, headers: &HeaderMap) -> bool {
@@ -266,7 +253,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use axum::routing::post;
-    use http::StatusCode;
+    use http::{Method, StatusCode};
     use http_body_util::BodyExt;
 
     use super::*;
@@ -310,8 +297,8 @@ mod tests {
 
     async fn send(app: Fronted, request: http::request::Builder, body: &'static str) -> Got {
         let peer: SocketAddr = "10.0.0.1:5000".parse().unwrap();
-        let request = request.extension(ConnectInfo(peer)).body(Body::from(body)).unwrap();
-        let (parts, body) = app.answer(request).await.into_parts();
+        let request = request.body(Body::from(body)).unwrap();
+        let (parts, body) = app.answer(request, &ConnectInfo(peer)).await.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
         Got {
             status: parts.status,

@@ -12,12 +12,14 @@ mod front;
 mod hosted;
 mod problem;
 mod quota;
+mod shed;
 
 pub use body::{BODY_DEADLINE, Json, MAX_BODY, Query, read_body};
 pub use cidr::{BadCidr, Cidr};
 pub use client::{ClientAddr, PeerUid};
 pub use code::Code;
-pub use front::{Front, Fronted, RequestIds, Shed, front, of_request, request_id};
+pub use front::{Front, Fronted, RequestIds, front, of_request, request_id};
 pub use hosted::{HostedPage, LANGUAGES};
 pub use problem::{PROBLEM_JSON, Problem};
 pub use quota::{MAX_PER_MINUTE, Quota, Standing, count_request, tell_quota};
+pub use shed::Shed;

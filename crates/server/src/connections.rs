@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::Body;
 use http::Request;
 use http_limits::{Cidr, Fronted};
 use hyper::body::Incoming;
@@ -340,10 +339,9 @@ impl Serving {
         P: Clone + Send + Sync + 'static,
     {
         let fronted = self.fronted;
-        let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(peer.clone());
-            let fronted = fronted.clone();
-            async move { Ok::<_, Infallible>(fronted.answer(request.map(Body::new)).await) }
+        let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+            let answered = fronted.answer(request, &peer);
+            async move { Ok::<_, Infallible>(answered.await) }
         });
         let connection = self.http.serve_connection(TokioIo::new(stream), service).with_upgrades();
         let mut connection = pin!(connection);

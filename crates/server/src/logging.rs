@@ -138,7 +138,7 @@ mod tests {
         let fronted = Front { trusted_proxies, ids: RequestIds::new(7), hosts: None, shed: None };
         let service = front(Router::new().route("/", get(logs)), fronted);
         let request = Request::get("/").header("x-request-id", "abc-1").body(Body::empty());
-        service.answer(request.unwrap()).await;
+        service.answer(request.unwrap(), &()).await;
         tracing::warn!("of nobody");
         let mut text = String::new();
         std::io::Seek::rewind(&mut file).unwrap();

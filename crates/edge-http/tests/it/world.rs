@@ -350,7 +350,7 @@ fn request(method: &str, path: &str, headers: &[(&str, &str)], body: Value) -> R
 }
 
 async fn ask(service: &Fronted, request: Request<Body>) -> Reply {
-    let response = service.clone().answer(request).await;
+    let response = service.answer(request, &()).await;
     let (parts, body) = response.into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();
     Reply {
