@@ -14,7 +14,7 @@ import proc
 PLAN = """
 name = "peers"
 seed = {seed}
-rate = {rate}
+{load}
 ramp_s = {ramp}
 hold_s = {hold}
 devices = {devices}
@@ -67,7 +67,7 @@ def load(loadtest, home, **plan):
     with open(report) as file:
         found = json.load(file)
     os.remove(report)
-    return dict(found, pss_mib=most, asked_rate=plan["rate"])
+    return dict(found, pss_mib=most)
 
 
 class Server:

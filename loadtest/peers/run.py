@@ -38,7 +38,7 @@ def arguments():
     add("--ceremonies", type=bounded(8, 1000), default=60, help="in each step of privacyIDEA [60]")
     add("--rounds", type=bounded(1, 9), default=3, help="both servers in turn [3]")
     add("--workers", type=bounded(1, 16), default=2, help="of gunicorn [2]")
-    add("--rate", type=bounded(10, 10000), default=4500, help="asked of Countersign under load, on one core: more than it gets done [4500]")
+    add("--in-flight", type=bounded(1, 1024), default=256, help="ceremonies of Countersign at a time under load: as many fill its core [256]")
     add("--devices", type=bounded(10, 3000), default=1500, help="of Countersign under load [1500]")
     add("--pushes", type=bounded(1, 200), default=60, help="in a row for one user [60]")
     add("--minutes", type=bounded(1, 120), default=20, help="after which it gives up [20]")

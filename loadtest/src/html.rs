@@ -37,9 +37,13 @@ pub(crate) fn page(plan: &Plan, report: &Report) -> String {
     let mut out = String::from(HEAD);
     let _ = write!(
         out,
-        "<h1>Load test</h1><p>{}. Arrivals don't wait for answers; latency counts from when a ceremony should have \
-         started.</p>",
-        escaped(&report::describe(plan))
+        "<h1>Load test</h1><p>{}. {}.</p>",
+        escaped(&report::describe(plan)),
+        if plan.in_flight.is_some() {
+            "Whoever has been answered asks again"
+        } else {
+            "Arrivals don't wait for answers; latency counts from when a ceremony should have started"
+        }
     );
     if report.problems().is_empty() {
         out.push_str("<p class=\"ok\">Nothing lost, nothing doubled, nothing wrong.</p>");

@@ -8,6 +8,7 @@ mod browser;
 mod ceremony;
 mod child;
 mod clock;
+mod closed;
 mod failure;
 mod fleet;
 mod floors;
@@ -257,6 +258,8 @@ async fn drive(
         ratios::find(api, users, plan, wanted, (server, cores), cut).await
     } else if let Some(attack) = plan.attack {
         bombing::find(api, (users, targets), plan, attack, server, cut).await
+    } else if let Some(in_flight) = plan.in_flight {
+        closed::find(api, users, plan, in_flight, server, cut).await
     } else {
         let (mut load, users) = run::run(api, users, plan, server, cut).await;
         if load.cut.is_none() {

@@ -44,6 +44,9 @@ const ATTACK: RangeInclusive<f64> = 0.01..=0.9;
 const TARGETS: RangeInclusive<u32> = 1..=50;
 /// How often floors and waits take turns.
 const PAIRS: RangeInclusive<u32> = 1..=15;
+/// Ceremonies that are under way at a time, and seconds of it: rates of 5,000 a second, and no more are kept than of others.
+const IN_FLIGHT: RangeInclusive<u32> = 1..=1_024;
+const CLOSED_S: RangeInclusive<u32> = 1..=100;
 /// Every ceremony is kept until the end, to be checked again: some 300 bytes each.
 const MAX_CEREMONIES: f64 = 500_000.0;
 /// How busy devices may be on average: arrivals come in clusters.
@@ -152,8 +155,11 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     #[serde(default)]
     pub(crate) arrivals: Arrivals,
-    /// Ceremonies per second once the ramp is over.
+    /// Ceremonies per second once the ramp is over; none with `in_flight`.
+    #[serde(default)]
     pub(crate) rate: f64,
+    /// A closed loop: so many ceremonies under way at a time, each after the one before.
+    pub(crate) in_flight: Option<u32>,
     /// Seconds of linear rise from nothing; not measured.
     pub(crate) ramp_s: u32,
     /// Seconds at full rate; measured.
@@ -249,7 +255,7 @@ impl Plan {
         }
         let mix = self.mix;
         let bounds = [
-            outside("rate", self.rate, &RATE),
+            self.in_flight.is_none().then(|| outside("rate", self.rate, &RATE)).flatten(),
             outside("ramp_s", self.ramp_s, &SECONDS),
             outside("hold_s", self.hold_s, &(1..=*SECONDS.end())),
             outside("devices", self.devices, &DEVICES),
@@ -322,6 +328,9 @@ impl Plan {
             return Some(("plan", why));
         }
         let alone = self.mix.total() == self.mix.approve && self.think_ms == [0, 0];
+        if let Some(in_flight) = self.in_flight {
+            return self.odd_loop(in_flight, alone && searches == 0);
+        }
         if self.ratios.is_some() && !(alone && self.pinned) {
             let why = "needs `pinned`, no thought, and approvals alone: `cer_raw` is that";
             return Some(("ratios", why.to_owned()));
@@ -338,9 +347,27 @@ impl Plan {
         outside("overload.settle_s", overload.settle_s, &(0..=self.hold_s.saturating_sub(1)))
     }
 
+    /// What a closed loop can't be.
+    fn odd_loop(&self, in_flight: u32, alone: bool) -> Option<(&'static str, String)> {
+        if !alone || self.rate != 0.0 || self.hosted + self.skew > 0.0 || self.quiet > 0 {
+            let why = "is a way of its own to run a plan: approvals alone, without `rate`, thought, pages, skew, quiet \
+                       devices or searches";
+            return Some(("in_flight", why.to_owned()));
+        }
+        let bounds = [
+            outside("in_flight", in_flight, &IN_FLIGHT),
+            outside("hold_s", self.hold_s, &CLOSED_S),
+            outside("devices", self.devices, &(in_flight..=*DEVICES.end())),
+        ];
+        bounds.into_iter().flatten().next()
+    }
+
     /// Whether what the server refuses for want of time is no fault.
     pub(crate) const fn may_be_refused(&self) -> bool {
-        self.refusals || self.overload.is_some() || self.ratios.is_some()
+        self.refusals
+            || self.overload.is_some()
+            || self.ratios.is_some()
+            || self.in_flight.is_some()
     }
 
     /// A device that is being ignored is busy until the challenge expires; no more pile up than the run brings.
@@ -443,7 +470,7 @@ pub(crate) mod tests {
         assert_eq!((plan.arrivals, plan.think_ms), (Arrivals::Poisson, [0, 0]));
         assert_eq!((plan.mix.wrong, plan.mix.ignore), (0, 0));
         assert!((plan.expected() - 900.0).abs() < 1e-9);
-        refused("rate = 40", "", &["test.toml", "missing field `rate`"]);
+        refused("rate = 40", "", &["test.toml", "rate: must be between 0.1 and 10000, is 0"]);
         refused("[mix]\napprove = 3\ndeny = 1\n", "", &["missing field `mix`"]);
     }
 
@@ -525,6 +552,31 @@ pub(crate) mod tests {
         ] {
             refused("seed = 1", &seed(more), &[says]);
         }
+    }
+
+    #[test]
+    fn a_closed_loop_has_no_rate() {
+        let approvals = GOOD.replace("deny = 1\n", "");
+        let closed = |rate: &str| {
+            Plan::parse("test.toml", &approvals.replace("rate = 40", rate))
+                .map_err(|e| e.to_string())
+        };
+        let plan = closed("in_flight = 50").expect("a plan");
+        assert_eq!((plan.in_flight, plan.may_be_refused()), (Some(50), true));
+        for (rate, says) in [
+            ("in_flight = 0", "in_flight: must be between 1 and 1024, is 0"),
+            ("in_flight = 51", "devices: must be between 51 and 3000, is 50"),
+            ("rate = 40\nin_flight = 5", "in_flight: is a way of its own"),
+            ("in_flight = 5\nthink_ms = [0, 1]", "in_flight: is a way of its own"),
+            ("in_flight = 5\nknee = { factor = 2.0, p99_ms = 50.0 }", "in_flight: is a way"),
+        ] {
+            let error = closed(rate).expect_err("a bad plan");
+            assert!(error.contains(says), "{error:?} doesn't say {says:?}");
+        }
+        let long =
+            approvals.replace("rate = 40", "in_flight = 5").replace("hold_s = 20", "hold_s = 101");
+        let error = Plan::parse("test.toml", &long).expect_err("too long");
+        assert!(error.to_string().contains("hold_s: must be between 1 and 100"), "{error}");
     }
 
     #[test]

@@ -3,14 +3,13 @@
 //! done, by those of `cer_raw` and two durable appends, one when the challenge is made and one when it ends. Each is
 //! measured between two rounds of its floors, and only what is sound counts.
 
-pub(crate) mod full;
-
 use std::fmt;
 use std::pin::Pin;
 
 use serde::Serialize;
 use statement::Algorithm;
 
+use crate::closed::{Full, IN_FLIGHT, WARM_UP};
 use crate::failure::{Cut, Failure};
 use crate::fleet::User;
 use crate::floors::{self, APPENDS, Beside, Cores, FULL, Spread};
@@ -20,7 +19,6 @@ use crate::plan::{Plan, Ratios as Wanted};
 use crate::record::Step;
 use crate::report::Report;
 use crate::rest::Api;
-use full::Full;
 
 /// Shares of what the server gets done.
 const LIGHT: f64 = 0.1;
@@ -358,7 +356,7 @@ async fn turns<C: Future<Output = Cut>>(
     }
     pairs.floors.push(first);
     for n in 1..=wanted.pairs {
-        let (at_full, full) = tries.full().await;
+        let (at_full, full) = tries.closed(IN_FLIGHT, WARM_UP).await;
         if at_full.was_cut() {
             return Ok(Some(at_full));
         }

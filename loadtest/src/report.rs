@@ -373,6 +373,11 @@ impl Report {
         }
     }
 
+    /// What a ceremony takes of the server in seconds, where that was measured for those that count alone.
+    pub(crate) const fn count_cpu_as(&mut self, each: Option<f64>) {
+        self.server.cpu_s_per_ceremony = each;
+    }
+
     /// How many cores server and client used while the rate held, on average.
     pub(crate) fn cores(&self) -> (Option<f64>, Option<f64>) {
         let held = self.seconds.iter().filter(|second| second.at_s > self.counts_from_s);

@@ -134,6 +134,46 @@ fn a_target_that_dies_ends_the_run_and_leaves_no_pretty_figure() {
 }
 
 #[test]
+fn a_closed_loop_asks_again_as_soon_as_it_is_answered() {
+    let target = Target::start();
+    let (plan, json) = (target.file("closed.toml"), target.file("report.json"));
+    let text = PLAN
+        .lines()
+        .map(|line| match line.split(' ').next() {
+            Some("name") => "name = 'closed'",
+            Some("rate") => "in_flight = 2",
+            Some("ramp_s") => "ramp_s = 1",
+            Some("hold_s") => "hold_s = 2",
+            // fewer would each be asked more often than a server takes frames of one
+            Some("devices") => "devices = 200",
+            _ => line,
+        })
+        .collect::<Vec<_>>()
+        .join("\n");
+    std::fs::write(&plan, text).expect("written");
+    let run = Command::new(env!("CARGO_BIN_EXE_loadtest"))
+        .arg("run")
+        .arg(plan)
+        .args(["--target", &target.url, "--api-key-file"])
+        .arg(target.key_file())
+        .arg("--json")
+        .arg(&json)
+        .stdin(Stdio::null())
+        .output()
+        .expect("it runs");
+    let said = String::from_utf8_lossy(&run.stderr);
+    assert_eq!(run.status.code(), Some(0), "{said}");
+    assert!(said.contains("2 at a time, each after the one before, for 2 s"), "{said}");
+    let report: Value =
+        serde_json::from_slice(&std::fs::read(json).expect("a report")).expect("JSON");
+    let all = &report["ceremonies"];
+    assert_eq!(all["arrived"], all["right"], "{said}");
+    // what ended in the first of three seconds doesn't count
+    let counted = report["ceremonies_per_s"].as_f64().expect("a rate") * 2.0;
+    assert!(counted >= 2.0 && counted < all["right"].as_f64().expect("a count"), "{said}");
+}
+
+#[test]
 fn a_report_that_cant_be_written_is_said_before_the_run() {
     let dir = TempDir::new().expect("a folder");
     let plan = dir.path().join("gone.toml");

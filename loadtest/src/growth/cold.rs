@@ -13,11 +13,11 @@ use tokio::time::Instant;
 
 use super::come_back;
 use crate::clock;
+use crate::closed;
 use crate::failure::{Cut, Failure};
 use crate::fleet::{self, Enrolled, User};
 use crate::floors::cpu_of;
 use crate::plan::{Arrivals, Plan};
-use crate::ratios::full;
 use crate::record::Step;
 use crate::report::Report;
 use crate::rest::Api;
@@ -177,12 +177,12 @@ impl Way<'_> {
     ) -> Result<Done, Failure> {
         let (given, ttl) = (std::mem::take(users), self.plan.ttl());
         let before = self.mark();
-        let (back, records) = full::each_once(self.api, given, ttl, cut).await?;
+        let (back, records) = closed::each_once(self.api, given, ttl, cut).await?;
         let now = self.mark();
         *users = back;
         let (held, count) = (now.1.saturating_duration_since(before.1), records.len() as u64);
         let records = run::audit(self.api, records).await;
-        let report = Report::new(self.plan, full::load(records, count, held, None, None));
+        let report = Report::new(self.plan, closed::load(records, count, held, None, None));
         let mut done = Done::new(before, now, &report);
         let away = users.len() as u64 - done.ceremonies.min(users.len() as u64);
         let away = (away > 0).then(|| format!("{away} users were refused to the end"));

@@ -10,6 +10,12 @@ use crate::record::Step;
 
 /// How the plan's ceremonies arrive, in words.
 pub(crate) fn describe(plan: &Plan) -> String {
+    if let Some(in_flight) = plan.in_flight {
+        return format!(
+            "{}: {in_flight} at a time, each after the one before, for {} s after {} s that don't count; {} devices",
+            plan.name, plan.hold_s, plan.ramp_s, plan.devices
+        );
+    }
     let arrivals = match plan.arrivals {
         Arrivals::Poisson => "Poisson arrivals",
         Arrivals::Uniform => "evenly spaced arrivals",

@@ -1,6 +1,6 @@
-//! A server that is as busy as it can be without refusing anybody: so many ceremonies under way at a time, each after
-//! the one before, as `cer_raw` is measured. Where they arrive faster than they get done instead, refusals are in its
-//! CPU.
+//! A closed loop: so many ceremonies under way at a time, each after the one before, as `cer_raw` is measured. Enough of
+//! them keep the server's core full without it refusing anybody. Where ceremonies arrive faster than they get done
+//! instead, refusals are in its CPU.
 
 use std::ops::Range;
 use std::pin::Pin;
@@ -15,6 +15,7 @@ use crate::failure::{Cut, Failure};
 use crate::fleet::User;
 use crate::floors;
 use crate::overload::Tries;
+use crate::plan::Plan;
 use crate::record::Record;
 use crate::report::Report;
 use crate::rest::Api;
@@ -25,21 +26,21 @@ use crate::{ceremony, clock, usage};
 
 /// Ceremonies that are under way at a time. `cer_raw` is full with 64 of them; of as many here some always wait for the
 /// disk, and the core with them. So many creates as these bring at a time, no server of ours refuses.
-const IN_FLIGHT: usize = 256;
+pub(crate) const IN_FLIGHT: usize = 256;
 /// How long whoever was refused stays away, and how often one comes back who has to sign in once.
 const PAUSE: Duration = Duration::from_millis(50);
 const TRIES: usize = 100;
-const WARM_UP: Duration = Duration::from_secs(1);
+pub(crate) const WARM_UP: Duration = Duration::from_secs(1);
 
 /// What a window of it came to.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Full {
-    pub(super) per_s: f64,
-    pub(super) refused: u64,
+pub(crate) struct Full {
+    pub(crate) per_s: f64,
+    pub(crate) refused: u64,
     /// CPU of the server for each ceremony, refusals among it, in microseconds; and the cores that it was.
-    pub(super) server_us: Option<f64>,
-    pub(super) server_cores: Option<f64>,
-    pub(super) client_cores: Option<f64>,
+    pub(crate) server_us: Option<f64>,
+    pub(crate) server_cores: Option<f64>,
+    pub(crate) client_cores: Option<f64>,
 }
 
 impl Full {
@@ -86,19 +87,19 @@ struct Shared {
 }
 
 impl<C: Future<Output = Cut>> Tries<'_, C> {
-    /// Keeps the server busy for as long as the plan holds. If that is cut, the users are gone and only the report
-    /// says something.
-    pub(super) async fn full(&mut self) -> (Report, Full) {
-        eprintln!("{IN_FLIGHT} at a time");
+    /// Keeps so many under way for as long as the plan holds, after a warm-up. If that is cut, the users are gone and
+    /// only the report says something.
+    pub(crate) async fn closed(&mut self, in_flight: usize, warm_up: Duration) -> (Report, Full) {
+        eprintln!("{in_flight} at a time");
         let shared = Arc::new(Shared::default());
         let before = self.server.and_then(usage::of);
         let begin = Mark::now(self.server);
         let users = std::mem::take(&mut self.users);
-        let mut workers = workers(self.api, users, self.plan.ttl(), &shared, false);
+        let mut workers = workers(self.api, (users, in_flight), self.plan.ttl(), &shared, false);
         let (window, cut) = tokio::select! {
             biased;
             why = self.cut.as_mut() => (begin..begin, Some(why)),
-            window = wait(self.server, self.plan.hold()) => (window, None),
+            window = wait(self.server, warm_up, self.plan.hold()) => (window, None),
         };
         shared.stop.store(true, Ordering::Relaxed);
         let mut records = Vec::new();
@@ -123,7 +124,7 @@ impl<C: Future<Output = Cut>> Tries<'_, C> {
         }
         let full = Full::new(&records, &window);
         let Full { per_s, refused, .. } = full;
-        eprintln!("{IN_FLIGHT} at a time: {per_s:.0}/s come through, {refused} were refused");
+        eprintln!("{in_flight} at a time: {per_s:.0}/s come through, {refused} were refused");
         let held = window.end.at.saturating_duration_since(window.start.at);
         let arrived = shared.started.load(Ordering::Relaxed);
         let report = Report::new(self.plan, load(records, arrived, held, used, cut));
@@ -132,11 +133,28 @@ impl<C: Future<Output = Cut>> Tries<'_, C> {
     }
 }
 
+/// Runs the plan as a closed loop.
+pub(crate) async fn find(
+    api: &Api,
+    users: Vec<User>,
+    plan: &Plan,
+    in_flight: u32,
+    server: Option<u32>,
+    cut: Pin<&mut impl Future<Output = Cut>>,
+) -> (Report, Vec<User>) {
+    let mut tries = Tries::new(api, users, plan, server, cut);
+    let (mut report, full) = tries.closed(in_flight as usize, plan.ramp()).await;
+    if !report.was_cut() {
+        report.count_cpu_as(full.server_us.map(|us| us / 1e6));
+    }
+    tries.end(report, full.per_s)
+}
+
 /// Waits until the load has settled, and then for as long as it holds.
-async fn wait(server: Option<u32>, hold: Duration) -> Range<Mark> {
+async fn wait(server: Option<u32>, warm_up: Duration, hold: Duration) -> Range<Mark> {
     let timer = Timer::new().expect("one file more is allowed");
     let pause = async |time| timer.pause(time).await.expect("the kernel sets timers");
-    pause(WARM_UP).await;
+    pause(warm_up).await;
     let from = Mark::now(server);
     pause(hold).await;
     from..Mark::now(server)
@@ -173,7 +191,7 @@ pub(crate) async fn each_once(
     ttl: Duration,
     cut: Pin<&mut impl Future<Output = Cut>>,
 ) -> Result<(Vec<User>, Vec<Record>), Failure> {
-    let mut workers = workers(api, users, ttl, &Arc::default(), true);
+    let mut workers = workers(api, (users, IN_FLIGHT), ttl, &Arc::default(), true);
     let all = async {
         let (mut users, mut records) = (Vec::new(), Vec::new());
         while let Some(done) = workers.join_next().await {
@@ -194,14 +212,14 @@ type Workers = JoinSet<(Vec<User>, Vec<Record>)>;
 
 fn workers(
     api: &Api,
-    users: Vec<User>,
+    (users, in_flight): (Vec<User>, usize),
     ttl: Duration,
     shared: &Arc<Shared>,
     once: bool,
 ) -> Workers {
-    let mut groups: Vec<Vec<User>> = (0..IN_FLIGHT).map(|_| Vec::new()).collect();
+    let mut groups: Vec<Vec<User>> = (0..in_flight).map(|_| Vec::new()).collect();
     for (n, user) in users.into_iter().enumerate() {
-        groups[n % IN_FLIGHT].push(user);
+        groups[n % in_flight].push(user);
     }
     let mut workers = JoinSet::new();
     for group in groups.into_iter().filter(|group| !group.is_empty()) {
