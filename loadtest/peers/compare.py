@@ -17,8 +17,9 @@ from privacyidea.server import Server
 from report import percentile
 
 THREADS = [1, 2, 4]
-QUIET, LOAD, BELOW = "Countersign, 2/s", "Countersign, {} at a time", "Countersign, arrivals at 80 % of that"
-BELOW_SHARE = 0.8
+QUIET, LOAD, BELOW = "Countersign, 2/s", "Countersign, {} at a time", "Countersign, arrivals at 60 % of that"
+# where next to none has to be refused, even if the machine is slower for a while
+BELOW_SHARE = 0.6
 WRONG = (Refused, countersign.Failed, OSError, subprocess.SubprocessError)
 
 # set by a signal: threads end with the ceremony that they are in
@@ -92,14 +93,18 @@ def our_step(loadtest, home, with_cpu, **plan):
 def our_round(loadtest, home, args, seed, found):
     def step(name, with_cpu, load, **plan):
         done = our_step(loadtest, home, with_cpu, seed=seed, load=load, **plan)
+        if done["problems"]:
+            # its figures are beside the point
+            found["problems"] += [f"{name}: {each}" for each in done["problems"]]
+            return None
         found["rounds"][name].append(done)
-        found["problems"] += [f"{name}: {each}" for each in done["problems"]]
         return done["per_s"]
 
     step(QUIET, False, "rate = 2", ramp=1, hold=20, devices=20)
     busy = {"ramp": 3, "hold": 10, "devices": args.devices}
     most = step(LOAD.format(args.in_flight), True, f"in_flight = {args.in_flight}", **busy)
-    step(BELOW, True, f"rate = {round(BELOW_SHARE * (most or 1))}", **busy)
+    if most:
+        step(BELOW, True, f"rate = {BELOW_SHARE * most:.1f}", **busy)
 
 
 def measure(args, venv, programs, home):

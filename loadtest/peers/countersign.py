@@ -20,7 +20,6 @@ hold_s = {hold}
 devices = {devices}
 ttl_s = 60
 pinned = {pinned}
-refusals = {refusals}
 [mix]
 approve = 100
 """

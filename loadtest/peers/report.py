@@ -10,7 +10,8 @@ Countersign does one thing, keeps what is live in memory, and its devices sign w
 signed receipt, a durable decision before anybody is told, a device that is reached by WebSocket.
 - privacyIDEA's latency is its best case: the page asks at the instant at which the answer is through. A real page asks \
 every few seconds and waits half of that more. Countersign's page waits in a long poll.
-- Both are asked in a closed loop for CPU, each by as many at a time as fill it; of Countersign's arrivals at a rate, \
+- Both are asked in a closed loop for CPU, privacyIDEA by one, two and four at a time, the best of which counts, and Countersign by as \
+many as fill its core; of its arrivals at a rate, \
 latency counts from the intended moment. Clients share the machine with the servers: Python's RSA here, {devices} WebSockets there. Only server CPU is counted.
 - CPU of privacyIDEA is gunicorn and its workers{database}. Python workers don't share a core well with others: \
 compare CPU per ceremony, and ceremonies/s only on an idle machine.

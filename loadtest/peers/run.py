@@ -46,7 +46,11 @@ def arguments():
     add("--authenticator", metavar="PATH", help="countersign-authenticator [beside loadtest]")
     add("--cache", metavar="DIR", default=cache, help="of the virtual environment [%(default)s]")
     add("--json", metavar="FILE", help="every figure, as JSON")
-    return parser.parse_args()
+    args = parser.parse_args()
+    # a device may send five frames a second: fewer would be closed for it
+    if args.devices < 4 * args.in_flight:
+        parser.error(f"--devices must be at least four times --in-flight, {4 * args.in_flight}, is {args.devices}")
+    return args
 
 
 def missing(why):

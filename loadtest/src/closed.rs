@@ -4,8 +4,8 @@
 
 use std::ops::Range;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -21,6 +21,7 @@ use crate::report::Report;
 use crate::rest::Api;
 use crate::run::{self, Load, Used};
 use crate::schedule::Arrival;
+use crate::series::Series;
 use crate::timer::Timer;
 use crate::{ceremony, clock, usage};
 
@@ -32,6 +33,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 const TRIES: usize = 100;
 pub(crate) const WARM_UP: Duration = Duration::from_secs(1);
 
+/// After a run was cut, how long what is under way may take, so that its devices can be revoked.
+const FAREWELL: Duration = Duration::from_secs(2);
+
 /// What a window of it came to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Full {
@@ -40,6 +44,7 @@ pub(crate) struct Full {
     /// CPU of the server for each ceremony, refusals among it, in microseconds; and the cores that it was.
     pub(crate) server_us: Option<f64>,
     pub(crate) server_cores: Option<f64>,
+    pub(crate) client_us: Option<f64>,
     pub(crate) client_cores: Option<f64>,
 }
 
@@ -51,16 +56,30 @@ impl Full {
         let wall = window.end.at.saturating_duration_since(window.start.at).as_secs_f64();
         let used = |who: fn(&Mark) -> Option<Duration>| {
             let (before, after) = (who(&window.start)?, who(&window.end)?);
-            Some(after.saturating_sub(before).as_secs_f64())
+            Some(after.saturating_sub(before).as_secs_f64()).filter(|_| wall > 0.0)
         };
         let (server, client) = (used(|mark| mark.server), used(|mark| mark.client));
+        let each = |used: Option<f64>| used.filter(|_| right > 0.0).map(|used| used * 1e6 / right);
         Self {
-            per_s: right / wall,
+            // a run that was cut may have had no time at all
+            per_s: if wall > 0.0 { right / wall } else { 0.0 },
             refused,
-            server_us: server.filter(|_| right > 0.0).map(|used| used * 1e6 / right),
+            server_us: each(server),
             server_cores: server.map(|used| used / wall),
+            client_us: each(client),
             client_cores: client.map(|used| used / wall),
         }
+    }
+
+    /// What makes a figure that is meant for a full core one of something else.
+    fn client_was_full(&self) -> Option<String> {
+        let (server, client) = (self.server_cores?, self.client_cores?);
+        (client >= floors::FULL && server < floors::FULL).then(|| {
+            format!(
+                "this client can't keep up: its core was full, and the server used {server:.2} of its own, so the \
+                 figures are the client's"
+            )
+        })
     }
 }
 
@@ -84,39 +103,128 @@ impl Mark {
 struct Shared {
     stop: AtomicBool,
     started: AtomicU64,
+    records: Mutex<Vec<Record>>,
+}
+
+impl Shared {
+    fn records(&self) -> MutexGuard<'_, Vec<Record>> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A loop that is under way.
+struct Loop {
+    server: Option<u32>,
+    begin: Instant,
+    shared: Arc<Shared>,
+    workers: Workers,
+    /// Whose workers have ended.
+    back: Vec<User>,
+    series: Series,
+    /// How many records the series has.
+    added: usize,
+    wrong: u64,
+}
+
+impl Loop {
+    fn start(api: &Api, users: (Vec<User>, usize), ttl: Duration, server: Option<u32>) -> Self {
+        let shared = Arc::new(Shared::default());
+        Self {
+            server,
+            begin: clock::now(),
+            workers: workers(api, users, ttl, &shared, false),
+            shared,
+            back: Vec::new(),
+            series: Series::new(server),
+            added: 0,
+            wrong: 0,
+        }
+    }
+
+    /// Holds, in whole seconds, and tells of each; `from` is where the warm-up ended.
+    async fn hold(&mut self, warm_up: Duration, hold: Duration, from: &mut Option<Mark>) -> Mark {
+        let timer = Timer::new().expect("one file more is allowed");
+        let (warm_s, all_s) = (warm_up.as_secs(), (warm_up + hold).as_secs());
+        for second in 0..=all_s {
+            let at = self.begin + Duration::from_secs(second);
+            timer.until(at).await.expect("the kernel sets timers");
+            if second == warm_s {
+                *from = Some(Mark::now(self.server));
+            }
+            if second < all_s {
+                self.tell();
+            }
+        }
+        let until = Mark::now(self.server);
+        self.tell();
+        until
+    }
+
+    /// A line of where it stands, at the end of a second.
+    fn tell(&mut self) {
+        let (since, started) =
+            (clock::now() - self.begin, self.shared.started.load(Ordering::Relaxed));
+        {
+            let records = self.shared.records();
+            for record in &records[self.added..] {
+                let judgement = record.judge();
+                self.wrong += u64::from(!judgement.is_right() && !record.refused);
+                self.series.add(record, judgement);
+            }
+            self.added = records.len();
+        }
+        self.series.tick(since, started);
+        if since.as_secs() > 0 {
+            let (seconds, ended, wrong) = (since.as_secs(), self.added, self.wrong);
+            eprintln!("{seconds:>4} s  {started} started, {ended} ended, {wrong} wrong");
+        }
+    }
+
+    /// Waits until all workers have ended.
+    async fn gather(&mut self) {
+        while let Some(users) = self.workers.join_next().await {
+            self.back.extend(users.expect("no ceremony panics"));
+        }
+    }
 }
 
 impl<C: Future<Output = Cut>> Tries<'_, C> {
-    /// Keeps so many under way for as long as the plan holds, after a warm-up. If that is cut, the users are gone and
-    /// only the report says something.
+    /// Keeps so many under way for as long as the plan holds, after a warm-up. If that is cut, those users are gone
+    /// whose ceremonies don't end within a moment.
     pub(crate) async fn closed(&mut self, in_flight: usize, warm_up: Duration) -> (Report, Full) {
         eprintln!("{in_flight} at a time");
-        let shared = Arc::new(Shared::default());
         let before = self.server.and_then(usage::of);
-        let begin = Mark::now(self.server);
-        let users = std::mem::take(&mut self.users);
-        let mut workers = workers(self.api, (users, in_flight), self.plan.ttl(), &shared, false);
-        let (window, cut) = tokio::select! {
+        let users = (std::mem::take(&mut self.users), in_flight);
+        let mut running = Loop::start(self.api, users, self.plan.ttl(), self.server);
+        let mut from = None;
+        let (until, mut cut) = tokio::select! {
             biased;
-            why = self.cut.as_mut() => (begin..begin, Some(why)),
-            window = wait(self.server, warm_up, self.plan.hold()) => (window, None),
+            why = self.cut.as_mut() => (Mark::now(self.server), Some(why)),
+            until = running.hold(warm_up, self.plan.hold(), &mut from) => (until, None),
         };
-        shared.stop.store(true, Ordering::Relaxed);
-        let mut records = Vec::new();
-        if cut.is_some() {
-            workers.shutdown().await;
+        running.shared.stop.store(true, Ordering::Relaxed);
+        if cut.is_none() {
+            cut = tokio::select! {
+                biased;
+                why = self.cut.as_mut() => Some(why),
+                () = running.gather() => None,
+            };
         }
-        while let Some(done) = workers.join_next().await {
-            let (users, done) = done.expect("no ceremony panics");
-            self.users.extend(users);
-            records.extend(done);
+        if cut.is_some() {
+            // who isn't through by then is cut off
+            let _ = tokio::time::timeout(FAREWELL, running.gather()).await;
+            running.workers.shutdown().await;
         }
         let used = before.zip(self.server.and_then(usage::of)).map(|(before, now)| Used {
             cpu: now.cpu.saturating_sub(before.cpu),
             rss_bytes: now.rss_bytes,
         });
+        self.users.append(&mut running.back);
+        let mut records = std::mem::take(&mut *running.shared.records());
+        let window = from.unwrap_or(until)..until;
         for record in &mut records {
             let is_in = |at: Instant| (window.start.at..window.end.at).contains(&at);
+            record.measured = record.start.is_some_and(is_in);
             record.ended_in_hold = record.ended.is_some_and(is_in);
         }
         if cut.is_none() {
@@ -126,8 +234,9 @@ impl<C: Future<Output = Cut>> Tries<'_, C> {
         let Full { per_s, refused, .. } = full;
         eprintln!("{in_flight} at a time: {per_s:.0}/s come through, {refused} were refused");
         let held = window.end.at.saturating_duration_since(window.start.at);
-        let arrived = shared.started.load(Ordering::Relaxed);
-        let report = Report::new(self.plan, load(records, arrived, held, used, cut));
+        let arrived = running.shared.started.load(Ordering::Relaxed);
+        let load = load(records, arrived, held, used, cut);
+        let report = Report::new(self.plan, Load { seconds: running.series.finish(), ..load });
         self.note(&report);
         (report, full)
     }
@@ -145,19 +254,12 @@ pub(crate) async fn find(
     let mut tries = Tries::new(api, users, plan, server, cut);
     let (mut report, full) = tries.closed(in_flight as usize, plan.ramp()).await;
     if !report.was_cut() {
-        report.count_cpu_as(full.server_us.map(|us| us / 1e6));
+        report.count_cpu_as(full.server_us, full.client_us);
+        if let Some(why) = full.client_was_full().filter(|_| plan.pinned) {
+            report.add_problem(why);
+        }
     }
-    tries.end(report, full.per_s)
-}
-
-/// Waits until the load has settled, and then for as long as it holds.
-async fn wait(server: Option<u32>, warm_up: Duration, hold: Duration) -> Range<Mark> {
-    let timer = Timer::new().expect("one file more is allowed");
-    let pause = async |time| timer.pause(time).await.expect("the kernel sets timers");
-    pause(warm_up).await;
-    let from = Mark::now(server);
-    pause(hold).await;
-    from..Mark::now(server)
+    (report, tries.users)
 }
 
 /// What a report is made of.
@@ -191,15 +293,14 @@ pub(crate) async fn each_once(
     ttl: Duration,
     cut: Pin<&mut impl Future<Output = Cut>>,
 ) -> Result<(Vec<User>, Vec<Record>), Failure> {
-    let mut workers = workers(api, (users, IN_FLIGHT), ttl, &Arc::default(), true);
+    let shared = Arc::default();
+    let mut workers = workers(api, (users, IN_FLIGHT), ttl, &shared, true);
     let all = async {
-        let (mut users, mut records) = (Vec::new(), Vec::new());
-        while let Some(done) = workers.join_next().await {
-            let (group, done) = done.expect("no ceremony panics");
-            users.extend(group);
-            records.extend(done);
+        let mut users = Vec::new();
+        while let Some(group) = workers.join_next().await {
+            users.extend(group.expect("no ceremony panics"));
         }
-        (users, records)
+        (users, std::mem::take(&mut *shared.records()))
     };
     tokio::select! {
         biased;
@@ -208,7 +309,7 @@ pub(crate) async fn each_once(
     }
 }
 
-type Workers = JoinSet<(Vec<User>, Vec<Record>)>;
+type Workers = JoinSet<Vec<User>>;
 
 fn workers(
     api: &Api,
@@ -236,9 +337,9 @@ async fn work(
     shared: Arc<Shared>,
     ttl: Duration,
     most: usize,
-) -> (Vec<User>, Vec<Record>) {
+) -> Vec<User> {
     let arrival = Arrival::approval(true);
-    let (mut records, mut done, mut tries) = (Vec::new(), 0, 0);
+    let (mut done, mut tries) = (0, 0);
     while done < most && tries < TRIES && !shared.stop.load(Ordering::Relaxed) {
         let at = done % users.len();
         shared.started.fetch_add(1, Ordering::Relaxed);
@@ -246,15 +347,19 @@ async fn work(
         let mut record = ceremony::run(&api, &mut users[at], arrival, start, ttl).await;
         (record.measured, record.start) = (true, Some(start));
         record.ended = Some(clock::now());
+        let began = record.challenge.is_some();
         if record.refused {
             tries += usize::from(most < usize::MAX);
-            tokio::time::sleep(PAUSE).await;
         } else {
             (done, tries) = (done + 1, 0);
         }
-        records.push(record);
+        shared.records().push(record);
+        if !began {
+            // refused, or nobody is there: to ask again at once would be to hammer
+            tokio::time::sleep(PAUSE).await;
+        }
     }
-    (users, records)
+    users
 }
 
 #[cfg(test)]
@@ -263,6 +368,20 @@ mod tests {
 
     use super::*;
     use crate::schedule::Act;
+
+    #[test]
+    fn a_client_that_cant_keep_up_is_said() {
+        let of = |server, client| {
+            let (server_cores, client_cores) = (Some(server), Some(client));
+            let (server_us, client_us) = (Some(1.0), Some(1.0));
+            Full { per_s: 1.0, refused: 0, server_us, server_cores, client_us, client_cores }
+        };
+        let said = of(0.6, 0.99).client_was_full().expect("a problem");
+        assert!(said.contains("the server used 0.60 of its own"), "{said}");
+        // so few at a time that neither is full: that is what the plan asks for
+        assert_eq!(of(0.6, 0.5).client_was_full(), None);
+        assert_eq!(of(0.99, 0.99).client_was_full(), None);
+    }
 
     #[test]
     fn a_ceremony_is_what_a_full_core_takes_for_each_one_that_ended() {
@@ -284,11 +403,14 @@ mod tests {
         let records = [record(true, false), record(true, false), record(false, false)];
         let full = Full::new(&records, &window);
         assert_eq!((full.per_s, full.refused), (1.0, 0));
+        assert_eq!(full.client_us, Some(700_000.0));
         assert_eq!(full.server_us, Some(975_000.0));
         assert_eq!((full.server_cores, full.client_cores), (Some(0.975), Some(0.7)));
         let refused = Full::new(&[record(true, false), record(true, true)], &window);
         assert_eq!((refused.per_s, refused.refused), (0.5, 1));
         let nothing = Full::new(&[], &(Mark { server: None, ..mark(begin, 0, 0) }..window.end));
         assert_eq!((nothing.server_us, nothing.server_cores), (None, None));
+        let cut = Full::new(&[], &(window.end..window.end));
+        assert_eq!((cut.per_s, cut.server_cores, cut.client_us), (0.0, None, None));
     }
 }

@@ -40,7 +40,7 @@ pub(crate) fn page(plan: &Plan, report: &Report) -> String {
         "<h1>Load test</h1><p>{}. {}.</p>",
         escaped(&report::describe(plan)),
         if plan.in_flight.is_some() {
-            "Whoever has been answered asks again"
+            "Whoever has been answered asks again, so a server that stalls is asked for less, and its waits look shorter"
         } else {
             "Arrivals don't wait for answers; latency counts from when a ceremony should have started"
         }

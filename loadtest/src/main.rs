@@ -1,7 +1,7 @@
 //! Drives a running Countersign with real authenticators and measures it.
 //!
-//! Open model: ceremonies start when the plan's schedule says, whatever the server does, and latency counts
-//! from that moment. README.md beside this crate says what the figures mean.
+//! Open model, but for plans with `in_flight`: ceremonies start when the plan's schedule says, whatever the server does,
+//! and latency counts from that moment. README.md beside this crate says what the figures mean.
 
 mod bombing;
 mod browser;

@@ -332,7 +332,7 @@ impl<'a, C: Future<Output = Cut>> Tries<'a, C> {
     /// The report of all, with what came through at most, and the users.
     pub(crate) fn end(self, mut last: Report, most: f64) -> (Report, Vec<User>) {
         if most <= 0.0 && !last.was_cut() {
-            last.add_problem("nothing came through".to_owned());
+            last.add_problem(format!("nothing came through at {}/s", self.plan.rate));
         }
         last.add_broken("in all runs of the search", self.broken);
         (last, self.users)

@@ -496,6 +496,7 @@ mod tests {
             refused: 0,
             server_us: Some(server_us),
             server_cores: Some(server_cores),
+            client_us: Some(200.0),
             client_cores: Some(0.6),
         }
     }

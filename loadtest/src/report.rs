@@ -19,6 +19,7 @@ use crate::record::{Record, Step};
 use crate::run::{LATE, Load, OVERRUN, Used};
 use crate::series::{Second, Spent};
 use crate::storm::Back;
+use crate::usage;
 
 pub(crate) use words::describe;
 
@@ -373,9 +374,12 @@ impl Report {
         }
     }
 
-    /// What a ceremony takes of the server in seconds, where that was measured for those that count alone.
-    pub(crate) const fn count_cpu_as(&mut self, each: Option<f64>) {
-        self.server.cpu_s_per_ceremony = each;
+    /// What a ceremony takes of server and client in microseconds, where that was measured of those that count alone.
+    pub(crate) fn count_cpu_as(&mut self, server_us: Option<f64>, client_us: Option<f64>) {
+        let seconds = |us: f64| us / 1e6;
+        self.server.cpu_s_per_ceremony = server_us.map(seconds);
+        self.client.cpu_s_per_ceremony = client_us.map(seconds);
+        self.client.rss_bytes = usage::own().map(|own| own.rss_bytes);
     }
 
     /// How many cores server and client used while the rate held, on average.

@@ -141,6 +141,7 @@ fn a_closed_loop_asks_again_as_soon_as_it_is_answered() {
         .lines()
         .map(|line| match line.split(' ').next() {
             Some("name") => "name = 'closed'",
+            Some("arrivals") => "",
             Some("rate") => "in_flight = 2",
             Some("ramp_s") => "ramp_s = 1",
             Some("hold_s") => "hold_s = 2",

@@ -393,8 +393,12 @@ mod tests {
         let got = send(ours(), Request::get("/who").header(HOST, "127.0.0.1:8470"), "").await;
         assert_eq!(got.status, 200);
         for foreign in ["evil.example", "127.0.0.1", "127.0.0.1:8471"] {
-            let got = send(ours(), Request::get("/who").header(HOST, foreign), "").await;
-            assert_eq!(got.json()["code"], "misdirected_request");
+            // what would be shed too: whoever came to the wrong place isn't told to come back
+            for method in [Method::GET, Method::PUT] {
+                let asked = Request::builder().method(method).uri("/who").header(HOST, foreign);
+                let got = send(ours(), asked, "").await;
+                assert_eq!(got.json()["code"], "misdirected_request");
+            }
         }
         let got = send(ours(), Request::get("/who"), "").await;
         assert_eq!(got.status, 421);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::ws::{Message, WebSocketUpgrade};
 use axum::routing::get;
-use http_limits::{Front, RequestIds, front};
+use http_limits::{Front, RequestIds, Shed, front};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
@@ -68,6 +68,38 @@ async fn get_works(running: &Running) {
 async fn serves_and_tells_the_peer() {
     let running = Running::start(hello(), None, bounds(|_| ())).await;
     get_works(&running).await;
+}
+
+/// A server that has no time for anybody, and what it says to requests that come in these pieces.
+async fn shed(pieces: &[&str]) -> String {
+    let (trusted_proxies, ids) = (Arc::new([]), RequestIds::new(7));
+    let busy = Some(Shed::new(|_, _| true));
+    let fronted = front(hello(), Front { trusted_proxies, ids, hosts: None, shed: busy });
+    let running = Running::fronted(fronted, None, bounds(|_| ())).await;
+    let mut stream = connect(&running, b"").await;
+    let mut got = Vec::new();
+    for piece in pieces {
+        stream.write_all(piece.as_bytes()).await.unwrap();
+        let mut buffer = [0; 4_096];
+        let read = timeout(PATIENCE, stream.read(&mut buffer)).await.expect("a reply");
+        got.extend_from_slice(&buffer[..read.unwrap()]);
+    }
+    String::from_utf8(got).unwrap()
+}
+
+#[tokio::test]
+async fn whoever_is_refused_for_want_of_time_may_ask_again_on_the_same_connection() {
+    let asked = "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nbody";
+    let got = shed(&[asked, asked, asked]).await;
+    assert_eq!(got.matches("HTTP/1.1 503").count(), 3, "{got}");
+    assert!(!got.contains("connection: close"), "{got}");
+}
+
+#[tokio::test]
+async fn whoever_is_refused_before_the_body_is_there_is_told_that_the_connection_ends() {
+    // nothing is kept for a body that nobody reads
+    let got = shed(&["POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\n"]).await;
+    assert!(got.starts_with("HTTP/1.1 503") && got.contains("connection: close"), "{got}");
 }
 
 #[tokio::test]
