@@ -4,10 +4,11 @@
 
 use std::ops::Range;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -32,9 +33,6 @@ pub(crate) const IN_FLIGHT: usize = 256;
 const PAUSE: Duration = Duration::from_millis(50);
 const TRIES: usize = 100;
 pub(crate) const WARM_UP: Duration = Duration::from_secs(1);
-
-/// After a run was cut, how long what is under way may take, so that its devices can be revoked.
-const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What a window of it came to.
 #[derive(Clone, Copy, Debug)]
@@ -98,10 +96,20 @@ impl Mark {
     }
 }
 
+/// When a worker gives its users back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum End {
+    #[default]
+    Never,
+    /// Once the ceremony that is under way has ended.
+    AfterThis,
+    Now,
+}
+
 /// What the workers share.
 #[derive(Default)]
 struct Shared {
-    stop: AtomicBool,
+    end: watch::Sender<End>,
     started: AtomicU64,
     records: Mutex<Vec<Record>>,
 }
@@ -189,8 +197,7 @@ impl Loop {
 }
 
 impl<C: Future<Output = Cut>> Tries<'_, C> {
-    /// Keeps so many under way for as long as the plan holds, after a warm-up. If that is cut, those users are gone
-    /// whose ceremonies don't end within a moment.
+    /// Keeps so many under way for as long as the plan holds, after a warm-up.
     pub(crate) async fn closed(&mut self, in_flight: usize, warm_up: Duration) -> (Report, Full) {
         eprintln!("{in_flight} at a time");
         let before = self.server.and_then(usage::of);
@@ -202,7 +209,7 @@ impl<C: Future<Output = Cut>> Tries<'_, C> {
             why = self.cut.as_mut() => (Mark::now(self.server), Some(why)),
             until = running.hold(warm_up, self.plan.hold(), &mut from) => (until, None),
         };
-        running.shared.stop.store(true, Ordering::Relaxed);
+        running.shared.end.send_replace(End::AfterThis);
         if cut.is_none() {
             cut = tokio::select! {
                 biased;
@@ -211,10 +218,10 @@ impl<C: Future<Output = Cut>> Tries<'_, C> {
             };
         }
         if cut.is_some() {
-            // who isn't through by then is cut off
-            let _ = tokio::time::timeout(FAREWELL, running.gather()).await;
-            running.workers.shutdown().await;
+            running.shared.end.send_replace(End::Now);
+            running.gather().await;
         }
+        running.tell();
         let used = before.zip(self.server.and_then(usage::of)).map(|(before, now)| Used {
             cpu: now.cpu.saturating_sub(before.cpu),
             rss_bytes: now.rss_bytes,
@@ -232,7 +239,9 @@ impl<C: Future<Output = Cut>> Tries<'_, C> {
         }
         let full = Full::new(&records, &window);
         let Full { per_s, refused, .. } = full;
-        eprintln!("{in_flight} at a time: {per_s:.0}/s come through, {refused} were refused");
+        if cut.is_none() {
+            eprintln!("{in_flight} at a time: {per_s:.0}/s come through, {refused} were refused");
+        }
         let held = window.end.at.saturating_duration_since(window.start.at);
         let arrived = running.shared.started.load(Ordering::Relaxed);
         let load = load(records, arrived, held, used, cut);
@@ -253,11 +262,11 @@ pub(crate) async fn find(
 ) -> (Report, Vec<User>) {
     let mut tries = Tries::new(api, users, plan, server, cut);
     let (mut report, full) = tries.closed(in_flight as usize, plan.ramp()).await;
+    report.count_cpu_as(full.server_us, full.client_us);
     if !report.was_cut() {
-        report.count_cpu_as(full.server_us, full.client_us);
-        if let Some(why) = full.client_was_full().filter(|_| plan.pinned) {
-            report.add_problem(why);
-        }
+        let nothing = (full.per_s <= 0.0).then(|| "nothing came through".to_owned());
+        let client = full.client_was_full().filter(|_| plan.pinned);
+        nothing.into_iter().chain(client).for_each(|why| report.add_problem(why));
     }
     (report, tries.users)
 }
@@ -339,12 +348,16 @@ async fn work(
     most: usize,
 ) -> Vec<User> {
     let arrival = Arrival::approval(true);
-    let (mut done, mut tries) = (0, 0);
-    while done < most && tries < TRIES && !shared.stop.load(Ordering::Relaxed) {
+    let (mut end, mut done, mut tries) = (shared.end.subscribe(), 0, 0);
+    while done < most && tries < TRIES && *end.borrow() == End::Never {
         let at = done % users.len();
         shared.started.fetch_add(1, Ordering::Relaxed);
         let start = clock::now();
-        let mut record = ceremony::run(&api, &mut users[at], arrival, start, ttl).await;
+        let mut record = tokio::select! {
+            biased;
+            _ = end.wait_for(|end| *end == End::Now) => break,
+            record = ceremony::run(&api, &mut users[at], arrival, start, ttl) => record,
+        };
         (record.measured, record.start) = (true, Some(start));
         record.ended = Some(clock::now());
         let began = record.challenge.is_some();

@@ -350,8 +350,11 @@ impl Plan {
 
     fn bad_rate(&self) -> Option<(&'static str, String)> {
         if self.rate == 0.0 && self.in_flight.is_none() {
-            let why =
-                format!("is missing: between {} and {}, or `in_flight`", RATE.start(), RATE.end());
+            let why = format!(
+                "is missing or 0: between {} and {}, or `in_flight`",
+                RATE.start(),
+                RATE.end()
+            );
             return Some(("rate", why));
         }
         self.in_flight.is_none().then(|| outside("rate", self.rate, &RATE)).flatten()

@@ -142,7 +142,7 @@ fn a_closed_loop_asks_again_as_soon_as_it_is_answered() {
         .map(|line| match line.split(' ').next() {
             Some("name") => "name = 'closed'",
             Some("arrivals") => "",
-            Some("rate") => "in_flight = 2",
+            Some("rate") => "in_flight = 1",
             Some("ramp_s") => "ramp_s = 1",
             Some("hold_s") => "hold_s = 2",
             // fewer would each be asked more often than a server takes frames of one
@@ -164,7 +164,7 @@ fn a_closed_loop_asks_again_as_soon_as_it_is_answered() {
         .expect("it runs");
     let said = String::from_utf8_lossy(&run.stderr);
     assert_eq!(run.status.code(), Some(0), "{said}");
-    assert!(said.contains("2 at a time, each after the one before, for 2 s"), "{said}");
+    assert!(said.contains("1 at a time, each after the one before, for 2 s"), "{said}");
     let report: Value =
         serde_json::from_slice(&std::fs::read(json).expect("a report")).expect("JSON");
     let all = &report["ceremonies"];

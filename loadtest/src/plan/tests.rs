@@ -61,7 +61,7 @@ fn devices_sign_with_what_the_plan_names() {
 fn bounds_are_said_with_the_field() {
     let bounded = [
         ("rate = 40", "rate = 0.05", "rate: must be between 0.1 and 10000, is 0.05"),
-        ("rate = 40", "rate = 0", "rate: is missing: between 0.1 and 10000, or `in_flight`"),
+        ("rate = 40", "rate = 0", "rate: is missing or 0: between 0.1 and 10000, or `in_flight`"),
         ("rate = 40", "rate = nan", "rate: must be between 0.1 and 10000, is NaN"),
         ("ramp_s = 5", "ramp_s = 3601", "ramp_s: must be between 0 and 3600, is 3601"),
         ("hold_s = 20", "hold_s = 0", "hold_s: must be between 1 and 3600, is 0"),

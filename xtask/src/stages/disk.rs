@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 const FIRST_RUN_GIB: u64 = 13;
 const WITHOUT_INCREMENTAL_GIB: u64 = 10;
 
-/// Refuses a first run that won't fit. Later ones find most of it there, and are let through.
+/// Refuses a first run that won't fit. Later ones, and those after another build, find much of it there.
 pub(super) fn fits(target: &Path) -> Result<(), String> {
     let built = ["release", "debug/countersign"];
     if built.iter().any(|built| target.join(built).exists()) {
