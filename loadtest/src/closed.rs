@@ -97,7 +97,7 @@ impl Mark {
 }
 
 /// When a worker gives its users back.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum End {
     #[default]
     Never,

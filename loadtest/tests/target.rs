@@ -87,6 +87,14 @@ impl Target {
         file
     }
 
+    /// The load test against it.
+    fn loadtest(&self, plan: &Path, json: &Path) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+        command.arg("run").arg(plan).args(["--target", &self.url, "--api-key-file"]);
+        command.arg(self.key_file()).arg("--json").arg(json).stdin(Stdio::null());
+        command
+    }
+
     fn kill(&mut self) {
         // an error means that it has been done
         let _ = self.child.kill();
@@ -99,17 +107,7 @@ fn a_target_that_dies_ends_the_run_and_leaves_no_pretty_figure() {
     let mut target = Target::start();
     let (plan, json) = (target.file("gone.toml"), target.file("report.json"));
     std::fs::write(&plan, PLAN).expect("written");
-    let mut run = Command::new(env!("CARGO_BIN_EXE_loadtest"))
-        .arg("run")
-        .arg(plan)
-        .args(["--target", &target.url, "--api-key-file"])
-        .arg(target.key_file())
-        .arg("--json")
-        .arg(&json)
-        .stdin(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it runs");
+    let mut run = target.loadtest(&plan, &json).stderr(Stdio::piped()).spawn().expect("it runs");
     let mut stderr = BufReader::new(run.stderr.take().expect("it is piped"));
     let mut said = String::new();
     while !said.contains("   3 s  ") {
@@ -152,16 +150,7 @@ fn a_closed_loop_asks_again_as_soon_as_it_is_answered() {
         .collect::<Vec<_>>()
         .join("\n");
     std::fs::write(&plan, text).expect("written");
-    let run = Command::new(env!("CARGO_BIN_EXE_loadtest"))
-        .arg("run")
-        .arg(plan)
-        .args(["--target", &target.url, "--api-key-file"])
-        .arg(target.key_file())
-        .arg("--json")
-        .arg(&json)
-        .stdin(Stdio::null())
-        .output()
-        .expect("it runs");
+    let run = target.loadtest(&plan, &json).output().expect("it runs");
     let said = String::from_utf8_lossy(&run.stderr);
     assert_eq!(run.status.code(), Some(0), "{said}");
     assert!(said.contains("1 at a time, each after the one before, for 2 s"), "{said}");
