@@ -187,12 +187,12 @@ impl Loop {
             eprintln!("{seconds:>4} s  {started} started, {ended} ended, {wrong} wrong");
         }
     }
+}
 
-    /// Waits until all workers have ended.
-    async fn gather(&mut self) {
-        while let Some(users) = self.workers.join_next().await {
-            self.back.extend(users.expect("no ceremony panics"));
-        }
+/// Waits until all workers have ended, whose users are `back`.
+async fn gather(workers: &mut Workers, back: &mut Vec<User>) {
+    while let Some(users) = workers.join_next().await {
+        back.extend(users.expect("no ceremony panics"));
     }
 }
 
@@ -200,32 +200,28 @@ impl<C: Future<Output = Cut>> Tries<'_, C> {
     /// Keeps so many under way for as long as the plan holds, after a warm-up.
     pub(crate) async fn closed(&mut self, in_flight: usize, warm_up: Duration) -> (Report, Full) {
         eprintln!("{in_flight} at a time");
-        let before = self.server.and_then(usage::of);
+        let usages = || (self.server.and_then(usage::of), usage::own());
+        let before = usages();
         let users = (std::mem::take(&mut self.users), in_flight);
         let mut running = Loop::start(self.api, users, self.plan.ttl(), self.server);
-        let mut from = None;
-        let (until, mut cut) = tokio::select! {
+        let (mut from, mut until) = (None, None);
+        let cut = tokio::select! {
             biased;
-            why = self.cut.as_mut() => (Mark::now(self.server), Some(why)),
-            until = running.hold(warm_up, self.plan.hold(), &mut from) => (until, None),
+            why = self.cut.as_mut() => Some(why),
+            () = async {
+                until = Some(running.hold(warm_up, self.plan.hold(), &mut from).await);
+                running.shared.end.send_replace(End::AfterThis);
+                gather(&mut running.workers, &mut running.back).await;
+            } => None,
         };
-        running.shared.end.send_replace(End::AfterThis);
-        if cut.is_none() {
-            cut = tokio::select! {
-                biased;
-                why = self.cut.as_mut() => Some(why),
-                () = running.gather() => None,
-            };
-        }
+        let until = until.unwrap_or_else(|| Mark::now(self.server));
         if cut.is_some() {
             running.shared.end.send_replace(End::Now);
-            running.gather().await;
+            gather(&mut running.workers, &mut running.back).await;
         }
         running.tell();
-        let used = before.zip(self.server.and_then(usage::of)).map(|(before, now)| Used {
-            cpu: now.cpu.saturating_sub(before.cpu),
-            rss_bytes: now.rss_bytes,
-        });
+        let now = usages();
+        let used = [Used::between(before.0, now.0), Used::between(before.1, now.1)];
         self.users.append(&mut running.back);
         let mut records = std::mem::take(&mut *running.shared.records());
         let window = from.unwrap_or(until)..until;
@@ -244,8 +240,9 @@ impl<C: Future<Output = Cut>> Tries<'_, C> {
         }
         let held = window.end.at.saturating_duration_since(window.start.at);
         let arrived = running.shared.started.load(Ordering::Relaxed);
-        let load = load(records, arrived, held, used, cut);
-        let report = Report::new(self.plan, Load { seconds: running.series.finish(), ..load });
+        let (load, [server, client]) = (load(records, arrived, held, cut), used);
+        let load = Load { server, client, seconds: running.series.finish(), ..load };
+        let report = Report::new(self.plan, load);
         self.note(&report);
         (report, full)
     }
@@ -272,13 +269,7 @@ pub(crate) async fn find(
 }
 
 /// What a report is made of.
-pub(crate) fn load(
-    records: Vec<Record>,
-    arrived: u64,
-    held: Duration,
-    server: Option<Used>,
-    cut: Option<Cut>,
-) -> Load {
+pub(crate) fn load(records: Vec<Record>, arrived: u64, held: Duration, cut: Option<Cut>) -> Load {
     Load {
         cut_off: arrived.saturating_sub(records.len() as u64),
         arrived,
@@ -289,7 +280,7 @@ pub(crate) fn load(
         displaced: 0,
         cut,
         held,
-        server,
+        server: None,
         client: None,
         seconds: Vec::new(),
     }
@@ -306,9 +297,7 @@ pub(crate) async fn each_once(
     let mut workers = workers(api, (users, IN_FLIGHT), ttl, &shared, true);
     let all = async {
         let mut users = Vec::new();
-        while let Some(group) = workers.join_next().await {
-            users.extend(group.expect("no ceremony panics"));
-        }
+        gather(&mut workers, &mut users).await;
         (users, std::mem::take(&mut *shared.records()))
     };
     tokio::select! {

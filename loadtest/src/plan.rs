@@ -349,15 +349,15 @@ impl Plan {
     }
 
     fn bad_rate(&self) -> Option<(&'static str, String)> {
-        if self.rate == 0.0 && self.in_flight.is_none() {
-            let why = format!(
-                "is missing or 0: between {} and {}, or `in_flight`",
-                RATE.start(),
-                RATE.end()
-            );
+        if self.in_flight.is_some() {
+            return None;
+        }
+        if self.rate == 0.0 {
+            let (least, most) = (RATE.start(), RATE.end());
+            let why = format!("is missing or 0: between {least} and {most}, or `in_flight`");
             return Some(("rate", why));
         }
-        self.in_flight.is_none().then(|| outside("rate", self.rate, &RATE)).flatten()
+        outside("rate", self.rate, &RATE)
     }
 
     /// What a closed loop can't be.

@@ -19,7 +19,6 @@ use crate::record::{Record, Step};
 use crate::run::{LATE, Load, OVERRUN, Used};
 use crate::series::{Second, Spent};
 use crate::storm::Back;
-use crate::usage;
 
 pub(crate) use words::describe;
 
@@ -379,7 +378,6 @@ impl Report {
         let seconds = |us: f64| us / 1e6;
         self.server.cpu_s_per_ceremony = server_us.map(seconds);
         self.client.cpu_s_per_ceremony = client_us.map(seconds);
-        self.client.rss_bytes = usage::own().map(|own| own.rss_bytes);
     }
 
     /// How many cores server and client used while the rate held, on average.

@@ -51,7 +51,7 @@ pub(crate) struct Used {
 }
 
 impl Used {
-    fn between(before: Option<Usage>, after: Option<Usage>) -> Option<Self> {
+    pub(crate) fn between(before: Option<Usage>, after: Option<Usage>) -> Option<Self> {
         let (before, after) = (before?, after?);
         Some(Self { cpu: after.cpu.saturating_sub(before.cpu), rss_bytes: after.rss_bytes })
     }

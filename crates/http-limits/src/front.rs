@@ -21,7 +21,6 @@ use http::header::{
 use http::{HeaderMap, HeaderValue};
 use tower::Service as _;
 
-use crate::shed::Overloaded;
 use crate::{Cidr, ClientAddr, Code, Problem, Shed};
 
 /// In and out: the id under which a request is logged.
@@ -114,7 +113,7 @@ impl Front {
 pub fn front(router: Router, front: Front) -> Fronted {
     Fronted {
         router: router.route("/docs/problems", get(problems_page)),
-        front: Some(Arc::new((front, Overloaded::new()))),
+        front: Some(Arc::new(front)),
     }
 }
 
@@ -123,7 +122,7 @@ pub fn front(router: Router, front: Front) -> Fronted {
 #[derive(Clone, Debug)]
 pub struct Fronted {
     router: Router,
-    front: Option<Arc<(Front, Overloaded)>>,
+    front: Option<Arc<Front>>,
 }
 
 impl Fronted {
@@ -151,7 +150,7 @@ impl Fronted {
         let (request, Self { router, front }) = (request.map(Body::new), self.clone());
         Either::Right(async move {
             match &front {
-                Some(front) => enter(&front.0, router, request).await,
+                Some(front) => enter(front, router, request).await,
                 None => route(router, request).await,
             }
         })
@@ -159,11 +158,11 @@ impl Fronted {
 
     /// What a request is told that there is no time for.
     fn refusal<B>(&self, request: &http::Request<B>) -> Option<Response> {
-        let (front, overloaded) = self.front.as_deref()?;
+        let front = self.front.as_deref()?;
         let shed = front.shed.as_ref()?;
         let refused = is_our_host(front, request.headers())
             && shed.refuses(request.method(), request.uri().path());
-        refused.then(|| overloaded.response(&front.id_of(request.headers())))
+        refused.then(|| shed.refusal(&front.id_of(request.headers())))
     }
 }
 

@@ -16,21 +16,41 @@ const RETRY_SPREAD_S: u8 = 3;
 /// Stands for the request's id in what is rendered beforehand: no word of a problem's.
 const ANY_ID: &str = "0_0";
 
-/// Says whether a request is refused before anything is read or looked up for it. Knows its method and path, and
-/// nothing about whom it is for.
+/// Says whether a request is refused before anything is read or looked up for it, and how. Knows its method and path,
+/// and nothing about whom it is for.
 #[derive(Clone)]
-pub struct Shed(Arc<Refuses>);
+pub struct Shed {
+    refuses: Arc<Refuses>,
+    /// The cheapest refusal: rendered once for each time to wait but for the request's id, and not logged, since there
+    /// are many where there is one.
+    refusals: Arc<[Rendered]>,
+}
 
 type Refuses = dyn Fn(&Method, &str) -> bool + Send + Sync;
 
 impl Shed {
     /// `refuses` is asked for each request.
     pub fn new(refuses: impl Fn(&Method, &str) -> bool + Send + Sync + 'static) -> Self {
-        Self(Arc::new(refuses))
+        let refusals = (1..=RETRY_SPREAD_S).map(|seconds| Rendered::new(seconds.into()));
+        Self { refuses: Arc::new(refuses), refusals: refusals.collect() }
     }
 
     pub(crate) fn refuses(&self, method: &Method, path: &str) -> bool {
-        self.0(method, path)
+        (self.refuses)(method, path)
+    }
+
+    /// What the request with that id is told if it is refused.
+    pub(crate) fn refusal(&self, id: &RequestId) -> Response {
+        let id = id.as_str();
+        let last = id.bytes().last().unwrap_or_default();
+        let Rendered { headers, body: (before, after) } =
+            &self.refusals[usize::from(last % RETRY_SPREAD_S)];
+        let mut response = Response::new(Body::from([before, id, after].concat()));
+        *response.status_mut() = Code::Unavailable.status();
+        *response.headers_mut() = headers.clone();
+        let value = HeaderValue::from_str(id).expect("an id is plain ASCII");
+        response.headers_mut().insert(REQUEST_ID, value);
+        response
     }
 }
 
@@ -40,36 +60,11 @@ impl fmt::Debug for Shed {
     }
 }
 
-/// The cheapest refusal: rendered once for each time to wait but for the request's id, and not logged, since there
-/// are many where there is one.
-#[derive(Clone, Debug)]
-pub(crate) struct Overloaded(Vec<Rendered>);
-
-#[derive(Clone, Debug)]
+/// A refusal but for the request's id.
 struct Rendered {
     headers: HeaderMap,
     /// The body, up to the id and from there on.
     body: (String, String),
-}
-
-impl Overloaded {
-    pub(crate) fn new() -> Self {
-        Self((1..=RETRY_SPREAD_S).map(|seconds| Rendered::new(seconds.into())).collect())
-    }
-
-    /// What the request with that id is told.
-    pub(crate) fn response(&self, id: &RequestId) -> Response {
-        let id = id.as_str();
-        let last = id.bytes().last().unwrap_or_default();
-        let Rendered { headers, body: (before, after) } =
-            &self.0[usize::from(last % RETRY_SPREAD_S)];
-        let mut response = Response::new(Body::from([before, id, after].concat()));
-        *response.status_mut() = Code::Unavailable.status();
-        *response.headers_mut() = headers.clone();
-        let value = HeaderValue::from_str(id).expect("an id is plain ASCII");
-        response.headers_mut().insert(REQUEST_ID, value);
-        response
-    }
 }
 
 impl Rendered {

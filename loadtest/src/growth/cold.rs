@@ -182,7 +182,7 @@ impl Way<'_> {
         *users = back;
         let (held, count) = (now.1.saturating_duration_since(before.1), records.len() as u64);
         let records = run::audit(self.api, records).await;
-        let report = Report::new(self.plan, closed::load(records, count, held, None, None));
+        let report = Report::new(self.plan, closed::load(records, count, held, None));
         let mut done = Done::new(before, now, &report);
         let away = users.len() as u64 - done.ceremonies.min(users.len() as u64);
         let away = (away > 0).then(|| format!("{away} users were refused to the end"));
